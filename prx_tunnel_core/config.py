@@ -1,0 +1,241 @@
+"""What may be set, and what each setting may be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Annotated, Any, Self, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.expansion import Expanded, WholeVariable
+from prx_tunnel_core.text import SHORTEST_SECRET
+
+BACKEND_NAME = r"[a-z][a-z0-9-]{0,31}"
+
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+
+# Services that a stranger must never reach by a slip of the keyboard: databases, container and
+# debugger ports, metrics and admin interfaces.
+SENSITIVE_PORTS = frozenset({
+    2375, 2376, 2379, 2380, 3306, 3389, 4040, 5432, 5900, 6379, 6443, 8001,
+    9200, 9229, 10250, 11211, 11434, 27017,
+})  # fmt: skip
+
+# What other tools call our keys: people bring their configuration along.
+_FOREIGN_NAMES = {
+    "provider": "backend",
+    "tunnel_provider": "backend",
+    "local_addr": "local_port",
+    "port": "local_port",
+    "health_check_interval_secs": "health_check_interval",
+    "health_url": "health_check_url",
+    "startup_timeout_secs": "connect_timeout",
+    "auth_token": "authtoken",
+    "start_command": "command",
+    "cloudflared_path": "program",
+    "ngrok_path": "program",
+    "tailscale_path": "program",
+    "tailscale_bin": "program",
+    "grace_period_secs": "grace_period",
+}
+
+
+class Settings(BaseModel):
+    """The base of every table: strict, frozen, without unknown keys, without values in errors."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, allow_inf_nan=False
+    )
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _read(
+        cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> object:
+        """Read a value that was nothing but one `${…}` as its field's type."""
+        field = cls.model_fields[info.field_name or ""]
+        if isinstance(value, WholeVariable):
+            value = TypeAdapter(field.annotation).validate_strings(str(value))
+        result = handler(value)
+        if isinstance(result, SecretStr):
+            _check_secret(result)
+        return result
+
+
+class BackendConfig(Settings):
+    """The base of a backend's table `[tunnel.<name>]`."""
+
+    connect_timeout: Seconds | None = None
+    """Seconds that one attempt may take; the tunnel's own `connect_timeout` when not set."""
+
+    def server_on_loopback(self) -> bool:
+        """Whether the tunnel's server is on this very machine, so that being offline is no excuse.
+
+        Called after a failed attempt: attempts made while the host has no network are not counted.
+        """
+        return False
+
+
+class ReconnectConfig(Settings):
+    enabled: bool = True
+    max_attempts: Annotated[int, Field(ge=0, le=2**32 - 1)] = 10
+    """Attempts after a drop or a failed start before the tunnel gives up; 0: without limit."""
+    backoff_base_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 1000
+    backoff_max_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 60_000
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.backoff_base_ms > self.backoff_max_ms:
+            raise ValueError(
+                f"backoff_base_ms ({self.backoff_base_ms}) is greater than "
+                f"backoff_max_ms ({self.backoff_max_ms}); lower the one or raise the other"
+            )
+        return self
+
+
+class GatewayConfig(Settings):
+    """`[gateway]`: the agent's own server. Other keys of the table are the agent's business."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    port: Port | None = None
+    command: str | list[str] | None = None
+
+
+class TunnelConfig(Settings):
+    """`[tunnel]`; every table in it that is not `reconnect` belongs to the backend of its name."""
+
+    model_config = ConfigDict(extra="allow")
+
+    backend: Annotated[str, Field(pattern=f"^{BACKEND_NAME}$")] = "cloudflare"
+    local_port: Port = 3000
+    local_host: str = "127.0.0.1"
+    auto_start: bool = True
+    health_check_interval: Annotated[Seconds, Field(ge=1)] = 30.0
+    health_check_failures: Annotated[int, Field(ge=1, le=1000)] = 3
+    health_check_url: bool = True
+    connect_timeout: Seconds = 60.0
+    allow_sensitive_port: bool = False
+    reconnect: ReconnectConfig = ReconnectConfig()
+
+
+    @field_validator("local_host")
+    @classmethod
+    def _loopback(cls, host: str) -> str:
+        if host == "localhost":
+            return "127.0.0.1"  # a program may resolve it to ::1, where nothing listens
+        try:
+            loopback = ip_address(host).is_loopback
+        except ValueError:
+            loopback = False
+        if not loopback:
+            raise ValueError(
+                "a tunnel forwards to this machine only; use an address of 127.0.0.0/8 or ::1"
+            )
+        return host
+
+    @model_validator(mode="after")
+    def _tables(self) -> Self:
+        for key, value in (self.model_extra or {}).items():
+            close = difflib.get_close_matches(key, type(self).model_fields, n=1, cutoff=0.8)
+            if not isinstance(value, Mapping) or close:
+                raise ValueError(_unknown_key(key, type(self)))
+        return self
+
+    @model_validator(mode="after")
+    def _exposure(self) -> Self:
+        port = self.local_port
+        if (port < 1024 or port in SENSITIVE_PORTS) and not self.allow_sensitive_port:
+            raise ValueError(
+                f"local_port {port} is a port of services that must not be public; "
+                "set allow_sensitive_port = true if you mean it"
+            )
+        return self
+
+    def table(self, backend: str) -> Mapping[str, Any]:
+        """`[tunnel.<backend>]` as it was written (expanded, not yet validated)."""
+        table: Mapping[str, Any] = (self.model_extra or {}).get(backend, {})
+        return table
+
+
+def _check_secret(secret: SecretStr) -> None:
+    value = secret.get_secret_value()
+    if len(value.strip()) < SHORTEST_SECRET:
+        raise ValueError(f"a secret has at least {SHORTEST_SECRET} characters")
+    if "\x00" in value:
+        raise ValueError("a secret has no NUL character")
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def validate(model: type[SettingsT], table: Mapping[str, Any], *, path: str) -> SettingsT:
+    """The table as a value of its model; raises ConfigError with every reason, never a value."""
+    try:
+        return model.model_validate(dict(table))
+    except ValidationError as error:
+        details = error.errors(include_input=False, include_url=False)
+        reasons = "\n".join(dict.fromkeys(_explain(detail, model, path) for detail in details))
+        # `from None`: the original holds the table, and with it every secret.
+        raise ConfigError(reasons) from None
+
+
+def _explain(detail: ErrorDetails, model: type[Settings], path: str) -> str:
+    location = [str(part) for part in detail["loc"]]
+    if detail["type"] == "extra_forbidden":
+        owner = _model_at(model, location[:-1])
+        return f"{'.'.join([path, *location[:-1]])}: {_unknown_key(location[-1], owner)}"
+    key = ".".join([path, *(part for part in location if part.isidentifier() or part.isdigit())])
+    reason = detail["msg"].removeprefix("Value error, ")
+    return f"{key}: {reason[0].lower()}{reason[1:]}"
+
+
+def _model_at(model: type[Settings], location: list[str]) -> type[Settings]:
+    for part in location:
+        field = model.model_fields.get(part)
+        inner = None if field is None else field.annotation
+        candidates = [inner, *getattr(inner, "__args__", ())]
+        model = next(
+            (c for c in candidates if isinstance(c, type) and issubclass(c, Settings)), model
+        )
+    return model
+
+
+def _unknown_key(key: str, model: type[Settings]) -> str:
+    known = list(model.model_fields)
+    foreign = _FOREIGN_NAMES.get(key)
+    close = [foreign] if foreign in known else difflib.get_close_matches(key, known, n=1)
+    if close and close[0]:
+        return f"unknown key {key!r}; did you mean {close[0]!r}?"
+    return f"unknown key {key!r}; known keys: {', '.join(known)}"
+
+
+def literal_secrets(model: type[Settings], table: Mapping[str, Any], *, path: str) -> list[str]:
+    """The key paths of secrets that stand in the file itself, instead of coming by `${…}`."""
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        value = table.get(name)
+        if isinstance(value, Mapping):
+            inner = _model_at(model, [name])
+            if inner is not model:
+                found += literal_secrets(inner, value, path=f"{path}.{name}")
+        elif "SecretStr" in str(field.annotation) and isinstance(value, str):
+            if not isinstance(value, Expanded):
+                found.append(f"{path}.{name}")
+    return found

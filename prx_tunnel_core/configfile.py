@@ -1,0 +1,172 @@
+"""The configuration file: where it is, whether it may be trusted, and what it says."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from prx_tunnel_core.config import GatewayConfig, TunnelConfig, validate
+from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.expansion import expand
+
+LARGEST_FILE = 1024 * 1024  # bytes
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration file."""
+
+    tunnel: TunnelConfig
+    gateway: GatewayConfig = field(default_factory=GatewayConfig)
+    tables: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """The other top-level tables, not expanded: each belongs to the observer of its name."""
+    path: Path | None = None
+    exposes: bool = False
+    """Whether the file has a `[tunnel]` table: exposure is always asked for."""
+    warnings: tuple[str, ...] = ()
+
+
+def find(explicit: str | os.PathLike[str] | None = None) -> Path | None:
+    """`explicit`, else `$PRX_CONFIG`, else the user's configuration directory, when it exists.
+
+    Never the working directory: a configuration names programs to run.
+    """
+    chosen = explicit or os.environ.get("PRX_CONFIG")
+    if chosen:
+        return Path(chosen)
+    import platformdirs
+
+    default = platformdirs.user_config_path("prx", appauthor=False) / "config.toml"
+    return default if default.exists() else None
+
+
+def load(
+    explicit: str | os.PathLike[str] | None = None,
+    *,
+    overrides: Mapping[str, Any] = MappingProxyType({}),
+    environ: Mapping[str, str] = os.environ,
+) -> Config:
+    """Read, expand and validate the configuration; defaults when there is no file.
+
+    `overrides` replace keys of `[tunnel]` (the command line's `--backend` and `--port`).
+    Raises ConfigError.
+    """
+    path = find(explicit)
+    document = {} if path is None else _parse(path)
+    try:
+        return _interpret(document, dict(overrides), environ, path)
+    except ConfigError as error:
+        if path is None:
+            raise
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _interpret(
+    document: dict[str, Any],
+    overrides: dict[str, Any],
+    environ: Mapping[str, str],
+    path: Path | None,
+) -> Config:
+    gateway = validate(
+        GatewayConfig,
+        _table(expand(_own_keys(document, "gateway"), environ, path="gateway"), "gateway"),
+        path="gateway",
+    )
+    written = {**_table(document.get("tunnel", {}), "tunnel"), **overrides}
+    warnings: list[str] = []
+    if gateway.port is not None:
+        written.setdefault("local_port", gateway.port)
+    selected = expand(written.get("backend", "cloudflare"), environ, path="tunnel.backend")
+    expanded = {
+        key: value
+        if isinstance(value, dict) and key not in ("reconnect", selected)
+        else expand(value, environ, path=f"tunnel.{key}")
+        for key, value in written.items()
+    }
+    tunnel = validate(TunnelConfig, expanded, path="tunnel")
+    if gateway.port not in (None, tunnel.local_port):
+        warnings.append(
+            f"tunnel.local_port is {tunnel.local_port} but gateway.port is {gateway.port}: "
+            "the tunnel will not reach the gateway; make them equal or remove tunnel.local_port"
+        )
+    others = {key: value for key, value in document.items() if key not in ("tunnel", "gateway")}
+    return Config(
+        tunnel=tunnel,
+        gateway=gateway,
+        tables=MappingProxyType(others),
+        path=path,
+        exposes="tunnel" in document,
+        warnings=tuple(warnings),
+    )
+
+
+def _own_keys(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Of a table that we share with the host, only what is ours."""
+    table = _table(document.get(name, {}), name)
+    return {key: value for key, value in table.items() if key in GatewayConfig.model_fields}
+
+
+def _table(value: object, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{name} is not a table; write [{name}]")
+    return value
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    data = _read(path)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path}: not UTF-8 (byte {error.start}); save the file as UTF-8 without a BOM"
+        ) from None
+    if text.startswith("\ufeff"):
+        raise ConfigError(f"{path}: starts with a byte order mark; save it as UTF-8 without BOM")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: nested too deeply") from None
+    except ValueError as error:  # a number with thousands of digits
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        # Non-blocking: a FIFO would wait for a writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{path}: {reason}; check the path and its permissions") from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ConfigError(f"{path}: not a regular file")
+        _check_trust(path, status)
+        data = file.read(LARGEST_FILE + 1)
+    if len(data) > LARGEST_FILE:
+        raise ConfigError(f"{path}: larger than {LARGEST_FILE // 1024} KiB")
+    return data
+
+
+def _check_trust(path: Path, status: os.stat_result) -> None:
+    """Whoever can write this file runs programs as this user."""
+    if os.name != "posix":
+        return
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigError(f"{path}: belongs to another user; it could run programs as you")
+    if status.st_mode & stat.S_IWOTH or (
+        status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())
+    ):
+        raise ConfigError(f"{path}: others may write to it; run: chmod go-w {path}")
+
+
+def readable_by_others(path: Path) -> bool:
+    return bool(path.stat().st_mode & 0o044)

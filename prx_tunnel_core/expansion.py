@@ -1,0 +1,90 @@
+"""`${NAME}`, `${NAME:-default}` and `$$` in the values of a configuration file.
+
+Leaves are expanded after parsing, so a value can never become a key, a table or another variable.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from prx_tunnel_core.errors import ConfigError
+
+_REFERENCE = re.compile(r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^${}]*))?\}")
+
+
+class Expanded(str):
+    """Text into which a variable of the environment went."""
+
+    __slots__ = ()
+
+
+class WholeVariable(Expanded):
+    """Text that was nothing but one `${…}`: it is read as its field's type (a port, a switch)."""
+
+    __slots__ = ()
+
+
+def expand(value: object, environ: Mapping[str, str], *, path: str) -> object:
+    """The value with every reference in its leaves replaced.
+
+    Raises ConfigError, naming the variable and the key path but no value, when a variable is unset
+    or empty without a default, or a reference is malformed.
+    """
+    if isinstance(value, str):
+        return _expand_text(value, environ, path)
+    if isinstance(value, dict):
+        return {key: expand(item, environ, path=f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list):
+        return [expand(item, environ, path=f"{path}[{i}]") for i, item in enumerate(value)]
+    return value
+
+
+def _expand_text(text: str, environ: Mapping[str, str], path: str) -> str:
+    if "$" not in text:
+        return text
+    pieces: list[str] = []
+    used = False
+    position = 0
+    for match in _REFERENCE.finditer(text):
+        pieces.append(_literal(text[position : match.start()], path))
+        position = match.end()
+        if match["name"] is None:
+            pieces.append("$")
+        else:
+            used = True
+            pieces.append(_look_up(match["name"], match["default"], environ, path))
+    pieces.append(_literal(text[position:], path))
+    expanded = "".join(pieces)
+    if not used:
+        return expanded
+    whole = _REFERENCE.fullmatch(text) is not None
+    return WholeVariable(expanded) if whole else Expanded(expanded)
+
+
+def _literal(text: str, path: str) -> str:
+    if "${" in text:
+        raise ConfigError(
+            f"{path}: a reference to a variable is written ${{NAME}} or ${{NAME:-default}}; "
+            "write $${ for a literal ${"
+        )
+    return text
+
+
+def _look_up(name: str, default: str | None, environ: Mapping[str, str], path: str) -> str:
+    value = environ.get(name, "")
+    if not value:
+        if default is None:
+            state = "empty" if name in environ else "not set"
+            raise ConfigError(
+                f"{path}: the environment variable {name} is {state}; "
+                f"set it, or give a default: ${{{name}:-…}}"
+            )
+        return default
+    # `export TOKEN=$(cat file)` and secret mounts leave a line end; more than one is a mistake.
+    value = value.removesuffix("\n").removesuffix("\r")
+    if not value.isprintable():
+        raise ConfigError(
+            f"{path}: the environment variable {name} has control characters or invalid UTF-8"
+        )
+    return value

@@ -1,0 +1,94 @@
+"""The hooks: how a plugin says what it brings, and how the life of a tunnel looks from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterable
+
+import pluggy
+
+from prx_tunnel_core.backend import AnyBackend, AnyObserver
+from prx_tunnel_core.models import TunnelHealth, TunnelStatus
+
+PROJECT = "prx_tunnel"
+"""The entry-point group, and the project name of the pluggy markers."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+class TunnelSpecs:
+    @hookspec
+    def prx_tunnel_backends(self) -> Iterable[AnyBackend]:
+        """Yield the backends that this plugin provides.
+
+        Called once, when a backend is selected or listed. Example::
+
+            class BoreConfig(BackendConfig):
+                server: str = "bore.pub"
+
+            @asynccontextmanager
+            async def connect(config: BoreConfig, target: Target) -> AsyncIterator[Connection]:
+                command = ["bore", "local", str(target.port), "--to", config.server]
+                async with open_process(command) as process:
+                    port = await process.first_match(listening_port)
+                    yield process.connection(f"http://{config.server}:{port}")
+
+            @hookimpl
+            def prx_tunnel_backends() -> Iterable[AnyBackend]:
+                yield Backend(
+                    name="bore", summary="bore", config=BoreConfig, connect=connect, program="bore"
+                )
+        """
+        raise NotImplementedError  # pragma: no cover
+
+    @hookspec
+    def prx_tunnel_observers(self) -> Iterable[AnyObserver]:
+        """Yield the observers that this plugin provides, each with a table of its own.
+
+        Example::
+
+            class NotifyConfig(Settings):
+                file: str
+
+            @asynccontextmanager
+            async def run(config: NotifyConfig, tunnel: Watched) -> AsyncIterator[...]:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(write_each_url, config.file, tunnel)
+                    yield lambda: {"file": config.file}
+                    tasks.cancel_scope.cancel()
+
+            @hookimpl
+            def prx_tunnel_observers() -> Iterable[AnyObserver]:
+                yield Observer(name="notify", config=NotifyConfig, run=run)
+        """
+        raise NotImplementedError  # pragma: no cover
+
+    @hookspec
+    def prx_tunnel_status_changed(
+        self, tunnel: str, old: TunnelStatus, new: TunnelStatus
+    ) -> Awaitable[None] | None:
+        """Called after the tunnel of that name has changed its status; may be `async def`.
+
+        A plain function runs in a thread. Either has a deadline, and harms nobody by raising.
+        Example::
+
+            @hookimpl
+            async def prx_tunnel_status_changed(tunnel, old, new):
+                if isinstance(new, Connected):
+                    await announce(new.info.public_url)
+        """
+        raise NotImplementedError  # pragma: no cover
+
+    @hookspec
+    def prx_tunnel_health_checked(
+        self, tunnel: str, health: TunnelHealth
+    ) -> Awaitable[None] | None:
+        """Called after each health check; the same rules as for a change of status.
+
+        Example::
+
+            @hookimpl
+            def prx_tunnel_health_checked(tunnel, health):
+                gauge.labels(tunnel).set(health.verdict == "healthy")
+        """
+        raise NotImplementedError  # pragma: no cover

@@ -1,0 +1,152 @@
+"""What a tunnel tells about itself: frozen values, safe to keep, compare and `match`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+Verdict: TypeAlias = Literal["ok", "fail", "unknown"]
+HealthVerdict: TypeAlias = Literal["healthy", "degraded", "unhealthy"]
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelInfo:
+    """A tunnel that is up."""
+
+    public_url: str
+    backend: str
+    local_port: int
+    started_at: datetime
+    """When this connection came up (UTC)."""
+    details: Mapping[str, str] = field(default=_NOTHING, compare=False)
+    """For a person: edge location, protocol, the address of an inspector…"""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: `unknown` is an honest answer."""
+
+    name: str
+    verdict: Verdict
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelHealth:
+    verdict: HealthVerdict
+    checks: tuple[Check, ...] = ()
+    latency: float | None = None
+    """Seconds that one request to the public URL took; None when none was answered."""
+    checked_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def check(self, name: str) -> Check | None:
+        """The check of that name, when it was made."""
+        return next((check for check in self.checks if check.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Never started."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    info: TunnelInfo
+    attempt: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """Nothing is running; the next attempt follows in `retry_in` seconds from this status on."""
+
+    attempt: int
+    reason: str
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Stopped on request; may be started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Given up; may be started again."""
+
+    message: str
+
+
+TunnelStatus: TypeAlias = Idle | Connecting | Connected | Reconnecting | Stopped | Failed
+
+
+def state_of(status: TunnelStatus) -> str:
+    """The status' name on the wire."""
+    match status:
+        case Idle():
+            return "idle"
+        case Connecting():
+            return "connecting"
+        case Connected():
+            return "connected"
+        case Reconnecting():
+            return "reconnecting"
+        case Stopped():
+            return "stopped"
+        case Failed():
+            return "error"
+
+
+def status_to_json(name: str, status: TunnelStatus, *, pid: int) -> dict[str, object]:
+    """The object that `--json` prints and the control socket answers."""
+    wire: dict[str, object] = {
+        "name": name,
+        "state": state_of(status),
+        "info": None,
+        "attempt": 0,
+        "message": "",
+        "pid": pid,
+    }
+    match status:
+        case Connecting(attempt):
+            wire["attempt"] = attempt
+        case Connected(info, attempt):
+            wire["attempt"] = attempt
+            wire["info"] = {
+                "public_url": info.public_url,
+                "backend": info.backend,
+                "local_port": info.local_port,
+                "started_at": info.started_at.isoformat(),
+            }
+            wire["details"] = dict(info.details)
+        case Reconnecting(attempt, reason, retry_in):
+            wire |= {"attempt": attempt, "message": reason, "retry_in": round(retry_in, 3)}
+        case Failed(message):
+            wire["message"] = message
+        case Idle() | Stopped():
+            pass
+    return wire
+
+
+def health_to_json(health: TunnelHealth) -> dict[str, object]:
+    return {
+        "verdict": health.verdict,
+        "checks": [
+            {"name": check.name, "verdict": check.verdict, "detail": check.detail}
+            for check in health.checks
+        ],
+        "latency": health.latency,
+        "checked_at": health.checked_at.isoformat(),
+    }

@@ -1,0 +1,115 @@
+"""The one place that decides whether a piece of text is a backend's public URL.
+
+What a program prints is partly written by strangers: a visitor's request line, an error page, a
+DNS answer. So a URL is parsed, never matched by its beginning, and compared by host name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+SCHEMES = ("https", "http", "wss", "ws", "tls", "tcp")
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+_TRAILING = ".,;:!?)]}'\"*"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UrlRule:
+    """What a backend's public URL looks like.
+
+    `hosts` are allowed endings of the host name, on a label border (`"trycloudflare.com"` takes
+    `a.trycloudflare.com`, not `trycloudflare.com` itself); empty allows every host.
+    """
+
+    schemes: Collection[str] = ("https",)
+    hosts: Collection[str] = ()
+    not_hosts: Collection[str] = ()
+    port: bool = False
+    path: bool = False
+
+    def accept(self, text: str) -> str:
+        """The normalised URL; ValueError says why it is none of this backend's."""
+        url = normalise(text, schemes=self.schemes)
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        if self.hosts and not any(host.endswith("." + ending) for ending in self.hosts):
+            raise ValueError(f"{host} does not end in .{' or .'.join(self.hosts)}")
+        if host in self.not_hosts:
+            raise ValueError(f"{host} is the provider's own")
+        if parts.port is not None and not self.port:
+            raise ValueError("a port is not expected")
+        if parts.path and not self.path:
+            raise ValueError("a path is not expected")
+        return url
+
+    def find(self, line: str) -> str | None:
+        """The first token of the line that this rule accepts."""
+        for token in line.split():
+            for candidate in (token, token.strip("|<>()[]{}\"'`*").rstrip(_TRAILING)):
+                try:
+                    return self.accept(candidate)
+                except ValueError:
+                    continue
+        return None
+
+
+ANY_URL = UrlRule(schemes=SCHEMES, port=True, path=True)
+
+
+def normalise(text: str, *, schemes: Collection[str] = SCHEMES) -> str:
+    """`scheme://host[:port][/path]`, lower case, without a default port or a lone slash.
+
+    Raises ValueError, with the reason, for anything else: another scheme, user information, a
+    query, a bad host name or port, white space, backslashes, characters beyond ASCII.
+    """
+    if len(text) > 2048:
+        raise ValueError("longer than any URL")
+    if not text.isascii() or not text.isprintable() or any(c in text for c in " \\\"<>^`{|}"):
+        raise ValueError("has characters that no URL has")
+    parts = urlsplit(text)
+    if parts.scheme not in schemes:
+        raise ValueError(f"the scheme is not {' or '.join(schemes)}")
+    if "@" in parts.netloc:
+        raise ValueError("user information in a URL is a known disguise")
+    if parts.query or parts.fragment or text.endswith(("?", "#")):
+        raise ValueError("a query or fragment is not part of a public URL")
+    host = _host(parts.hostname or "")
+    port = parts.port  # raises ValueError beyond 65535
+    if parts.netloc.endswith(":") or port == 0:
+        raise ValueError("the port is missing or zero")
+    shown = "" if port in (None, DEFAULT_PORTS.get(parts.scheme)) else f":{port}"
+    return f"{parts.scheme}://{host}{shown}{parts.path.rstrip('/')}"
+
+
+def _host(host: str) -> str:
+    if ":" in host:
+        return f"[{IPv6Address(host)}]"
+    host = host.lower().removesuffix(".")
+    labels = host.split(".")
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError("the host name is not valid")
+    if labels[-1].isdigit():
+        return str(ip_address(host))
+    return host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host, a name or an address, is this machine for certain."""
+    host = host.strip("[]").lower().removesuffix(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def join(public_url: str, path: str) -> str:
+    """The public URL of a path on the tunnel, with exactly one slash between."""
+    return f"{public_url.rstrip('/')}/{path.lstrip('/')}"
