@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Annotated, Any, Self, TypeVar
 
@@ -12,11 +13,13 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    SerializerFunctionWrapHandler,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import ErrorDetails
@@ -71,7 +74,8 @@ class Settings(BaseModel):
         """Read a value that was nothing but one `${…}` as its field's type."""
         field = cls.model_fields[info.field_name or ""]
         if isinstance(value, WholeVariable):
-            value = TypeAdapter(field.annotation).validate_strings(str(value))
+            adapter: TypeAdapter[Any] = TypeAdapter(field.annotation or Any)
+            value = adapter.validate_strings(str(value))
         result = handler(value)
         if isinstance(result, SecretStr):
             _check_secret(result)
@@ -134,6 +138,15 @@ class TunnelConfig(Settings):
     allow_sensitive_port: bool = False
     reconnect: ReconnectConfig = ReconnectConfig()
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        # The backends' tables are not validated yet: a secret in them is still plain text.
+        for name, value in super().__repr_args__():
+            yield name, ... if name in (self.model_extra or {}) else value
+
+    @model_serializer(mode="wrap")
+    def _without_tables(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        own: dict[str, Any] = handler(self)
+        return {name: value for name, value in own.items() if name in type(self).model_fields}
 
     @field_validator("local_host")
     @classmethod
@@ -191,9 +204,12 @@ def validate(model: type[SettingsT], table: Mapping[str, Any], *, path: str) -> 
         return model.model_validate(dict(table))
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
-        reasons = "\n".join(dict.fromkeys(_explain(detail, model, path) for detail in details))
-        # `from None`: the original holds the table, and with it every secret.
-        raise ConfigError(reasons) from None
+    # Outside of `except`: as the context, the original would carry the table and every secret.
+    raise ConfigError("\n".join(dict.fromkeys(_explain(each, model, path) for each in details)))
+
+
+# Of a union, pydantic says which member it tried: `command.str`, `command.list[str]`.
+_TYPE_LABEL = re.compile(r"str|int|float|bool|none|.*[\[(].*")
 
 
 def _explain(detail: ErrorDetails, model: type[Settings], path: str) -> str:
@@ -201,7 +217,7 @@ def _explain(detail: ErrorDetails, model: type[Settings], path: str) -> str:
     if detail["type"] == "extra_forbidden":
         owner = _model_at(model, location[:-1])
         return f"{'.'.join([path, *location[:-1]])}: {_unknown_key(location[-1], owner)}"
-    key = ".".join([path, *(part for part in location if part.isidentifier() or part.isdigit())])
+    key = ".".join([path, *(part for part in location if not _TYPE_LABEL.fullmatch(part))])
     reason = detail["msg"].removeprefix("Value error, ")
     return f"{key}: {reason[0].lower()}{reason[1:]}"
 
@@ -231,11 +247,46 @@ def literal_secrets(model: type[Settings], table: Mapping[str, Any], *, path: st
     found: list[str] = []
     for name, field in model.model_fields.items():
         value = table.get(name)
-        if isinstance(value, Mapping):
-            inner = _model_at(model, [name])
-            if inner is not model:
-                found += literal_secrets(inner, value, path=f"{path}.{name}")
-        elif "SecretStr" in str(field.annotation) and isinstance(value, str):
-            if not isinstance(value, Expanded):
+        inner = _model_at(model, [name])
+        if isinstance(value, Mapping) and inner is not model:
+            found += literal_secrets(inner, value, path=f"{path}.{name}")
+        elif "SecretStr" in str(field.annotation):
+            # A table of variables for a program holds more than secrets: their names tell.
+            named = value if isinstance(value, Mapping) else {}
+            found += [
+                f"{path}.{name}.{key}"
+                for key, item in named.items()
+                if _SECRET_NAME.search(key) and _is_literal(item)
+            ]
+            if _is_literal(value):
                 found.append(f"{path}.{name}")
     return found
+
+
+_SECRET_NAME = re.compile("token|secret|passw|credential|key$", re.IGNORECASE)
+
+
+def _is_literal(value: object) -> bool:
+    return isinstance(value, str) and not isinstance(value, Expanded)
+
+
+def secrets_of(settings: BaseModel) -> list[str]:
+    """Every secret in the settings and in what they hold, in plain text: for a redactor only."""
+    found: list[str] = []
+    for _, value in settings:
+        found += _secrets_in(value)
+    return found
+
+
+def _secrets_in(value: object) -> list[str]:
+    match value:
+        case SecretStr():
+            return [value.get_secret_value()]
+        case BaseModel():
+            return secrets_of(value)
+        case Mapping():
+            return [secret for item in value.values() for secret in _secrets_in(item)]
+        case list() | tuple() | set() | frozenset():
+            return [secret for item in value for secret in _secrets_in(item)]
+        case _:
+            return []

@@ -15,7 +15,8 @@ backend, reported as one and retried.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 class TunnelError(Exception):
@@ -75,3 +76,16 @@ def unwrap(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+@contextmanager
+def single() -> Iterator[None]:
+    """Raise what comes in a group of one as what it is."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error = unwrap(group)
+    else:
+        return
+    # `from`: the group as the context would show the same error twice.
+    raise error from error.__cause__

@@ -11,8 +11,6 @@ from typing import Literal, TypeAlias
 Verdict: TypeAlias = Literal["ok", "fail", "unknown"]
 HealthVerdict: TypeAlias = Literal["healthy", "degraded", "unhealthy"]
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class TunnelInfo:
@@ -23,7 +21,7 @@ class TunnelInfo:
     local_port: int
     started_at: datetime
     """When this connection came up (UTC)."""
-    details: Mapping[str, str] = field(default=_NOTHING, compare=False)
+    details: Mapping[str, str] = field(default_factory=dict, compare=False)
     """For a person: edge location, protocol, the address of an inspector…"""
 
     def __post_init__(self) -> None:

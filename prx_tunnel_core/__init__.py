@@ -1,0 +1,124 @@
+"""One supervised life cycle for every tunnel, one plugin per backend.
+
+Nothing is imported before it is used: `import prx_tunnel_core` costs a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from prx_tunnel_core.backend import (
+        AnyBackend,
+        AnyObserver,
+        Backend,
+        Connection,
+        Observer,
+        Target,
+        Watched,
+    )
+    from prx_tunnel_core.config import BackendConfig, ReconnectConfig, Settings, TunnelConfig
+    from prx_tunnel_core.configfile import Config, load
+    from prx_tunnel_core.errors import (
+        ConfigError,
+        ConnectError,
+        PluginError,
+        ProgramExited,
+        ProgramNotFound,
+        SetupError,
+        TunnelError,
+        UnknownBackend,
+    )
+    from prx_tunnel_core.hookspecs import hookimpl, hookspec
+    from prx_tunnel_core.models import (
+        Check,
+        Connected,
+        Connecting,
+        Failed,
+        Idle,
+        Reconnecting,
+        Stopped,
+        TunnelHealth,
+        TunnelInfo,
+        TunnelStatus,
+    )
+    from prx_tunnel_core.plugins import Plugins
+    from prx_tunnel_core.process import TunnelProcess, find_program, open_process
+    from prx_tunnel_core.supervisor import Tunnel, open_tunnel
+    from prx_tunnel_core.urls import UrlRule
+
+__all__ = [
+    "AnyBackend",
+    "AnyObserver",
+    "Backend",
+    "BackendConfig",
+    "Check",
+    "Config",
+    "ConfigError",
+    "ConnectError",
+    "Connected",
+    "Connecting",
+    "Connection",
+    "Failed",
+    "Idle",
+    "Observer",
+    "PluginError",
+    "Plugins",
+    "ProgramExited",
+    "ProgramNotFound",
+    "ReconnectConfig",
+    "Reconnecting",
+    "Settings",
+    "SetupError",
+    "Stopped",
+    "Target",
+    "Tunnel",
+    "TunnelConfig",
+    "TunnelError",
+    "TunnelHealth",
+    "TunnelInfo",
+    "TunnelProcess",
+    "TunnelStatus",
+    "UnknownBackend",
+    "UrlRule",
+    "Watched",
+    "find_program",
+    "hookimpl",
+    "hookspec",
+    "load",
+    "open_process",
+    "open_tunnel",
+]
+
+_HOME = {
+    "backend": ("AnyBackend", "AnyObserver", "Backend", "Connection", "Observer", "Target",
+                "Watched"),
+    "config": ("BackendConfig", "ReconnectConfig", "Settings", "TunnelConfig"),
+    "configfile": ("Config", "load"),
+    "errors": ("ConfigError", "ConnectError", "PluginError", "ProgramExited", "ProgramNotFound",
+               "SetupError", "TunnelError", "UnknownBackend"),
+    "hookspecs": ("hookimpl", "hookspec"),
+    "models": ("Check", "Connected", "Connecting", "Failed", "Idle", "Reconnecting", "Stopped",
+               "TunnelHealth", "TunnelInfo", "TunnelStatus"),
+    "plugins": ("Plugins",),
+    "process": ("TunnelProcess", "find_program", "open_process"),
+    "supervisor": ("Tunnel", "open_tunnel"),
+    "urls": ("UrlRule",),
+}  # fmt: skip
+_MODULES = {name: module for module, names in _HOME.items() for name in names}
+
+if not TYPE_CHECKING:  # so that type checkers still catch a typo in a name
+
+    def __getattr__(name: str) -> object:
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,109 @@
+"""When the health of a tunnel is looked at, and what follows from it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import anyio
+
+from prx_tunnel_core import health
+from prx_tunnel_core.models import Check, TunnelHealth, state_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from prx_tunnel_core.attempt import Up
+    from prx_tunnel_core.supervisor import Tunnel
+
+logger = logging.getLogger("prx_tunnel_core")
+
+PROVIDER_TIMEOUT = 10.0  # seconds for a backend's own word
+PROBE_TIMEOUT = 10.0  # seconds for everything else that is asked, each
+
+
+class HealthCheck:
+    """The health of one tunnel: never two checks at a time, each about the connection of now."""
+
+    def __init__(self, tunnel: Tunnel, prober: health.Prober | None) -> None:
+        self.latest: TunnelHealth | None = None
+        self.connection: Up | None = None
+        self._tunnel = tunnel
+        self._prober = prober
+        self._turn = anyio.Lock()
+
+    async def aclose(self) -> None:
+        if self._prober is not None:
+            await self._prober.aclose()
+            self._prober = None
+
+    async def now(self) -> TunnelHealth:
+        async with self._turn:
+            up = self.connection
+            result = await self._look(up) if up is not None else self._not_connected()
+            if up is not self.connection:  # it dropped while we looked: that is the answer
+                result = self._not_connected()
+            self.latest = result
+            self._tunnel._observation.health_checked(result)  # noqa: SLF001 - one object in parts
+            return result
+
+    async def until_unhealthy(self) -> str:
+        """Check every interval; return the reason once enough checks in a row have failed."""
+        config = self._tunnel.config
+        failed = 0
+        while True:
+            # From the end of one check to the beginning of the next: a slow one is never doubled.
+            await anyio.sleep(config.health_check_interval)
+            result = await self.now()
+            if result.verdict == "unhealthy":
+                failed += 1
+            elif any(check.verdict == "ok" for check in result.checks if _remote(check)):
+                failed = 0  # what is merely unknown neither counts nor clears
+            if failed >= config.health_check_failures:
+                reasons = "; ".join(
+                    f"{check.name}: {check.detail}"
+                    for check in result.checks
+                    if check.verdict == "fail" and check.name != "local"
+                )
+                return f"{failed} health checks in a row failed: {reasons}"
+
+    async def _look(self, up: Up) -> TunnelHealth:
+        prober = self._prober = self._prober or health.Prober(timeout=PROBE_TIMEOUT)
+        found: dict[str, Check] = {"process": Check("process", "ok", "the connection is open")}
+        latency: float | None = None
+
+        async def provider() -> Check:
+            return await health.provider_check(up.connection, timeout=PROVIDER_TIMEOUT)
+
+        async def local() -> Check:
+            return await prober.local(self._tunnel.target)
+
+        async def public() -> Check:
+            nonlocal latency
+            age = anyio.current_time() - up.since
+            check, latency = await prober.public(up.info.public_url, connected_for=age)
+            return check
+
+        async def note(name: str, look: Callable[[], Awaitable[Check]]) -> None:
+            try:
+                found[name] = await look()
+            except Exception as error:
+                logger.exception("the health check %r failed", name)
+                found[name] = Check(name, "unknown", f"could not be checked: {error!r}")
+
+        looks = {"provider": provider, "local": local}
+        if self._tunnel.config.health_check_url:
+            looks["public"] = public
+        async with anyio.create_task_group() as tasks:
+            for name, look in looks.items():
+                tasks.start_soon(note, name, look)
+        checks = tuple(found[name] for name in ("process", *looks))
+        return TunnelHealth(health.judge(checks), checks, latency)
+
+    def _not_connected(self) -> TunnelHealth:
+        state = state_of(self._tunnel.status)
+        return TunnelHealth("unhealthy", (Check("process", "fail", f"the tunnel is {state}"),))
+
+
+def _remote(check: Check) -> bool:
+    return check.name in ("provider", "public")

@@ -1,0 +1,9 @@
+"""Run a tunnel program so that it cannot fool, stall or outlive us.
+
+Everything specific to an operating system is in this package and in `control`.
+"""
+
+from prx_tunnel_core.process.program import find_program
+from prx_tunnel_core.process.running import TunnelProcess, open_process
+
+__all__ = ["TunnelProcess", "find_program", "open_process"]

@@ -1,0 +1,145 @@
+"""Find the program and start it; say in words what is wrong when that fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
+
+# What a child needs to find its files, its language and the network. Everything else, and with it
+# every other backend's token, stays here.
+INHERITED = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR",
+    "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR",
+    "SSL_CERT_FILE", "SSL_CERT_DIR",
+    "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
+    "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+)  # fmt: skip
+
+_TRANSIENT = {errno.ETXTBSY, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
+
+
+def find_program(name: str, *, hint: str = "") -> str:
+    """The absolute path of a program, from PATH unless it is a path already.
+
+    Raises ProgramNotFound, with where it was looked for and the hint how to install it; SetupError
+    when others could replace it.
+    """
+    path = name if os.sep in name else _search(name, hint)
+    path = os.path.abspath(os.path.expanduser(path))
+    _check_trust(path, hint)
+    return path
+
+
+def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+    kept = {key: os.environ[key] for key in INHERITED if key in os.environ}
+    kept |= {key: value for key, value in os.environ.items() if key.startswith("LC_")}
+    kept |= extra
+    for key, value in kept.items():
+        if not key or "=" in key or "\x00" in key + value:
+            raise SetupError(f"environment variable {key!r}: not a valid name or value")
+    return kept
+
+
+def spawn(
+    command: Sequence[str], *, env: Mapping[str, str], cwd: str | None
+) -> subprocess.Popen[bytes]:
+    """Start the program in a session of its own, its output in two pipes.
+
+    Raises SetupError for what someone must fix, ConnectError for what passes.
+    """
+    if sys.platform == "win32":
+        raise SetupError("running a tunnel program needs Linux or macOS; on Windows use WSL")
+    if any("\x00" in word for word in command):
+        raise SetupError(f"{command[0]!r}: an argument has a NUL character")
+    # A child inherits the thread's blocked signals, and would never hear TERM.
+    blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise _explain(error, command[0], cwd) from None
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _search(name: str, hint: str) -> str:
+    # A relative entry of PATH would run whatever lies in the working directory.
+    folders = [f for f in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(f)]
+    candidates = [os.path.join(folder, name) for folder in folders]
+    for path in candidates:
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    unusable = next((path for path in candidates if os.path.isfile(path)), None)
+    if unusable is not None:
+        raise ProgramNotFound(f"{unusable} is not executable; run: chmod +x {unusable}")
+    searched = os.pathsep.join(folders)
+    raise ProgramNotFound(_with_hint(f"{name!r} was not found in PATH ({searched})", hint))
+
+
+def _check_trust(path: str, hint: str) -> None:
+    try:
+        status = os.stat(path)
+        folder = os.stat(os.path.dirname(path))
+    except OSError as error:
+        raise ProgramNotFound(_with_hint(f"{path}: {error.strerror}", hint)) from None
+    if stat.S_ISDIR(status.st_mode):
+        raise ProgramNotFound(f"{path} is a directory, not a program")
+    if not os.access(path, os.X_OK):
+        raise ProgramNotFound(f"{path} is not executable; run: chmod +x {path}")
+    if os.name == "posix" and (_others_write(status) or _others_write(folder)):
+        raise SetupError(
+            f"{path} or its folder can be changed by other users; they could run programs as you. "
+            f"Run: chmod go-w {path} {os.path.dirname(path)}"
+        )
+
+
+def _others_write(status: os.stat_result) -> bool:
+    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
+    world = status.st_mode & stat.S_IWOTH and not sticky
+    # A group of one's own is the default of many systems; a foreign one is not.
+    group = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())
+    return bool(world or group) or status.st_uid not in (0, os.geteuid())
+
+
+def _explain(error: OSError, program: str, cwd: str | None) -> SetupError | ConnectError:
+    if error.errno in _TRANSIENT:
+        return ConnectError(f"{program} could not be started: {error.strerror}")
+    if cwd is not None and not os.path.isdir(cwd):
+        return SetupError(f"the working directory {cwd} does not exist")
+    if error.errno == errno.ENOENT and os.path.exists(program):
+        return ProgramNotFound(f"{program}: {_missing_interpreter(program)}")
+    if error.errno == errno.ENOEXEC:
+        return ProgramNotFound(
+            f"{program} is not a program, or one for another kind of machine (ENOEXEC)"
+        )
+    if error.errno == errno.E2BIG:
+        return SetupError(f"{program}: an argument is too long (E2BIG)")
+    return ProgramNotFound(f"{program}: {error.strerror}")
+
+
+def _missing_interpreter(program: str) -> str:
+    with open(program, "rb") as file:
+        first = file.readline(256)
+    if first.startswith(b"#!"):
+        interpreter = first[2:].split()[0].decode(errors="replace") if first[2:].split() else ""
+        return f"its interpreter {interpreter!r} does not exist"
+    return "the loader that it needs does not exist (a program for another C library?)"
+
+
+def _with_hint(message: str, hint: str) -> str:
+    return f"{message}; {hint}" if hint else message

@@ -1,0 +1,379 @@
+"""A program that runs: its output drained for life, its end noticed, its whole group ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import anyio
+import anyio.abc
+import anyio.lowlevel
+
+from prx_tunnel_core.backend import Connection
+from prx_tunnel_core.errors import ProgramExited, SetupError, single
+from prx_tunnel_core.models import Check
+from prx_tunnel_core.process import group, guard
+from prx_tunnel_core.process.exits import ExitWatch
+from prx_tunnel_core.process.output import LineCutter
+from prx_tunnel_core.process.program import child_environment, find_program, spawn
+from prx_tunnel_core.text import Redactor, printable
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+logger = logging.getLogger("prx_tunnel_core")
+output_logger = logging.getLogger("prx_tunnel_core.program")
+
+T = TypeVar("T")
+
+TAIL = 50  # lines kept for errors
+READ = 64 * 1024  # bytes: what a pipe holds
+LINES_AT_ONCE = 200  # looked at before others get their turn
+LOGGED_LINES = 200.0  # burst that goes to the log, refilled at a tenth of it a second
+PIPE_HELD = 0.02  # seconds after the exit; then somebody who left the group holds the pipe
+DRAIN_AFTER_EXIT = 0.5  # seconds that output may still be read
+REAP = 5.0  # seconds that a killed program may take; one in an uninterruptible call takes longer
+NO_ENV: Mapping[str, str] = MappingProxyType({})
+
+# Whoever bounds an attempt to connect sets a list, and can then show what the programs said.
+started: ContextVar[list[TunnelProcess] | None] = ContextVar("started", default=None)
+
+
+@asynccontextmanager
+async def open_process(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str | SecretStr] = NO_ENV,
+    grace: float = 5.0,
+    cwd: str | None = None,
+    on_line: Callable[[str], None] | None = None,
+    secrets: Iterable[str] = (),
+    stop_signals: Sequence[signal.Signals] = (signal.SIGTERM,),
+    program_hint: str = "",
+) -> AsyncIterator[TunnelProcess]:
+    """Run a program while the context lasts, and leave nothing of it behind.
+
+    The child sees a short list of variables and `env`; a `SecretStr` there is masked in every line
+    that comes back. `on_line` gets each line of both streams, free of escapes and secrets.
+
+    Leaving sends each of `stop_signals` to the whole group, waits up to `grace` seconds after the
+    first (half a second after each further one), and kills what is left; no cancellation prevents
+    that. Exceptions of the body arrive as they were raised, not in a group.
+
+    Raises ProgramNotFound or SetupError when it cannot be started, ConnectError when that passes.
+    """
+    process = TunnelProcess(command, env, cwd, on_line, secrets, program_hint)
+    if (collected := started.get()) is not None:
+        collected.append(process)
+    with single():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(process._live)  # noqa: SLF001 - one class in two functions
+            try:
+                yield process
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await process._end(grace, stop_signals)  # noqa: SLF001
+
+
+class TunnelProcess:
+    """A running tunnel program; `open_process` makes it."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        env: Mapping[str, str | SecretStr],
+        cwd: str | None,
+        on_line: Callable[[str], None] | None,
+        secrets: Iterable[str],
+        program_hint: str,
+    ) -> None:
+        if not command:
+            raise SetupError("the command is empty")
+        path = find_program(command[0], hint=program_hint)
+        plain, hidden = _reveal(env)
+        self._redact = Redactor([*secrets, *hidden])
+        self._token = group.new_token()
+        inherited = os.environ.get(group.TOKEN_VARIABLE, "")
+        plain[group.TOKEN_VARIABLE] = inherited + self._token
+        guard.prepare()
+        self._popen = spawn([path, *command[1:]], env=child_environment(plain), cwd=cwd)
+        guard.adopt(self._popen.pid)
+        self.name = os.path.basename(path)
+        self.pid = self._popen.pid
+        self.returncode: int | None = None
+        self.tail: deque[str] = deque(maxlen=TAIL)
+        """The last lines of both streams, without escapes and secrets."""
+        self._on_line = on_line
+        self._waiters: list[_Waiter[object]] = []
+        self._exit = ExitWatch(self.pid)
+        self._ended = anyio.Event()
+        self._drained = anyio.Event()
+        self._open_streams = 2
+        self._stopping = False
+        self._group_gone = False
+        self._life = anyio.CancelScope(shield=True)
+        self._log = _LogBudget()
+
+    def __repr__(self) -> str:
+        return f"<TunnelProcess {self.name} {self.pid}>"  # never the arguments
+
+    async def first_match(self, find: Callable[[str], T | None]) -> T:
+        """What `find` makes of the first line that it makes something of.
+
+        Looks at the tail first, then at each new line of either stream. Raises ProgramExited, with
+        the last lines, when the program ends before.
+        """
+        for line in self.tail:
+            if (found := find(line)) is not None:
+                return found
+        waiter: _Waiter[T] = _Waiter(find)
+        if self._ended.is_set():
+            raise self._exited()
+        self._waiters.append(waiter)  # type: ignore[arg-type]
+        try:
+            await waiter.done.wait()
+        finally:
+            self._waiters.remove(waiter)  # type: ignore[arg-type]
+        if waiter.error is not None:
+            raise waiter.error
+        if waiter.found is None:
+            raise self._exited()
+        return waiter.found
+
+    async def wait(self) -> int:
+        """The exit code (negative: a signal), once the program has ended and its output is read."""
+        await self._ended.wait()
+        assert self.returncode is not None
+        return self.returncode
+
+    def exit_reason(self) -> str:
+        """How it ended, with its last lines, for an error or a status."""
+        lines = self.last_lines()
+        return f"{self.name} {self._how_it_ended()}{': ' if lines else ''}{lines}"
+
+    def last_lines(self, count: int = 5) -> str:
+        """The last lines that say something, on one line."""
+        return " | ".join([line.strip() for line in self.tail if line.strip()][-count:])
+
+    def connection(
+        self,
+        public_url: str,
+        *,
+        details: Mapping[str, str] = NO_ENV,
+        check: Callable[[], Awaitable[Iterable[Check]]] | None = None,
+    ) -> Connection:
+        """A connection that lives as long as this program."""
+        return _ProcessConnection(self, public_url, details, check)
+
+    def _how_it_ended(self) -> str:
+        code = self.returncode
+        if code is None:
+            return "is running"
+        if code < 0:
+            return f"was ended by {_signal_name(-code)}"
+        return f"exited with code {code}"
+
+    def _exited(self) -> ProgramExited:
+        return ProgramExited(
+            self.exit_reason(), returncode=self.returncode or 0, tail=tuple(self.tail)
+        )
+
+    async def _live(self) -> None:
+        """Read and watch until the end, whoever cancels: ending in order needs both."""
+        with self._life:
+            async with anyio.create_task_group() as streams:
+                for stream in (self._popen.stdout, self._popen.stderr):
+                    assert stream is not None
+                    os.set_blocking(stream.fileno(), False)
+                    streams.start_soon(self._drain, stream.fileno())
+                await self._exit.wait()
+                # Until the leader is reaped, the group's number is certainly ours.
+                if not self._stopping:
+                    group.signal_group(self.pid, signal.SIGKILL)
+                self.returncode = self._popen.wait()
+                self._group_gone = not self._stopping or not group.group_alive(self.pid)
+                with anyio.move_on_after(PIPE_HELD):
+                    await self._drained.wait()
+                if not self._drained.is_set() and not self._stopping:
+                    await group.end_escaped(self._token)
+                streams.cancel_scope.deadline = anyio.current_time() + DRAIN_AFTER_EXIT
+        self._ended.set()
+        for waiter in self._waiters:
+            waiter.done.set()
+
+    async def _drain(self, fd: int) -> None:
+        """Read for life: a closed pipe would kill the program, a full one would freeze it."""
+        cutter = LineCutter()
+        while True:
+            await anyio.wait_readable(fd)
+            try:
+                chunk = os.read(fd, READ)
+            except BlockingIOError:
+                continue
+            except OSError:
+                break
+            if not chunk:
+                break
+            wanted = None if self._waiters or self._on_line else TAIL
+            await self._take(cutter.feed(chunk, most=wanted))
+        await self._take(cutter.end())
+        self._open_streams -= 1
+        if not self._open_streams:
+            self._drained.set()
+
+    async def _take(self, lines: list[bytes]) -> None:
+        for number, raw in enumerate(lines):
+            if number % LINES_AT_ONCE == LINES_AT_ONCE - 1:
+                await anyio.lowlevel.checkpoint()
+            line = self._redact(printable(raw.decode("utf-8", "replace")))
+            self.tail.append(line)
+            for waiter in self._waiters:
+                waiter.offer(line)
+            self._pass_on(line)
+
+    def _pass_on(self, line: str) -> None:
+        if self._on_line is not None:
+            try:
+                self._on_line(line)
+            except Exception:
+                logger.exception("reading the output of %s failed", self.name)
+        if output_logger.isEnabledFor(logging.DEBUG) and self._log.allows():
+            output_logger.debug("%s: %s", self.name, line)
+
+    async def _end(self, grace: float, stop_signals: Sequence[signal.Signals]) -> None:
+        self._stopping = True
+        try:
+            for number, each in enumerate(stop_signals):
+                await self._ask(each, grace if number == 0 else 0.5)
+            if not await self._kill():
+                logger.error("%s (process %d) does not die, even by KILL", self.name, self.pid)
+        finally:
+            self._life.cancel()
+            self._release()
+
+    async def _ask(self, each: signal.Signals, patience: float) -> None:
+        """Ask the group to end and wait until all of it has, or the time is over."""
+        if not self._alive():
+            return
+        # CONT, for a stopped program would take the signal only when continued.
+        group.signal_group(self.pid, each, signal.SIGCONT)
+        with anyio.move_on_after(patience):
+            await self._ended.wait()
+            while self._alive():
+                await anyio.sleep(0.01)
+
+    async def _kill(self) -> bool:
+        if self._alive():
+            group.signal_group(self.pid, signal.SIGKILL)
+        await group.end_escaped(self._token)
+        with anyio.move_on_after(REAP):
+            await self._ended.wait()
+        with anyio.move_on_after(1):
+            while self._alive():
+                await anyio.sleep(0.005)
+        return self._ended.is_set()
+
+    def _alive(self) -> bool:
+        """Whether anyone is left in the group; not asked again once it was empty."""
+        if self.returncode is not None and not self._group_gone:
+            self._group_gone = not group.group_alive(self.pid)
+        return not self._group_gone
+
+    def _release(self) -> None:
+        if self.returncode is not None:
+            guard.release(self.pid)
+        self._exit.close()
+        for stream in (self._popen.stdout, self._popen.stderr):
+            if stream is not None:
+                stream.close()
+
+
+class _Waiter(Generic[T]):
+    """Somebody who waits for a line."""
+
+    def __init__(self, find: Callable[[str], T | None]) -> None:
+        self._find = find
+        self.done = anyio.Event()
+        self.found: T | None = None
+        self.error: Exception | None = None
+
+    def offer(self, line: str) -> None:
+        if self.done.is_set():
+            return
+        try:
+            self.found = self._find(line)
+        except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
+            self.error = error
+        if self.found is not None or self.error is not None:
+            self.done.set()
+
+
+class _ProcessConnection(Connection):
+    def __init__(
+        self,
+        process: TunnelProcess,
+        public_url: str,
+        details: Mapping[str, str],
+        check: Callable[[], Awaitable[Iterable[Check]]] | None,
+    ) -> None:
+        self._process = process
+        self.public_url = public_url
+        self.details = details
+        self._check = check
+
+    async def wait_closed(self) -> str:
+        await self._process.wait()
+        return self._process.exit_reason()
+
+    async def check(self) -> Iterable[Check]:
+        return () if self._check is None else await self._check()
+
+
+class _LogBudget:
+    """So many lines at once and a tenth of it a second: a flood shall not fill a disk."""
+
+    def __init__(self) -> None:
+        self._left = LOGGED_LINES
+        self._at = time.monotonic()
+        self._refused = 0
+
+    def allows(self) -> bool:
+        now = time.monotonic()
+        self._left = min(LOGGED_LINES, self._left + (now - self._at) * LOGGED_LINES / 10)
+        self._at = now
+        if self._left < 1:
+            self._refused += 1
+            return False
+        self._left -= 1
+        if self._refused:
+            output_logger.debug("(%d lines left out)", self._refused)
+            self._refused = 0
+        return True
+
+
+def _reveal(env: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], list[str]]:
+    """The variables in plain text, and those texts among them that are secret."""
+    plain: dict[str, str] = {}
+    hidden: list[str] = []
+    for key, value in env.items():
+        if isinstance(value, str):
+            plain[key] = value
+        else:
+            plain[key] = value.get_secret_value()
+            hidden.append(plain[key])
+    return plain, hidden
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

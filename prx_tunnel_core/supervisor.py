@@ -1,0 +1,351 @@
+"""The life cycle of a tunnel, once for all backends.
+
+A tunnel is one task. What it opens lives in nested scopes of that task, so a late event of an
+earlier connection cannot exist. Reasons travel as return values, never as exceptions across tasks.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from prx_tunnel_core import health
+from prx_tunnel_core.attempt import Attempt, Ended, Up
+from prx_tunnel_core.backend import Backend, Target
+from prx_tunnel_core.backoff import Ladder
+from prx_tunnel_core.checking import HealthCheck
+from prx_tunnel_core.config import BackendConfig, TunnelConfig, secrets_of, validate
+from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError, single
+from prx_tunnel_core.models import (
+    Connected,
+    Connecting,
+    Failed,
+    Idle,
+    Reconnecting,
+    Stopped,
+    TunnelHealth,
+    TunnelInfo,
+    TunnelStatus,
+)
+from prx_tunnel_core.observing import Observation
+from prx_tunnel_core.plugins import Plugins
+from prx_tunnel_core.text import Redactor
+from prx_tunnel_core.watching import Urls, Watch
+
+logger = logging.getLogger("prx_tunnel_core")
+
+OFFLINE_POLL = 1.0  # seconds between looks for a network
+
+_NO_TABLES: Mapping[str, Any] = MappingProxyType({})
+
+
+class Tunnel:
+    """One tunnel that is kept open between `start` and `stop`, any number of times.
+
+    Use it as `async with Tunnel(config) as tunnel:`; leaving the context stops it. On asyncio and
+    trio. `config` is a `TunnelConfig`, or the `[tunnel]` table as a mapping.
+
+    `tables` are the other top-level tables of a configuration file, for the observers among the
+    installed plugins. `backend` is used instead of an installed one.
+
+    Raises ConfigError for a mapping that is no valid configuration.
+    """
+
+    def __init__(
+        self,
+        config: TunnelConfig | Mapping[str, Any] | None = None,
+        *,
+        name: str = "default",
+        backend: Backend[Any] | None = None,
+        plugins: Plugins | None = None,
+        tables: Mapping[str, Any] = _NO_TABLES,
+        prober: health.Prober | None = None,
+        online: Callable[[], bool] = health.online,
+        ladder: Callable[..., Ladder] = Ladder,
+    ) -> None:
+        if not isinstance(config, TunnelConfig):
+            config = validate(TunnelConfig, config or {}, path="tunnel")
+        self.name = name
+        self.config = config
+        self.target = Target(config.local_host, config.local_port)
+        self._backend = backend
+        self._settings: BackendConfig | None = None
+        self._plugins = plugins if plugins is not None else Plugins()
+        self._online = online
+        self._new_ladder = ladder
+        self._status: TunnelStatus = Idle()
+        self._changed = anyio.Event()
+        self._watches: weakref.WeakSet[Watch[TunnelStatus]] = weakref.WeakSet()
+        self._run: _Run | None = None
+        self._redact = Redactor()
+        self._health = HealthCheck(self, prober)
+        self._observation = Observation(self, self._plugins, tables)
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._context: AbstractAsyncContextManager[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Tunnel {self.name!r} {type(self._status).__name__}>"
+
+    async def __aenter__(self) -> Self:
+        if self._context is not None:
+            raise RuntimeError(f"{self!r} is entered already")
+        self._context = self._open()
+        await self._context.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        assert self._context is not None
+        context, self._context = self._context, None
+        return await context.__aexit__(kind, error, traceback)
+
+    @property
+    def status(self) -> TunnelStatus:
+        return self._status
+
+    @property
+    def info(self) -> TunnelInfo | None:
+        """Where the tunnel is reached; None while it is not connected."""
+        return self._status.info if isinstance(self._status, Connected) else None
+
+    @property
+    def last_health(self) -> TunnelHealth | None:
+        """The result of the latest health check, periodic or asked for."""
+        return self._health.latest
+
+    @property
+    def observer_states(self) -> Mapping[str, Mapping[str, str]]:
+        """What each observer beside this tunnel says of itself."""
+        return self._observation.states()
+
+    def watch(self) -> AsyncIterator[TunnelStatus]:
+        """Each new status from now on, until the tunnel's context is left.
+
+        A slow watcher misses the oldest ones, never the latest, and never slows the tunnel.
+        """
+        watch: Watch[TunnelStatus] = Watch()
+        if self._tasks is None:
+            watch.close()
+        self._watches.add(watch)
+        return watch
+
+    def urls(self) -> AsyncIterator[str]:
+        """The public URL, now if there is one, and each that differs from the one before."""
+        return Urls(self.watch(), self.info)
+
+    async def start(self) -> TunnelInfo:
+        """Return once the tunnel is connected; joins a start that is under way.
+
+        Raises SetupError when someone has to fix something, ConnectError when it gave up, and
+        TunnelError when it was stopped meanwhile. Cancelling the last `start` that waits for a
+        first connection stops the tunnel.
+        """
+        if self._tasks is None:
+            raise RuntimeError("a tunnel lives in its context: async with Tunnel(...) as tunnel")
+        while self._run is not None and self._run.scope.cancel_called:
+            await self._run.finished.wait()  # the old connection goes before a new one comes
+        if self._run is None:
+            self._run = _Run()
+            self._set(Connecting())
+            self._tasks.start_soon(self._supervise, self._run)
+        run = self._run
+        run.waiting += 1
+        try:
+            return await self._connected(run)
+        finally:
+            run.waiting -= 1
+            if not run.waiting and not run.was_connected and not run.finished.is_set():
+                run.scope.cancel()
+                with anyio.CancelScope(shield=True):
+                    await run.finished.wait()
+
+    async def stop(self) -> None:
+        """Return when nothing is left running; concurrent calls join, repeated ones do nothing."""
+        if self._run is not None:
+            self._run.scope.cancel()
+            await self._run.finished.wait()
+        elif isinstance(self._status, Failed):
+            self._set(Stopped())
+
+    async def health_check(self) -> TunnelHealth:
+        """Look at the tunnel now; problems are in the answer, never raised."""
+        return await self._health.now()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[None]:
+        with single():
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                try:
+                    await self._observation.begin(tasks)
+                    yield
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await self._close()
+                    tasks.cancel_scope.cancel()
+
+    async def _close(self) -> None:
+        await self.stop()
+        self._tasks = None
+        for watch in list(self._watches):
+            watch.close()
+        await self._observation.end()
+        await self._health.aclose()
+
+    async def _connected(self, run: _Run) -> TunnelInfo:
+        while not run.finished.is_set():
+            if isinstance(self._status, Connected):
+                return self._status.info
+            await self._changed.wait()
+        raise run.error or TunnelError("the tunnel was stopped before it was connected")
+
+    async def _supervise(self, run: _Run) -> None:
+        """The task of one start: from Connecting to Stopped or Failed."""
+        try:
+            with run.scope:
+                run.error = await self._keep_open(run)
+        except Exception as error:
+            logger.exception("tunnel %s: a defect of prx-tunnel", self.name)
+            run.error = TunnelError(f"a defect of prx-tunnel: {type(error).__name__}")
+        finally:
+            # Whoever asked for a stop gets one, whatever happened in the same moment.
+            if run.error is None or run.scope.cancel_called:
+                run.error = None
+                last: TunnelStatus = Stopped()
+            else:
+                last = Failed(str(run.error))
+            self._run = None
+            run.finished.set()
+            self._set(last)
+
+    async def _keep_open(self, run: _Run) -> TunnelError:
+        """Connect again and again; return the error after which that has no use."""
+        try:
+            await self._prepare()
+        except SetupError as error:
+            return error
+        ladder = self._new_ladder(self.config.reconnect)
+        while True:
+            attempt = self._attempt(run, ladder)
+            ended = await attempt.run()
+            self._health.connection = None
+            if isinstance(ended.error, SetupError):
+                return ended.error
+            if not run.planned:
+                self._plan(run, ladder, ended)
+            if run.error is not None:
+                return run.error
+            await self._pause(ladder.delay, offline=run.offline)
+            self._set(Connecting(ladder.attempt))
+
+    def _attempt(self, run: _Run, ladder: Ladder) -> Attempt:
+        assert self._backend is not None
+        assert self._settings is not None
+        run.planned = False
+
+        def up(connection: Up) -> None:
+            run.was_connected = True
+            self._health.connection = connection
+            self._set(Connected(connection.info, ladder.attempt))
+
+        def closed(ended: Ended) -> None:
+            # The URL is withdrawn at once, not after what is left has been cleared away.
+            self._health.connection = None
+            self._plan(run, ladder, ended)
+
+        return Attempt(
+            backend=self._backend,
+            settings=self._settings,
+            target=self.target,
+            limit=self._settings.connect_timeout or self.config.connect_timeout,
+            redact=self._redact,
+            on_up=up,
+            on_closed=closed,
+            until_unhealthy=self._health.until_unhealthy,
+        )
+
+    def _plan(self, run: _Run, ladder: Ladder, ended: Ended) -> None:
+        """Decide on the next attempt: Reconnecting, or the error with which to give up."""
+        assert self._settings is not None
+        run.planned = True
+        run.offline = not self._settings.server_on_loopback() and not self._online()
+        if ended.connected_for is not None:
+            ladder.was_connected(ended.connected_for)
+        error = ended.error
+        at_least = error.retry_after if isinstance(error, ConnectError) else 0.0
+        if ladder.climb(at_least=at_least, counted=not run.offline):
+            reason = f"this machine is offline: {error}" if run.offline else str(error)
+            self._set(Reconnecting(ladder.attempt, reason, ladder.delay))
+        elif self.config.reconnect.enabled:
+            run.error = ConnectError(f"gave up after {ladder.attempt} attempts: {error}")
+        else:
+            run.error = error
+
+    async def _pause(self, delay: float, *, offline: bool) -> None:
+        if not offline:
+            await anyio.sleep(delay)
+            return
+        with anyio.move_on_after(delay):
+            while not self._online():
+                await anyio.sleep(OFFLINE_POLL)
+
+    async def _prepare(self) -> None:
+        """Find the backend and read its settings; raises SetupError."""
+        if self._settings is not None:
+            return
+        backend = self._backend
+        if backend is None:
+            # Importing a plugin takes a while, and the host's loop has other things to do.
+            backend = await anyio.to_thread.run_sync(self._plugins.backend, self.config.backend)
+        name = backend.name
+        settings = validate(backend.config, self.config.table(name), path=f"tunnel.{name}")
+        self._backend = backend
+        self._redact.add(*secrets_of(settings))
+        self._settings = settings
+
+    def _set(self, new: TunnelStatus) -> None:
+        old, self._status = self._status, new
+        if old == new:
+            return
+        logger.info("tunnel %s: %s", self.name, self._redact(str(new)))
+        self._changed.set()
+        self._changed = anyio.Event()
+        for watch in list(self._watches):
+            watch.put(new)
+        self._observation.status_changed(old, new)
+
+
+class _Run:
+    """From one `start` to its end."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self.finished = anyio.Event()
+        self.waiting = 0
+        self.was_connected = False
+        self.planned = False
+        """Whether the end of the current attempt has been decided on."""
+        self.offline = False
+        self.error: TunnelError | None = None
+
+
+@asynccontextmanager
+async def open_tunnel(
+    config: TunnelConfig | Mapping[str, Any] | None = None, **options: Any
+) -> AsyncIterator[Tunnel]:
+    """A tunnel that is started on entering and stopped on leaving; see `Tunnel` and its `start`."""
+    async with Tunnel(config, **options) as tunnel:
+        await tunnel.start()
+        yield tunnel
