@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import Expanded, WholeVariable
-from prx_tunnel_core.text import SHORTEST_SECRET
+from prx_tunnel_core.text import MASK, SHORTEST_SECRET, printable
 
 BACKEND_NAME = r"[a-z][a-z0-9-]{0,31}"
 
@@ -141,7 +141,7 @@ class TunnelConfig(Settings):
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         # The backends' tables are not validated yet: a secret in them is still plain text.
         for name, value in super().__repr_args__():
-            yield name, ... if name in (self.model_extra or {}) else value
+            yield name, MASK if name in (self.model_extra or {}) else value
 
     @model_serializer(mode="wrap")
     def _without_tables(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -213,7 +213,7 @@ _TYPE_LABEL = re.compile(r"str|int|float|bool|none|.*[\[(].*")
 
 
 def _explain(detail: ErrorDetails, model: type[Settings], path: str) -> str:
-    location = [str(part) for part in detail["loc"]]
+    location = [printable(str(part)) for part in detail["loc"]]
     if detail["type"] == "extra_forbidden":
         owner = _model_at(model, location[:-1])
         return f"{'.'.join([path, *location[:-1]])}: {_unknown_key(location[-1], owner)}"

@@ -24,7 +24,7 @@ class Config:
 
     tunnel: TunnelConfig
     gateway: GatewayConfig = field(default_factory=GatewayConfig)
-    tables: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    tables: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """The other top-level tables, not expanded: each belongs to the observer of its name."""
     path: Path | None = None
     exposes: bool = False
@@ -32,18 +32,21 @@ class Config:
     warnings: tuple[str, ...] = ()
 
 
-def find(explicit: str | os.PathLike[str] | None = None) -> Path | None:
+def find(
+    explicit: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] = os.environ
+) -> Path | None:
     """`explicit`, else `$PRX_CONFIG`, else the user's configuration directory, when it exists.
 
     Never the working directory: a configuration names programs to run.
     """
-    chosen = explicit or os.environ.get("PRX_CONFIG")
+    chosen = explicit or environ.get("PRX_CONFIG")
     if chosen:
         return Path(chosen)
     import platformdirs
 
     default = platformdirs.user_config_path("prx", appauthor=False) / "config.toml"
-    return default if default.exists() else None
+    # A dangling link is somebody's configuration too: reading it says what is wrong.
+    return default if os.path.lexists(default) else None
 
 
 def load(
@@ -57,7 +60,7 @@ def load(
     `overrides` replace keys of `[tunnel]` (the command line's `--backend` and `--port`).
     Raises ConfigError.
     """
-    path = find(explicit)
+    path = find(explicit, environ=environ)
     document = {} if path is None else _parse(path)
     try:
         return _interpret(document, dict(overrides), environ, path)
@@ -65,6 +68,8 @@ def load(
         if path is None:
             raise
         raise ConfigError(f"{path}: {error}") from None
+    except RecursionError:  # thousands of dotted keys parse, but cannot be walked
+        raise ConfigError(f"{path}: nested too deeply") from None
 
 
 def _interpret(
@@ -140,20 +145,25 @@ def _parse(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     try:
-        # Non-blocking: a FIFO would wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(path, "rb", opener=_open_at_once) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise ConfigError(f"{path}: not a regular file")
+            _check_trust(path, status)
+            data = file.read(LARGEST_FILE + 1)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(f"{path}: {reason}; check the path and its permissions") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ConfigError(f"{path}: not a regular file")
-        _check_trust(path, status)
-        data = file.read(LARGEST_FILE + 1)
+    except ValueError:
+        raise ConfigError(f"{str(path)!r} cannot be a path") from None  # it holds a NUL
     if len(data) > LARGEST_FILE:
         raise ConfigError(f"{path}: larger than {LARGEST_FILE // 1024} KiB")
     return data
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A FIFO would wait for a writer for ever; a terminal would become this process's own.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
 def _check_trust(path: Path, status: os.stat_result) -> None:
@@ -161,7 +171,10 @@ def _check_trust(path: Path, status: os.stat_result) -> None:
     if os.name != "posix":
         return
     if status.st_uid not in (0, os.geteuid()):
-        raise ConfigError(f"{path}: belongs to another user; it could run programs as you")
+        raise ConfigError(
+            f"{path}: belongs to another user, who could run programs as you; "
+            f"run: chown $(id -u) {path}"
+        )
     if status.st_mode & stat.S_IWOTH or (
         status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())
     ):

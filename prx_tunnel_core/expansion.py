@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.text import printable
 
 _REFERENCE = re.compile(r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^${}]*))?\}")
 
@@ -34,7 +35,10 @@ def expand(value: object, environ: Mapping[str, str], *, path: str) -> object:
     if isinstance(value, str):
         return _expand_text(value, environ, path)
     if isinstance(value, dict):
-        return {key: expand(item, environ, path=f"{path}.{key}") for key, item in value.items()}
+        return {
+            key: expand(item, environ, path=f"{path}.{printable(key)}")
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [expand(item, environ, path=f"{path}[{i}]") for i, item in enumerate(value)]
     return value

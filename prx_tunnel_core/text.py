@@ -7,6 +7,7 @@ through here.
 from __future__ import annotations
 
 import base64
+import json
 import re
 import urllib.parse
 from collections.abc import Iterable
@@ -15,21 +16,34 @@ MASK = "**********"
 
 # A shorter secret would mask half of every text, and is no secret.
 SHORTEST_SECRET = 4
+# In the middle of other base64, fewer characters than these are there by chance.
+SHORTEST_BASE64 = 8
 
+_LOWER_HEX = re.compile("%[0-9A-F]{2}")
+_URL_SAFE = str.maketrans("+/", "-_")
+
+# Each escape in its 7-bit and its 8-bit form, also when a cut line ends inside it. The possessive
+# quantifiers (`*+`) keep this linear: a hostile line is looked at once.
 _ESCAPES = re.compile(
     r"""
-      \x1b \] [^\x07\x1b\x9c]{0,4096} (?: \x07 | \x1b\\ | \x9c | \Z )  # OSC: titles, hyperlinks
-    | \x1b [PX^_] [^\x1b\x9c]{0,4096} (?: \x1b\\ | \x9c | \Z )         # DCS, SOS, PM, APC
-    | (?: \x1b\[ | \x9b ) [0-?]{0,64} [ -/]{0,16} [@-~]                # CSI: colours, cursor
-    | \x1b [ -/]{0,16} [0-~]                                           # other escapes
+      (?: \x1b\] | \x9d ) [^\x07\x1b\x80-\x9f]*+ (?: \x07 | \x1b\\ | \x9c )?      # OSC: hyperlinks
+    | (?: \x1b[PX^_] | [\x90\x98\x9e\x9f] ) [^\x1b\x80-\x9f]*+ (?: \x1b\\ | \x9c )?   # DCS, APC…
+    | (?: \x1b\[ | \x9b ) [0-?]*+ [ -/]*+ (?: [@-~] | \Z )                        # CSI: colours
+    | \x1b [ -/]*+ (?: [0-~] | \Z )                                               # other escapes
     """,
     re.VERBOSE,
 )
-_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# What moves the cursor, hides or reorders text, or (half of a surrogate pair) cannot be written.
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u061c\u200b\u200e\u200f\u2060\ufeff"
+    r"\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+# Joining the words on both sides would make a word that nobody wrote.
+_LINE_ENDS = re.compile(r"[\n\x0b\x0c\x85\u2028\u2029]")
 
 
 def printable(text: str) -> str:
-    """The text as a terminal would have left it: no escapes, no controls, the last of a `\\r` line.
+    """One line as a terminal would have left it: without escapes and controls.
 
     A progress bar redraws its line with carriage returns; what a person saw last is what counts.
     """
@@ -37,11 +51,14 @@ def printable(text: str) -> str:
         return text
     text = _ESCAPES.sub("", text).rstrip("\r\n")
     text = text.rsplit("\r", 1)[-1]
-    return _CONTROLS.sub("", text)
+    return _CONTROLS.sub("", _LINE_ENDS.sub(" ", text))
 
 
 class Redactor:
-    """Masks secrets, also where they were quoted for a URL, JSON or basic authentication."""
+    """Masks secrets, also where they were quoted for a URL, JSON or basic authentication.
+
+    A secret of fewer than `SHORTEST_SECRET` characters is not masked: settings refuse it.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._secrets: set[str] = set()
@@ -67,14 +84,32 @@ def _spellings(secret: str) -> set[str]:
     secret = secret.strip()
     if len(secret) < SHORTEST_SECRET:
         return set()
+    quoted = urllib.parse.quote(secret, safe="", errors="surrogateescape")
     forms = {
         secret,
-        urllib.parse.quote(secret, safe=""),
-        urllib.parse.quote_plus(secret),
+        quoted,
+        _LOWER_HEX.sub(lambda match: match[0].lower(), quoted),
+        urllib.parse.quote_plus(secret, errors="surrogateescape"),
         secret.encode("unicode_escape").decode("ascii"),
-        secret.replace("\\", "\\\\").replace('"', '\\"'),
-        base64.b64encode(secret.encode()).decode("ascii"),
-        base64.urlsafe_b64encode(secret.encode()).decode("ascii"),
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        json.dumps(secret)[1:-1].replace("/", "\\/"),
+        *_base64_forms(secret.encode(errors="surrogateescape")),
     }
-    forms |= {line for line in secret.splitlines() if len(line.strip()) >= 16}
-    return {form.rstrip("=") for form in forms if len(form.rstrip("=")) >= SHORTEST_SECRET}
+    forms |= {line.strip() for line in secret.splitlines() if len(line.strip()) >= 16}
+    return {form for form in forms if len(form) >= SHORTEST_SECRET}
+
+
+def _base64_forms(secret: bytes) -> set[str]:
+    """What the secret looks like in base64, alone and in the middle of something longer.
+
+    Basic authentication encodes `user:secret`, so the secret begins at any third of a group.
+    """
+    forms = set()
+    for shift in range(3):
+        encoded = base64.b64encode(bytes(shift) + secret)
+        # The first characters mix with what stands before, the last with what comes after.
+        own = encoded[(0, 2, 3)[shift] : (shift + len(secret)) * 8 // 6].decode("ascii")
+        if shift == 0 or len(own) >= SHORTEST_BASE64:
+            forms |= {own, own.translate(_URL_SAFE)}
+    return forms

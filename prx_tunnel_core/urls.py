@@ -9,14 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 SCHEMES = ("https", "http", "wss", "ws", "tls", "tcp")
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-_TRAILING = ".,;:!?)]}'\"*"
+_HEX_NUMBER = re.compile(r"0x[0-9a-f]*")
+# What text puts around a URL.
+_BEFORE = "|<>()[]{}\"'`*│┃║‖«»“”"
+_AFTER = _BEFORE + ".,;:!?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +54,20 @@ class UrlRule:
     def find(self, line: str) -> str | None:
         """The first token of the line that this rule accepts."""
         for token in line.split():
-            for candidate in (token, token.strip("|<>()[]{}\"'`*").rstrip(_TRAILING)):
+            if "://" not in token:
+                continue
+            # Bare first: where a path is allowed, it would take the full stop along.
+            for candidate in (bare(token), token):
                 try:
                     return self.accept(candidate)
                 except ValueError:
                     continue
         return None
+
+
+def bare(token: str) -> str:
+    """The token without the brackets, quotes and punctuation that text puts around it."""
+    return token.lstrip(_BEFORE).rstrip(_AFTER)
 
 
 ANY_URL = UrlRule(schemes=SCHEMES, port=True, path=True)
@@ -70,7 +81,7 @@ def normalise(text: str, *, schemes: Collection[str] = SCHEMES) -> str:
     """
     if len(text) > 2048:
         raise ValueError("longer than any URL")
-    if not text.isascii() or not text.isprintable() or any(c in text for c in " \\\"<>^`{|}"):
+    if not text.isascii() or not text.isprintable() or any(c in text for c in ' \\"<>^`{|}'):
         raise ValueError("has characters that no URL has")
     parts = urlsplit(text)
     if parts.scheme not in schemes:
@@ -83,31 +94,41 @@ def normalise(text: str, *, schemes: Collection[str] = SCHEMES) -> str:
     port = parts.port  # raises ValueError beyond 65535
     if parts.netloc.endswith(":") or port == 0:
         raise ValueError("the port is missing or zero")
+    if parts.scheme == "tcp" and port is None:
+        raise ValueError("a tcp URL needs a port")
     shown = "" if port in (None, DEFAULT_PORTS.get(parts.scheme)) else f":{port}"
     return f"{parts.scheme}://{host}{shown}{parts.path.rstrip('/')}"
 
 
 def _host(host: str) -> str:
     if ":" in host:
+        if "%" in host:
+            raise ValueError("an address with a zone means something on one machine only")
         return f"[{IPv6Address(host)}]"
     host = host.lower().removesuffix(".")
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError("the host name is not valid")
-    if labels[-1].isdigit():
-        return str(ip_address(host))
+    # Browsers and resolvers read these as addresses too: 0x7f000001 is 127.0.0.1.
+    if labels[-1].isdigit() or _HEX_NUMBER.fullmatch(labels[-1]):
+        return str(IPv4Address(host))
     return host
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host, a name or an address, is this machine for certain."""
+    """Whether the host, a name or an address, is this machine for certain.
+
+    The unspecified address is: who connects to 0.0.0.0 reaches the loopback interface.
+    """
     host = host.strip("[]").lower().removesuffix(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback or (mapped or address).is_unspecified
 
 
 def join(public_url: str, path: str) -> str:
