@@ -1,0 +1,143 @@
+"""The files that the agent reads: the user's own configuration, ours after it, and the policy.
+
+The agent merges the files of `--config` in their order, the later one wins. Naming any makes it
+ignore its default one, so that one is named too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_ngrok.config import NgrokConfig
+from prx_tunnel_ngrok.policy import Policy
+
+LOOPBACK = "127.0.0.1"
+
+# Found by pattern, not by parsing: a file that is no valid YAML still holds its token.
+_SECRETS = re.compile(r"^\s*(?:authtoken|api_key)\s*:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
+_VERSION = re.compile(r"^version\s*:\s*[\"']?(\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class UsersFile:
+    """ngrok's own configuration file, as the user wrote it."""
+
+    path: str
+    version: int | None
+    secrets: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<UsersFile {self.path}>"
+
+
+def users_file(config: NgrokConfig) -> UsersFile | None:
+    """The user's file: the one that `config_file` names, else the default one when it exists.
+
+    Raises ConfigError when the named one cannot be read.
+    """
+    path = os.path.expanduser(config.config_file or default_path())
+    if config.config_file is None and not os.path.isfile(path):
+        return None
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read(1 << 20)
+    except OSError as error:
+        where = f"tunnel.ngrok.config_file: {path}: {error.strerror}"
+        raise ConfigError(f"{where}; name a file that ngrok can read") from None
+    version = _VERSION.search(text)
+    return UsersFile(
+        path=os.path.abspath(path),
+        version=int(version[1]) if version else None,
+        secrets=tuple(_SECRETS.findall(text)),
+    )
+
+
+def default_path() -> str:
+    """Where the agent looks: https://ngrok.com/docs/agent/config/."""
+    home = os.path.expanduser("~")
+    if sys.platform == "darwin":
+        return os.path.join(home, "Library", "Application Support", "ngrok", "ngrok.yml")
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
+    return os.path.join(base, "ngrok", "ngrok.yml")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFiles:
+    """What goes into the agent's arguments."""
+
+    config: str
+    """The value of `--config`."""
+    policy: str | None
+    web_addr: str | None
+    """`host:port` of the local page that we asked for."""
+
+
+@contextmanager
+def written(
+    config: NgrokConfig, users: UsersFile | None, policy: Policy | None
+) -> Iterator[AgentFiles]:
+    """Our configuration and policy as files that only this user can read, while they are needed."""
+    with tempfile.TemporaryDirectory(prefix="prx-tunnel-ngrok-") as folder:
+        web_addr = _web_addr(config)
+        ours = os.path.join(folder, "ngrok.yml")
+        _write(ours, own_configuration(users, web_addr))
+        policy_path = None
+        if policy is not None:
+            policy_path = os.path.join(folder, "policy.json")
+            _write(policy_path, json.dumps(policy, indent=1))
+        paths = ([] if users is None else [users.path]) + [ours]
+        yield AgentFiles(_joined(paths), policy_path, web_addr)
+
+
+def own_configuration(users: UsersFile | None, web_addr: str | None) -> str:
+    """Our few settings in the format of the user's file, for the two are merged.
+
+    The port is explicit: with `:0` the agent does not tell which it got.
+    """
+    settings = {
+        "web_addr": json.dumps(web_addr or False),
+        "console_ui": "false",
+        "update_check": "false",
+    }
+    if users is not None and users.version == 2:
+        lines = ['version: "2"', *(f"{key}: {value}" for key, value in settings.items())]
+    else:
+        lines = ["version: 3", "agent:", *(f"  {key}: {value}" for key, value in settings.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _web_addr(config: NgrokConfig) -> str | None:
+    if not config.inspector:
+        return None
+    return f"{LOOPBACK}:{config.inspector_port or _free_port()}"
+
+
+def _free_port() -> int:
+    """A port that is free now; when another takes it first, the agent says so and we try anew."""
+    with socket.socket() as listener:
+        listener.bind((LOOPBACK, 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _joined(paths: list[str]) -> str:
+    if any("," in path for path in paths):
+        raise ConfigError(
+            "tunnel.ngrok.config_file: the path has a comma, which separates files for ngrok"
+        )
+    return ",".join(paths)
+
+
+def _write(path: str, text: str) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)

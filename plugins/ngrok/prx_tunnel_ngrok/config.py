@@ -1,0 +1,139 @@
+"""`[tunnel.ngrok]`: what may be set."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_network
+from typing import Annotated, Any, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from prx_tunnel_core.config import BackendConfig, Port, Settings
+
+# What goes into an expression of the traffic policy must not be able to end its string literal.
+_EMAIL = re.compile(r"[A-Za-z0-9.!#%&*+/=?^_~-]+@[A-Za-z0-9.-]+")
+_DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+
+Text = Annotated[str, Field(min_length=1)]
+
+
+class LoginConfig(Settings):
+    """Who gets in after logging in; everybody when no domain and no e-mail is named."""
+
+    allow_domains: list[str] = Field(default_factory=list)
+    """Domains of e-mail addresses: `"example.com"` lets `anyone@example.com` in."""
+    allow_emails: list[str] = Field(default_factory=list)
+    scopes: list[Text] = Field(default_factory=list)
+
+    @field_validator("allow_domains")
+    @classmethod
+    def _domains(cls, domains: list[str]) -> list[str]:
+        return [_host_name(domain.removeprefix("@")) for domain in domains]
+
+    @field_validator("allow_emails")
+    @classmethod
+    def _emails(cls, emails: list[str]) -> list[str]:
+        for email in emails:
+            if not _EMAIL.fullmatch(email):
+                raise ValueError("not an e-mail address")
+        return emails
+
+
+class OAuthConfig(LoginConfig):
+    """`[tunnel.ngrok.oauth]`: visitors log in at an OAuth provider."""
+
+    provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    """`google`, `github`, `gitlab`, `linkedin`, `microsoft`, `twitch`… as ngrok names them."""
+    client_id: Text | None = None
+    client_secret: SecretStr | None = None
+
+    @model_validator(mode="after")
+    def _own_application(self) -> Self:
+        if (self.client_id is None) != (self.client_secret is None):
+            raise ValueError("client_id and client_secret go together: set both, or neither")
+        return self
+
+
+class OidcConfig(LoginConfig):
+    """`[tunnel.ngrok.oidc]`: visitors log in at an OpenID Connect provider."""
+
+    issuer_url: Annotated[str, Field(pattern=r"^https://[^\s]+$")]
+    client_id: Text
+    client_secret: SecretStr
+
+
+class WebhookConfig(Settings):
+    """`[tunnel.ngrok.verify_webhook]`: ngrok checks the signature of every request."""
+
+    provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    """`github`, `stripe`, `slack`… as ngrok names them."""
+    secret: SecretStr
+
+
+class NgrokConfig(BackendConfig):
+    """`[tunnel.ngrok]`."""
+
+    authtoken: SecretStr | None = None
+    """When not set: `NGROK_AUTHTOKEN` of the environment, else what ngrok's own file says."""
+    domain: str | None = None
+    """The host name to be reached by; without it ngrok gives one."""
+    pooling: bool = False
+    """Share the domain with other agents instead of refusing when one is online."""
+    basic_auth: list[SecretStr] = Field(default_factory=list, max_length=10)
+    """`"user:password"`, the password with 8 to 128 characters."""
+    oauth: OAuthConfig | None = None
+    oidc: OidcConfig | None = None
+    allow_cidrs: list[str] = Field(default_factory=list)
+    deny_cidrs: list[str] = Field(default_factory=list)
+    verify_webhook: WebhookConfig | None = None
+    traffic_policy: dict[str, Any] | Text | None = Field(default=None, repr=False)
+    """More rules, after those of the keys above: a table, or the path of a YAML or JSON file."""
+    program: Text = "ngrok"
+    config_file: Text | None = None
+    """ngrok's own configuration file; where ngrok itself looks for it when not set."""
+    inspector: bool = True
+    """Whether the agent shows requests on a local web page, on 127.0.0.1 only."""
+    inspector_port: Port | None = None
+    """The page's port; a free one when not set."""
+
+    @field_validator("domain")
+    @classmethod
+    def _domain(cls, domain: str | None) -> str | None:
+        return None if domain is None else _host_name(domain)
+
+    @field_validator("allow_cidrs", "deny_cidrs")
+    @classmethod
+    def _networks(cls, networks: list[str]) -> list[str]:
+        # `strict=False`: ngrok takes "203.0.113.7/24" for its network, as people mean it.
+        return [str(ip_network(network, strict=False)) for network in networks]
+
+    @field_validator("basic_auth")
+    @classmethod
+    def _credentials(cls, pairs: list[SecretStr]) -> list[SecretStr]:
+        for pair in pairs:
+            user, colon, password = pair.get_secret_value().partition(":")
+            if not user or not colon or not 8 <= len(password) <= 128:
+                raise ValueError('write "user:password", the password with 8 to 128 characters')
+        return pairs
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.oauth is not None and self.oidc is not None:
+            raise ValueError("oauth and oidc: visitors can log in at one of them; remove the other")
+        if self.inspector_port is not None and not self.inspector:
+            raise ValueError("inspector_port is set but inspector = false; remove one of them")
+        return self
+
+
+def _host_name(name: str) -> str:
+    """The name in lower case; ValueError says in words what else it looks like."""
+    lower = name.lower().removesuffix(".")
+    if "://" in lower or "/" in lower or ":" in lower:
+        raise ValueError("a host name only, without scheme, port and path")
+    if "*" in lower:
+        raise ValueError("a wildcard has no one URL; name one host of it")
+    if lower.endswith(".internal"):
+        raise ValueError("an .internal endpoint cannot be reached from outside")
+    if not _DOMAIN.fullmatch(lower) or len(lower) > 253:
+        raise ValueError("not a host name")
+    return lower

@@ -1,0 +1,100 @@
+"""Open the tunnel that `[tunnel.ngrok]` describes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+from pydantic import SecretStr
+
+from prx_tunnel_core.backend import Connection, Target
+from prx_tunnel_core.errors import SetupError
+from prx_tunnel_ngrok import policy
+from prx_tunnel_ngrok.agent import Launch, Patience, RunningAgent, running
+from prx_tunnel_ngrok.agentfile import AgentFiles, users_file, written
+from prx_tunnel_ngrok.codes import Refusal
+from prx_tunnel_ngrok.config import NgrokConfig
+from prx_tunnel_ngrok.program import Agent, check_configuration, recognise
+
+logger = logging.getLogger("prx_tunnel_ngrok")
+
+DEFAULT_PATIENCE = Patience()
+
+
+@asynccontextmanager
+async def connect(
+    config: NgrokConfig, target: Target, patience: Patience = DEFAULT_PATIENCE
+) -> AsyncIterator[Connection]:
+    """Yields once the agent has a session and its public URL."""
+    program = await recognise(config.program)
+    users = users_file(config)
+    rules = policy.build(config)
+    secrets = [*policy.secrets_in(rules), *(() if users is None else users.secrets)]
+    with written(config, users, rules) as files:
+        if users is not None:
+            await check_configuration(program, files.config, secrets)
+        launch = Launch(
+            command=_command(config, target, program, files),
+            env=_environment(config),
+            secrets=secrets,
+            details=_details(program, files),
+        )
+        for pause in (*patience.between_tries, None):
+            async with running(launch, target, patience) as agent:
+                refusal = await agent.connected()
+                if refusal is None:
+                    _compare(config, agent)
+                    yield agent
+                    return
+            await _pause(refusal, pause)
+
+
+def authtoken(config: NgrokConfig) -> SecretStr | None:
+    """The token to hand over; None leaves it to ngrok's own configuration file."""
+    if config.authtoken is not None:
+        return config.authtoken
+    inherited = os.environ.get("NGROK_AUTHTOKEN", "").strip()
+    return SecretStr(inherited) if inherited else None
+
+
+def _command(config: NgrokConfig, target: Target, program: Agent, files: AgentFiles) -> list[str]:
+    """The arguments, which every user of this machine can read: no secret is among them."""
+    return [
+        program.path,
+        "http",
+        f"http://{target.authority}",
+        *("--config", files.config),
+        *("--log", "stdout", "--log-format", "json", "--log-level", "info"),
+        *(() if config.domain is None else ("--url", f"https://{config.domain}")),
+        *(() if files.policy is None else ("--traffic-policy-file", files.policy)),
+        *(("--pooling-enabled",) if config.pooling else ()),
+    ]
+
+
+def _environment(config: NgrokConfig) -> dict[str, SecretStr]:
+    token = authtoken(config)
+    return {} if token is None else {"NGROK_AUTHTOKEN": token}
+
+
+def _details(program: Agent, files: AgentFiles) -> dict[str, str]:
+    details = {"agent": f"ngrok {program.version_text}"}
+    if files.web_addr is not None:
+        details["inspector"] = f"http://{files.web_addr}"
+    return details
+
+
+def _compare(config: NgrokConfig, agent: RunningAgent) -> None:
+    if config.domain is not None and agent.public_url != f"https://{config.domain}":
+        logger.warning("asked for %s, ngrok gave %s", config.domain, agent.public_url)
+        agent.details = {**agent.details, "asked for": config.domain}
+
+
+async def _pause(refusal: Refusal, seconds: float | None) -> None:
+    """Wait before the next try; raises SetupError after the last."""
+    if seconds is None:
+        raise SetupError(f"ngrok goes on refusing: {refusal}")
+    logger.info("ngrok refuses, next try in %g s: %s", seconds, refusal)
+    await anyio.sleep(seconds)

@@ -1,0 +1,101 @@
+"""Whether what is called `ngrok` is ngrok's agent, and one that we can drive."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import anyio
+
+from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
+from prx_tunnel_core.process import TunnelProcess, find_program, open_process
+from prx_tunnel_ngrok.codes import words
+
+INSTALL_HINT = "install the ngrok agent, version 3: https://ngrok.com/download"
+# The first with `--url`, and with version 3 of its configuration file.
+OLDEST = (3, 16, 0)
+ANSWER = 15.0  # seconds for a command that only prints; a cold start from a slow disk takes some
+_VERSION = re.compile(r"^ngrok version (\d+)\.(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """The agent's program."""
+
+    path: str
+    version: tuple[int, int, int]
+
+    @property
+    def version_text(self) -> str:
+        return ".".join(map(str, self.version))
+
+
+async def recognise(program: str) -> Agent:
+    """The agent behind that name or path.
+
+    Raises ProgramNotFound when there is none, SetupError when it is something else or too old.
+    """
+    path = find_program(program, hint=INSTALL_HINT)
+    if _is_pyngrok(path):
+        raise SetupError(
+            f"{path} is not ngrok but a command of the Python package pyngrok, which downloads one "
+            f"when it is run; {INSTALL_HINT}, and set tunnel.ngrok.program to its path"
+        )
+    _, printed = await _run([path, "version"])
+    found = next(filter(None, map(_VERSION.match, printed)), None)
+    if found is None:
+        said = " | ".join(printed[:3]) or "nothing"
+        raise SetupError(
+            f"{path} is not the ngrok agent: asked for its version it said {said!r}; "
+            f"{INSTALL_HINT}, and set tunnel.ngrok.program to its path"
+        )
+    version = (int(found[1]), int(found[2]), int(found[3]))
+    if version < OLDEST:
+        raise SetupError(_too_old(path, version))
+    return Agent(path, version)
+
+
+async def check_configuration(agent: Agent, files: str, secrets: Iterable[str]) -> None:
+    """Have the agent read its configuration files; raises SetupError with what it says is wrong.
+
+    A file that is not valid has been ignored by agents: they went on without its settings.
+    """
+    code, printed = await _run([agent.path, "config", "check", "--config", files], secrets)
+    if code != 0:
+        raise SetupError(f"ngrok refuses its configuration: {words(chr(10).join(printed))}")
+
+
+async def _run(command: list[str], secrets: Iterable[str] = ()) -> tuple[int, list[str]]:
+    """The exit code of a command that only prints, and the lines that say something."""
+    try:
+        with anyio.fail_after(ANSWER):
+            async with open_process(command, secrets=secrets, grace=1.0) as process:
+                code = await process.wait()
+                return code, _said(process)
+    except TimeoutError:
+        raise ConnectError(f"{command[0]} {command[1]} gave no answer in {ANSWER:g} s") from None
+
+
+def _said(process: TunnelProcess) -> list[str]:
+    return [line.strip() for line in process.tail if line.strip()]
+
+
+def _is_pyngrok(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4096)
+    except OSError as error:
+        raise ProgramNotFound(f"{path}: {error.strerror}") from None
+    return start.startswith(b"#!") and b"pyngrok" in start
+
+
+def _too_old(path: str, version: tuple[int, int, int]) -> str:
+    text = ".".join(map(str, version))
+    if version[0] < 3:
+        return (
+            f"{path} is ngrok {text}: ngrok's service refuses agents of version 2 "
+            f"(ERR_NGROK_121), and its arguments differ; {INSTALL_HINT}"
+        )
+    oldest = ".".join(map(str, OLDEST))
+    return f"{path} is ngrok {text}, {oldest} is the oldest that can be used; run: ngrok update"
