@@ -18,18 +18,17 @@ import anyio.abc
 import anyio.to_thread
 
 from prx_tunnel_core import health
-from prx_tunnel_core.attempt import Attempt, Ended, Up
 from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.backoff import Ladder
 from prx_tunnel_core.checking import HealthCheck
-from prx_tunnel_core.config import BackendConfig, TunnelConfig, secrets_of, validate
-from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError, single
+from prx_tunnel_core.config import TunnelConfig, secrets_of, validate
+from prx_tunnel_core.errors import SetupError, TunnelError, single
+from prx_tunnel_core.lifecycle import Lifecycle, Parts
 from prx_tunnel_core.models import (
     Connected,
     Connecting,
     Failed,
     Idle,
-    Reconnecting,
     Stopped,
     TunnelHealth,
     TunnelInfo,
@@ -42,8 +41,7 @@ from prx_tunnel_core.watching import Urls, Watch
 
 logger = logging.getLogger("prx_tunnel_core")
 
-OFFLINE_POLL = 1.0  # seconds between looks for a network
-
+_STOPPED = "the tunnel was stopped before it was connected"
 _NO_TABLES: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -77,7 +75,7 @@ class Tunnel:
         self.config = config
         self.target = Target(config.local_host, config.local_port)
         self._backend = backend
-        self._settings: BackendConfig | None = None
+        self._parts: Parts | None = None
         self._plugins = plugins if plugins is not None else Plugins()
         self._online = online
         self._new_ladder = ladder
@@ -85,6 +83,7 @@ class Tunnel:
         self._changed = anyio.Event()
         self._watches: weakref.WeakSet[Watch[TunnelStatus]] = weakref.WeakSet()
         self._run: _Run | None = None
+        self._stops = 0
         self._redact = Redactor()
         self._health = HealthCheck(self, prober)
         self._observation = Observation(self, self._plugins, tables)
@@ -154,8 +153,11 @@ class Tunnel:
         """
         if self._tasks is None:
             raise RuntimeError("a tunnel lives in its context: async with Tunnel(...) as tunnel")
+        stops = self._stops
         while self._run is not None and self._run.scope.cancel_called:
             await self._run.finished.wait()  # the old connection goes before a new one comes
+            if self._stops != stops:
+                raise TunnelError(_STOPPED)
         if self._run is None:
             self._run = _Run()
             self._set(Connecting())
@@ -173,6 +175,7 @@ class Tunnel:
 
     async def stop(self) -> None:
         """Return when nothing is left running; concurrent calls join, repeated ones do nothing."""
+        self._stops += 1
         if self._run is not None:
             self._run.scope.cancel()
             await self._run.finished.wait()
@@ -209,13 +212,17 @@ class Tunnel:
             if isinstance(self._status, Connected):
                 return self._status.info
             await self._changed.wait()
-        raise run.error or TunnelError("the tunnel was stopped before it was connected")
+        raise run.error or TunnelError(_STOPPED)
 
     async def _supervise(self, run: _Run) -> None:
         """The task of one start: from Connecting to Stopped or Failed."""
         try:
             with run.scope:
-                run.error = await self._keep_open(run)
+                parts = await self._prepare()
+                run.life = Lifecycle(parts, self._new_ladder(self.config.reconnect))
+                run.error = await run.life.run()
+        except SetupError as error:
+            run.error = error
         except Exception as error:
             logger.exception("tunnel %s: a defect of prx-tunnel", self.name)
             run.error = TunnelError(f"a defect of prx-tunnel: {type(error).__name__}")
@@ -230,90 +237,28 @@ class Tunnel:
             run.finished.set()
             self._set(last)
 
-    async def _keep_open(self, run: _Run) -> TunnelError:
-        """Connect again and again; return the error after which that has no use."""
-        try:
-            await self._prepare()
-        except SetupError as error:
-            return error
-        ladder = self._new_ladder(self.config.reconnect)
-        while True:
-            attempt = self._attempt(run, ladder)
-            ended = await attempt.run()
-            self._health.connection = None
-            if isinstance(ended.error, SetupError):
-                return ended.error
-            if not run.planned:
-                self._plan(run, ladder, ended)
-            if run.error is not None:
-                return run.error
-            await self._pause(ladder.delay, offline=run.offline)
-            self._set(Connecting(ladder.attempt))
-
-    def _attempt(self, run: _Run, ladder: Ladder) -> Attempt:
-        assert self._backend is not None
-        assert self._settings is not None
-        run.planned = False
-
-        def up(connection: Up) -> None:
-            run.was_connected = True
-            self._health.connection = connection
-            self._set(Connected(connection.info, ladder.attempt))
-
-        def closed(ended: Ended) -> None:
-            # The URL is withdrawn at once, not after what is left has been cleared away.
-            self._health.connection = None
-            self._plan(run, ladder, ended)
-
-        return Attempt(
-            backend=self._backend,
-            settings=self._settings,
-            target=self.target,
-            limit=self._settings.connect_timeout or self.config.connect_timeout,
-            redact=self._redact,
-            on_up=up,
-            on_closed=closed,
-            until_unhealthy=self._health.until_unhealthy,
-        )
-
-    def _plan(self, run: _Run, ladder: Ladder, ended: Ended) -> None:
-        """Decide on the next attempt: Reconnecting, or the error with which to give up."""
-        assert self._settings is not None
-        run.planned = True
-        run.offline = not self._settings.server_on_loopback() and not self._online()
-        if ended.connected_for is not None:
-            ladder.was_connected(ended.connected_for)
-        error = ended.error
-        at_least = error.retry_after if isinstance(error, ConnectError) else 0.0
-        if ladder.climb(at_least=at_least, counted=not run.offline):
-            reason = f"this machine is offline: {error}" if run.offline else str(error)
-            self._set(Reconnecting(ladder.attempt, reason, ladder.delay))
-        elif self.config.reconnect.enabled:
-            run.error = ConnectError(f"gave up after {ladder.attempt} attempts: {error}")
-        else:
-            run.error = error
-
-    async def _pause(self, delay: float, *, offline: bool) -> None:
-        if not offline:
-            await anyio.sleep(delay)
-            return
-        with anyio.move_on_after(delay):
-            while not self._online():
-                await anyio.sleep(OFFLINE_POLL)
-
-    async def _prepare(self) -> None:
-        """Find the backend and read its settings; raises SetupError."""
-        if self._settings is not None:
-            return
+    async def _prepare(self) -> Parts:
+        """Find the backend and read its settings, once; raises SetupError."""
+        if self._parts is not None:
+            return self._parts
         backend = self._backend
         if backend is None:
             # Importing a plugin takes a while, and the host's loop has other things to do.
             backend = await anyio.to_thread.run_sync(self._plugins.backend, self.config.backend)
         name = backend.name
         settings = validate(backend.config, self.config.table(name), path=f"tunnel.{name}")
-        self._backend = backend
         self._redact.add(*secrets_of(settings))
-        self._settings = settings
+        self._parts = Parts(
+            config=self.config,
+            backend=backend,
+            settings=settings,
+            target=self.target,
+            redact=self._redact,
+            health=self._health,
+            online=self._online,
+            show=self._set,
+        )
+        return self._parts
 
     def _set(self, new: TunnelStatus) -> None:
         old, self._status = self._status, new
@@ -334,11 +279,12 @@ class _Run:
         self.scope = anyio.CancelScope()
         self.finished = anyio.Event()
         self.waiting = 0
-        self.was_connected = False
-        self.planned = False
-        """Whether the end of the current attempt has been decided on."""
-        self.offline = False
+        self.life: Lifecycle | None = None
         self.error: TunnelError | None = None
+
+    @property
+    def was_connected(self) -> bool:
+        return self.life is not None and self.life.was_connected
 
 
 @asynccontextmanager

@@ -5,39 +5,31 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
 
 from prx_tunnel_core.backend import Connection
 from prx_tunnel_core.errors import ProgramExited, SetupError, single
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import group, guard
 from prx_tunnel_core.process.exits import ExitWatch
-from prx_tunnel_core.process.output import LineCutter
 from prx_tunnel_core.process.program import child_environment, find_program, spawn
-from prx_tunnel_core.text import Redactor, printable
+from prx_tunnel_core.process.reading import Reader
+from prx_tunnel_core.text import Redactor
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
 logger = logging.getLogger("prx_tunnel_core")
-output_logger = logging.getLogger("prx_tunnel_core.program")
 
 T = TypeVar("T")
 
-TAIL = 50  # lines kept for errors
-READ = 64 * 1024  # bytes: what a pipe holds
-LINES_AT_ONCE = 200  # looked at before others get their turn
-LOGGED_LINES = 200.0  # burst that goes to the log, refilled at a tenth of it a second
 PIPE_HELD = 0.02  # seconds after the exit; then somebody who left the group holds the pipe
 DRAIN_AFTER_EXIT = 0.5  # seconds that output may still be read
 REAP = 5.0  # seconds that a killed program may take; one in an uninterruptible call takes longer
@@ -99,7 +91,6 @@ class TunnelProcess:
             raise SetupError("the command is empty")
         path = find_program(command[0], hint=program_hint)
         plain, hidden = _reveal(env)
-        self._redact = Redactor([*secrets, *hidden])
         self._token = group.new_token()
         inherited = os.environ.get(group.TOKEN_VARIABLE, "")
         plain[group.TOKEN_VARIABLE] = inherited + self._token
@@ -109,18 +100,14 @@ class TunnelProcess:
         self.name = os.path.basename(path)
         self.pid = self._popen.pid
         self.returncode: int | None = None
-        self.tail: deque[str] = deque(maxlen=TAIL)
+        self._output = Reader(self.name, 2, Redactor([*secrets, *hidden]), on_line)
+        self.tail = self._output.tail
         """The last lines of both streams, without escapes and secrets."""
-        self._on_line = on_line
-        self._waiters: list[_Waiter[object]] = []
         self._exit = ExitWatch(self.pid)
         self._ended = anyio.Event()
-        self._drained = anyio.Event()
-        self._open_streams = 2
         self._stopping = False
         self._group_gone = False
         self._life = anyio.CancelScope(shield=True)
-        self._log = _LogBudget()
 
     def __repr__(self) -> str:
         return f"<TunnelProcess {self.name} {self.pid}>"  # never the arguments
@@ -131,17 +118,12 @@ class TunnelProcess:
         Looks at the tail first, then at each new line of either stream. Raises ProgramExited, with
         the last lines, when the program ends before.
         """
-        for line in self.tail:
-            if (found := find(line)) is not None:
-                return found
-        waiter: _Waiter[T] = _Waiter(find)
-        if self._ended.is_set():
-            raise self._exited()
-        self._waiters.append(waiter)  # type: ignore[arg-type]
+        waiter = self._output.wait_for(find)
         try:
-            await waiter.done.wait()
+            if not self._ended.is_set():
+                await waiter.done.wait()
         finally:
-            self._waiters.remove(waiter)  # type: ignore[arg-type]
+            self._output.forget(waiter)
         if waiter.error is not None:
             raise waiter.error
         if waiter.found is None:
@@ -193,7 +175,7 @@ class TunnelProcess:
                 for stream in (self._popen.stdout, self._popen.stderr):
                     assert stream is not None
                     os.set_blocking(stream.fileno(), False)
-                    streams.start_soon(self._drain, stream.fileno())
+                    streams.start_soon(self._output.drain, stream.fileno())
                 await self._exit.wait()
                 # Until the leader is reaped, the group's number is certainly ours.
                 if not self._stopping:
@@ -201,52 +183,12 @@ class TunnelProcess:
                 self.returncode = self._popen.wait()
                 self._group_gone = not self._stopping or not group.group_alive(self.pid)
                 with anyio.move_on_after(PIPE_HELD):
-                    await self._drained.wait()
-                if not self._drained.is_set() and not self._stopping:
+                    await self._output.drained.wait()
+                if not self._output.drained.is_set() and not self._stopping:
                     await group.end_escaped(self._token)
                 streams.cancel_scope.deadline = anyio.current_time() + DRAIN_AFTER_EXIT
         self._ended.set()
-        for waiter in self._waiters:
-            waiter.done.set()
-
-    async def _drain(self, fd: int) -> None:
-        """Read for life: a closed pipe would kill the program, a full one would freeze it."""
-        cutter = LineCutter()
-        while True:
-            await anyio.wait_readable(fd)
-            try:
-                chunk = os.read(fd, READ)
-            except BlockingIOError:
-                continue
-            except OSError:
-                break
-            if not chunk:
-                break
-            wanted = None if self._waiters or self._on_line else TAIL
-            await self._take(cutter.feed(chunk, most=wanted))
-        await self._take(cutter.end())
-        self._open_streams -= 1
-        if not self._open_streams:
-            self._drained.set()
-
-    async def _take(self, lines: list[bytes]) -> None:
-        for number, raw in enumerate(lines):
-            if number % LINES_AT_ONCE == LINES_AT_ONCE - 1:
-                await anyio.lowlevel.checkpoint()
-            line = self._redact(printable(raw.decode("utf-8", "replace")))
-            self.tail.append(line)
-            for waiter in self._waiters:
-                waiter.offer(line)
-            self._pass_on(line)
-
-    def _pass_on(self, line: str) -> None:
-        if self._on_line is not None:
-            try:
-                self._on_line(line)
-            except Exception:
-                logger.exception("reading the output of %s failed", self.name)
-        if output_logger.isEnabledFor(logging.DEBUG) and self._log.allows():
-            output_logger.debug("%s: %s", self.name, line)
+        self._output.close()
 
     async def _end(self, grace: float, stop_signals: Sequence[signal.Signals]) -> None:
         self._stopping = True
@@ -296,26 +238,6 @@ class TunnelProcess:
                 stream.close()
 
 
-class _Waiter(Generic[T]):
-    """Somebody who waits for a line."""
-
-    def __init__(self, find: Callable[[str], T | None]) -> None:
-        self._find = find
-        self.done = anyio.Event()
-        self.found: T | None = None
-        self.error: Exception | None = None
-
-    def offer(self, line: str) -> None:
-        if self.done.is_set():
-            return
-        try:
-            self.found = self._find(line)
-        except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
-            self.error = error
-        if self.found is not None or self.error is not None:
-            self.done.set()
-
-
 class _ProcessConnection(Connection):
     def __init__(
         self,
@@ -335,28 +257,6 @@ class _ProcessConnection(Connection):
 
     async def check(self) -> Iterable[Check]:
         return () if self._check is None else await self._check()
-
-
-class _LogBudget:
-    """So many lines at once and a tenth of it a second: a flood shall not fill a disk."""
-
-    def __init__(self) -> None:
-        self._left = LOGGED_LINES
-        self._at = time.monotonic()
-        self._refused = 0
-
-    def allows(self) -> bool:
-        now = time.monotonic()
-        self._left = min(LOGGED_LINES, self._left + (now - self._at) * LOGGED_LINES / 10)
-        self._at = now
-        if self._left < 1:
-            self._refused += 1
-            return False
-        self._left -= 1
-        if self._refused:
-            output_logger.debug("(%d lines left out)", self._refused)
-            self._refused = 0
-        return True
 
 
 def _reveal(env: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], list[str]]:

@@ -1,0 +1,111 @@
+"""From one `start` of a tunnel to its end: connect, stay connected, connect again, give up."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+
+from prx_tunnel_core.attempt import Attempt, Ended, Up
+from prx_tunnel_core.backend import Backend, Target
+from prx_tunnel_core.backoff import Ladder
+from prx_tunnel_core.checking import HealthCheck
+from prx_tunnel_core.config import BackendConfig, TunnelConfig
+from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
+from prx_tunnel_core.models import Connected, Connecting, Reconnecting, TunnelStatus
+from prx_tunnel_core.text import Redactor
+
+logger = logging.getLogger("prx_tunnel_core")
+
+OFFLINE_POLL = 1.0  # seconds between looks for a network
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What one tunnel's lives have in common."""
+
+    config: TunnelConfig
+    backend: Backend[Any]
+    settings: BackendConfig
+    target: Target
+    redact: Redactor
+    health: HealthCheck
+    online: Callable[[], bool]
+    show: Callable[[TunnelStatus], None]
+    """Takes each new status; a callable so that only the tunnel itself can change it."""
+
+
+class Lifecycle:
+    def __init__(self, parts: Parts, ladder: Ladder) -> None:
+        self.was_connected = False
+        self._parts = parts
+        self._ladder = ladder
+        self._planned = False
+        """Whether the end of the current attempt has been decided on."""
+        self._offline = False
+        self._error: TunnelError | None = None
+
+    async def run(self) -> TunnelError:
+        """Keep a connection open; return the error after which that has no use."""
+        while True:
+            self._planned = False
+            ended = await self._attempt().run()
+            self._parts.health.connection = None
+            if isinstance(ended.error, SetupError):
+                return ended.error
+            if not self._planned:
+                self._plan(ended)
+            if self._error is not None:
+                return self._error
+            await self._pause()
+            self._parts.show(Connecting(self._ladder.attempt))
+
+    def _attempt(self) -> Attempt:
+        parts = self._parts
+        return Attempt(
+            backend=parts.backend,
+            settings=parts.settings,
+            target=parts.target,
+            limit=parts.settings.connect_timeout or parts.config.connect_timeout,
+            redact=parts.redact,
+            on_up=self._up,
+            on_closed=self._closed,
+            until_unhealthy=parts.health.until_unhealthy,
+        )
+
+    def _up(self, up: Up) -> None:
+        self.was_connected = True
+        self._parts.health.connection = up
+        self._parts.show(Connected(up.info, self._ladder.attempt))
+
+    def _closed(self, ended: Ended) -> None:
+        # The URL is withdrawn at once, not after what is left has been cleared away.
+        self._parts.health.connection = None
+        self._plan(ended)
+
+    def _plan(self, ended: Ended) -> None:
+        """Decide on the next attempt: Reconnecting, or the error with which to give up."""
+        self._planned = True
+        parts, ladder, error = self._parts, self._ladder, ended.error
+        self._offline = not parts.settings.server_on_loopback() and not parts.online()
+        if ended.connected_for is not None:
+            ladder.was_connected(ended.connected_for)
+        at_least = error.retry_after if isinstance(error, ConnectError) else 0.0
+        if ladder.climb(at_least=at_least, counted=not self._offline):
+            reason = f"this machine is offline: {error}" if self._offline else str(error)
+            parts.show(Reconnecting(ladder.attempt, reason, ladder.delay))
+        elif parts.config.reconnect.enabled:
+            self._error = ConnectError(f"gave up after {ladder.attempt} attempts: {error}")
+        else:
+            self._error = error
+
+    async def _pause(self) -> None:
+        if not self._offline:
+            await anyio.sleep(self._ladder.delay)
+            return
+        with anyio.move_on_after(self._ladder.delay):
+            while not self._parts.online():
+                await anyio.sleep(OFFLINE_POLL)

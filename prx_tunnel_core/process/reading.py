@@ -1,0 +1,144 @@
+"""What a program says: read for life, kept for errors, passed to whoever waits for a line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+from prx_tunnel_core.process.output import LineCutter
+from prx_tunnel_core.text import Redactor, printable
+
+logger = logging.getLogger("prx_tunnel_core")
+output_logger = logging.getLogger("prx_tunnel_core.program")
+
+T = TypeVar("T")
+
+TAIL = 50  # lines kept for errors
+READ = 64 * 1024  # bytes: what a pipe holds
+LINES_AT_ONCE = 200  # looked at before others get their turn
+LOGGED_LINES = 200.0  # burst that goes to the log, refilled at a tenth of it a second
+
+
+class Reader:
+    """Both streams of one program."""
+
+    def __init__(
+        self, name: str, streams: int, redact: Redactor, on_line: Callable[[str], None] | None
+    ) -> None:
+        self.tail: deque[str] = deque(maxlen=TAIL)
+        self.drained = anyio.Event()
+        """Set when every stream has ended."""
+        self._name = name
+        self._open = streams
+        self._redact = redact
+        self._on_line = on_line
+        self._waiters: list[Waiter[object]] = []
+        self._log = _LogBudget()
+
+    async def drain(self, fd: int) -> None:
+        """Read for life: a closed pipe would kill the program, a full one would freeze it."""
+        cutter = LineCutter()
+        while chunk := await _read(fd):
+            # While nobody asks for lines, all but the last of a flood are skipped unseen.
+            wanted = None if self._waiters or self._on_line else TAIL
+            await self._take(cutter.feed(chunk, most=wanted))
+        await self._take(cutter.end())
+        self._open -= 1
+        if not self._open:
+            self.drained.set()
+
+    def wait_for(self, find: Callable[[str], T | None]) -> Waiter[T]:
+        """Somebody to whom each new line is shown, until `forget`."""
+        waiter: Waiter[T] = Waiter(find)
+        for line in self.tail:
+            waiter.offer(line)
+        self._waiters.append(waiter)  # type: ignore[arg-type]
+        return waiter
+
+    def forget(self, waiter: Waiter[T]) -> None:
+        self._waiters.remove(waiter)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """No line will come any more."""
+        for waiter in self._waiters:
+            waiter.done.set()
+
+    async def _take(self, lines: list[bytes]) -> None:
+        for number, raw in enumerate(lines):
+            if number % LINES_AT_ONCE == LINES_AT_ONCE - 1:
+                await anyio.lowlevel.checkpoint()
+            line = self._redact(printable(raw.decode("utf-8", "replace")))
+            self.tail.append(line)
+            for waiter in self._waiters:
+                waiter.offer(line)
+            self._pass_on(line)
+
+    def _pass_on(self, line: str) -> None:
+        if self._on_line is not None:
+            try:
+                self._on_line(line)
+            except Exception:
+                logger.exception("reading the output of %s failed", self._name)
+        if output_logger.isEnabledFor(logging.DEBUG) and self._log.allows():
+            output_logger.debug("%s: %s", self._name, line)
+
+
+class Waiter(Generic[T]):
+    """Somebody who waits for a line."""
+
+    def __init__(self, find: Callable[[str], T | None]) -> None:
+        self._find = find
+        self.done = anyio.Event()
+        self.found: T | None = None
+        self.error: Exception | None = None
+
+    def offer(self, line: str) -> None:
+        if self.done.is_set():
+            return
+        try:
+            self.found = self._find(line)
+        except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
+            self.error = error
+        if self.found is not None or self.error is not None:
+            self.done.set()
+
+
+async def _read(fd: int) -> bytes:
+    """The next bytes of a pipe; none when it has ended."""
+    while True:
+        await anyio.wait_readable(fd)
+        try:
+            return os.read(fd, READ)
+        except BlockingIOError:
+            continue
+        except OSError:
+            return b""
+
+
+class _LogBudget:
+    """So many lines at once and a tenth of it a second: a flood shall not fill a disk."""
+
+    def __init__(self) -> None:
+        self._left = LOGGED_LINES
+        self._at = time.monotonic()
+        self._refused = 0
+
+    def allows(self) -> bool:
+        now = time.monotonic()
+        self._left = min(LOGGED_LINES, self._left + (now - self._at) * LOGGED_LINES / 10)
+        self._at = now
+        if self._left < 1:
+            self._refused += 1
+            return False
+        self._left -= 1
+        if self._refused:
+            output_logger.debug("(%d lines left out)", self._refused)
+            self._refused = 0
+        return True
