@@ -1,0 +1,96 @@
+"""What a foreground `start` shows on a terminal: the URL to copy, and one line that lives."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from prx_tunnel_core.cli.words import ERROR, WARNING, describe, exposure
+from prx_tunnel_core.config import TunnelConfig
+from prx_tunnel_core.control.answers import of_attempts
+from prx_tunnel_core.models import Connected, Failed, Reconnecting, TunnelStatus, state_of
+
+_STYLES = {WARNING: "yellow", ERROR: "red"}
+
+
+class LiveView:
+    """What has happened stays above and scrolls away; below is what goes on now.
+
+    The URL is printed, not part of the living line: that one is cut at the terminal's width, and a
+    URL that is cut or framed cannot be copied.
+    """
+
+    def __init__(self, config: TunnelConfig) -> None:
+        self._config = config
+        self._console = Console(highlight=False, markup=False, emoji=False)
+        self._status: TunnelStatus | None = None
+        self._since = time.monotonic()
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._now,
+            refresh_per_second=2,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            transient=True,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.__exit__(kind, error, traceback)
+
+    def show(self, status: TunnelStatus) -> None:
+        self._status, self._since = status, time.monotonic()
+        if isinstance(status, Failed):
+            return  # the reason goes to stderr, when all has ended
+        level, text = describe(status, self._config)
+        if isinstance(status, Connected):
+            self._show_url(status.info.public_url)
+        else:
+            self._print(text, _STYLES.get(level, ""))
+        self._live.refresh()
+
+    def note(self, line: str) -> None:
+        self._print(line, "yellow")
+
+    def _show_url(self, url: str) -> None:
+        self._print("")
+        self._print(url, "bold")
+        self._print("")
+        public = exposure(url, self._config)
+        if public:
+            self._print(public, "yellow")
+
+    def _print(self, text: str, style: str = "") -> None:
+        # Soft wrapping leaves the breaking of lines to the terminal, which undoes it on copying.
+        self._console.print(Text(text, style=style), soft_wrap=True)
+
+    def _now(self) -> Text:
+        status, passed = self._status, time.monotonic() - self._since
+        if status is None:
+            return Text("")
+        state = state_of(status)
+        if isinstance(status, Reconnecting):
+            attempt = of_attempts(status.attempt, self._config.reconnect.max_attempts)
+            state += f": attempt {attempt} in {max(0.0, status.retry_in - passed):.0f} s"
+        else:
+            state += f" for {_duration(passed)}"
+        return Text(f"{state} (Ctrl-C stops)", no_wrap=True, overflow="ellipsis")
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,76 @@
+"""The log of a detached tunnel: private, bounded, and never a reason to fail once it is open."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from collections.abc import Iterable
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from prx_tunnel_core.errors import SetupError
+from prx_tunnel_core.text import Redactor, printable
+
+LARGEST = 1024 * 1024  # bytes
+KEPT = 3  # older files
+INDENT = "    "  # of the lines of a record after its first
+
+
+def path_of(name: str) -> Path:
+    import platformdirs
+
+    path = platformdirs.user_log_path("prx-tunnel", appauthor=False)
+    if not path.is_absolute():
+        raise SetupError("this user has no home directory; set XDG_STATE_HOME to a directory")
+    return path / f"{name}.log"
+
+
+def start_logging(name: str, secrets: Iterable[str]) -> None:
+    """Write what the tunnel and its program say into the log of that name; raises SetupError."""
+    path = path_of(name)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = _LogFile(path, maxBytes=LARGEST, backupCount=KEPT, encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"the log {path} cannot be written: {error.strerror or error}") from None
+    handler.setFormatter(_Lines(secrets))
+    logging.getLogger().addHandler(handler)
+    logging.captureWarnings(capture=True)
+    logging.getLogger("prx_tunnel_core").setLevel(logging.INFO)
+    logging.getLogger("prx_tunnel_core.program").setLevel(logging.DEBUG)
+
+
+class _LogFile(RotatingFileHandler):
+    def _open(self) -> TextIOWrapper:
+        return open(
+            self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=_open_own
+        )
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say nothing: a disk that is full is not the tunnel's fault, and nobody is listening."""
+
+
+def _open_own(path: str, flags: int) -> int:
+    # Non-blocking: a FIFO in its place would wait for a reader.
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(f"{path} is not a regular file")
+    os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+class _Lines(logging.Formatter):
+    """`2026-01-31T12:00:00Z INFO text`, redacted as a whole and without anything but text."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+        self.converter = time.gmtime
+        self._redact = Redactor(secrets)
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = self._redact(super().format(record))
+        return f"\n{INDENT}".join(printable(line) for line in text.split("\n"))

@@ -1,0 +1,52 @@
+"""The grammar of the command line: every subcommand is a module with `register`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TypeAlias
+
+from prx_tunnel_core import __version__
+from prx_tunnel_core.cli import ask, backends, completion, logs, start
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - no other name
+
+_EPILOG = """\
+exit codes:
+  0  it went well
+  1  the tunnel failed (the reason is on stderr)
+  2  wrong usage or configuration
+  3  not running (status, health, stop)
+  4  running but not connected (status), unhealthy (health)
+
+shell completion, for bash (zsh and tcsh alike):
+  prx completion bash > ~/.local/share/bash-completion/completions/prx
+"""
+
+
+def build() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="prx",
+        description="Keep a tunnel to a local port open.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"prx {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    tunnel = commands.add_parser(
+        "tunnel", help="start, watch and stop tunnels", description="Start, watch and stop tunnels."
+    )
+    below = tunnel.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (start, ask, logs, backends):
+        module.register(below)
+    completion.register(commands)
+    return parser
+
+
+def run(arguments: list[str]) -> int:
+    try:
+        options = build().parse_args(arguments)
+    except SystemExit as end:  # --help, --version, or an error that argparse has told
+        return end.code if isinstance(end.code, int) else 2
+    code: int = options.run(options)
+    return code

@@ -1,0 +1,89 @@
+"""Keep one tunnel open from the first attempt until someone stops it or it fails for good."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import anyio
+
+from prx_tunnel_core.cli.signals import StopSignals
+from prx_tunnel_core.cli.views import View
+from prx_tunnel_core.configfile import Config
+from prx_tunnel_core.control import serve, take
+from prx_tunnel_core.errors import TunnelError, single
+from prx_tunnel_core.models import Failed, Idle, Stopped, TunnelStatus
+from prx_tunnel_core.plugins import Plugins
+from prx_tunnel_core.supervisor import Tunnel
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one `start` is to do."""
+
+    name: str
+    config: Config
+    plugins: Plugins
+
+
+def run(job: Job, view: View, stop: StopSignals) -> None:
+    """Return when the tunnel was stopped; raises TunnelError when it failed."""
+    anyio.run(_keep_open, job, view, stop, backend="asyncio")
+
+
+async def _keep_open(job: Job, view: View, stop: StopSignals) -> None:
+    # The name first: whoever comes second must not start as much as an observer.
+    claim = await take(job.name)
+    try:
+        tunnel = Tunnel(
+            job.config.tunnel, name=job.name, plugins=job.plugins, tables=job.config.tables
+        )
+        async with tunnel, serve(tunnel, claim=claim, release_on_stop=True):
+            await _until_stopped(tunnel, view, stop)
+    finally:
+        claim.release()
+
+
+async def _until_stopped(tunnel: Tunnel, view: View, stop: StopSignals) -> None:
+    if stop.requested:
+        return
+    transitions = tunnel.watch()
+    failure: TunnelError | None = None
+    with single():
+        async with anyio.create_task_group() as tasks:
+            shown = _Shown(view)
+            tasks.start_soon(shown.show_all, transitions)
+            tasks.start_soon(_stop_when_asked, tunnel, stop)
+            try:
+                await tunnel.start()
+            except TunnelError as error:
+                failure = error
+            last = await shown.end()
+            tasks.cancel_scope.cancel()
+    if isinstance(last, Failed):
+        raise failure or TunnelError(last.message)
+
+
+class _Shown:
+    """Shows each status, and knows when the last one has come."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._ended = anyio.Event()
+        self._last: TunnelStatus = Idle()
+
+    async def show_all(self, transitions: AsyncIterator[TunnelStatus]) -> None:
+        async for status in transitions:
+            self._last = status
+            self._view.show(status)
+            if isinstance(status, Stopped | Failed):
+                self._ended.set()
+
+    async def end(self) -> TunnelStatus:
+        await self._ended.wait()
+        return self._last
+
+
+async def _stop_when_asked(tunnel: Tunnel, stop: StopSignals) -> None:
+    await stop.wait()
+    await tunnel.stop()

@@ -1,0 +1,54 @@
+"""How a change of status reads, in a terminal, in a log, for a person."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from prx_tunnel_core.config import TunnelConfig
+from prx_tunnel_core.control.answers import local, of_attempts
+from prx_tunnel_core.models import (
+    Connected,
+    Connecting,
+    Failed,
+    Idle,
+    Reconnecting,
+    Stopped,
+    TunnelStatus,
+)
+
+INFO, WARNING, ERROR = "INFO", "WARN", "ERROR"
+
+
+def describe(status: TunnelStatus, config: TunnelConfig) -> tuple[str, str]:
+    """The level and the text, which may have several lines."""
+    most = config.reconnect.max_attempts
+    match status:
+        case Idle():
+            return INFO, "Tunnel idle"
+        case Connecting(attempt):
+            again = f" (attempt {of_attempts(attempt, most)})" if attempt else ""
+            return INFO, f"Connecting {config.backend} -> {local(config)}{again}"
+        case Connected(info):
+            return INFO, f"Tunnel connected: {info.public_url} -> {local(config)}"
+        case Reconnecting(attempt, reason, retry_in):
+            follows = f"attempt {of_attempts(attempt, most)} in {retry_in:.1f} s"
+            return WARNING, f"Not connected, {follows}: {reason}"
+        case Stopped():
+            return INFO, "Tunnel stopped"
+        case Failed(message):
+            return ERROR, f"Tunnel failed: {message}"
+
+
+def exposure(url: str, config: TunnelConfig) -> str:
+    """What a person should know about the URL; nothing when it leads nowhere but here."""
+    if _is_loopback(urlsplit(url).hostname or ""):
+        return ""
+    return f"this is PUBLIC: anyone with the URL reaches {local(config)}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

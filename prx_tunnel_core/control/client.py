@@ -1,0 +1,125 @@
+"""One request to the socket of a running tunnel; imports next to nothing, like `place`.
+
+A reply is what `prx tunnel status`, `health` and `stop` print, and what they exit with.
+"""
+
+from __future__ import annotations
+
+import _socket  # what `socket` is made of, for a tenth of the time that importing that takes
+import os
+import time
+
+from prx_tunnel_core.control import peer, place
+
+OPS = ("status", "health", "stop")
+
+SILENCE = 2.0  # seconds without a word after which the other process is taken for frozen
+ENDING = 2.0  # seconds that a process which says that it is ending has to do so
+LARGEST_REPLY = 4 * 1024 * 1024  # bytes
+
+NOT_RUNNING = 3
+# A tunnel that runs but does not answer: a failure of `stop`; for the others "not connected".
+_SILENT = {"status": 4, "health": 4, "stop": 1}
+
+
+class Reply:
+    """`answered` tells the tunnel's own words from ours about why there are none."""
+
+    def __init__(self, code: int, text: str, *, answered: bool = True) -> None:
+        self.code = code
+        self.text = text
+        self.answered = answered
+
+
+def call(op: str, name: str, form: str = "text") -> Reply:
+    """Ask the tunnel of that name; every way to get no answer is a reply too.
+
+    Raises SetupError when the runtime directory cannot be trusted.
+    """
+    path = place.runtime_path()
+    try:
+        directory = place.open_directory(path, create=False)
+    except FileNotFoundError:
+        return _not_running(name)
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        connection.settimeout(SILENCE)
+        connection.connect(place.address(path, directory, f"{name}.sock"))
+        return _converse(connection, op, name, form)
+    except (TimeoutError, BlockingIOError):  # the latter: its backlog is full
+        _, pid = _holder(directory, name)
+        return _silent(op, name, pid, "does not answer; is it suspended?")
+    except OSError:
+        held, pid = _holder(directory, name)
+        if not held:
+            return _not_running(name)
+        return _silent(op, name, pid, "cannot be reached; try again in a minute")
+    finally:
+        connection.close()
+        os.close(directory)
+
+
+def _converse(connection: _socket.socket, op: str, name: str, form: str) -> Reply:
+    pid, user = peer.credentials(connection)
+    if not peer.trusted(user):
+        return _silent(op, name, pid, f"is run by user {user}")
+    connection.sendall(f'{{"v": 1, "op": "{op}", "as": "{form}"}}\n'.encode())
+    header, _, body = _receive(connection).partition(b"\n")
+    words = header.split()
+    if not words:
+        # Not "is not running": it was asked to do something, and nobody knows how far it came.
+        return _silent(op, name, pid, "ended, or hung up, before it answered")
+    if words[0] != b"prx-tunnel/1" or len(words) < 2 or not words[1].isdigit():
+        return _silent(op, name, pid, "is run by another version of prx; stop it with kill")
+    if words[2:] == [b"ending"]:
+        _wait_for_end(pid)
+    return Reply(int(words[1]), body.decode("utf-8", "replace"))
+
+
+def _receive(connection: _socket.socket) -> bytes:
+    waiting = b"prx-tunnel/1 wait\n"
+    received = b""
+    while len(received) <= LARGEST_REPLY and (chunk := connection.recv(65536)):
+        received += chunk
+        while received.startswith(waiting):
+            received = received[len(waiting) :]
+    return received
+
+
+def _holder(directory: int, name: str) -> tuple[bool, int]:
+    """Whether a process holds the name's lock, and which one it says it is."""
+    import fcntl
+
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    try:
+        lock = os.open(f"{name}.lock", flags, dir_fd=directory)
+    except OSError:
+        return False, 0
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        pid = os.read(lock, 32).strip()
+        return True, int(pid) if pid.isdigit() else 0
+    finally:
+        os.close(lock)
+    return False, 0
+
+
+def _wait_for_end(pid: int) -> None:
+    """A stop that has returned leaves nothing behind, not even the process that was asked."""
+    deadline = time.monotonic() + ENDING
+    while pid and time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except OSError:
+            return
+        time.sleep(0.005)
+
+
+def _not_running(name: str) -> Reply:
+    return Reply(NOT_RUNNING, f"tunnel {name!r} is not running", answered=False)
+
+
+def _silent(op: str, name: str, pid: int, reason: str) -> Reply:
+    process = f" (process {pid})" if pid else ""
+    return Reply(_SILENT[op], f"tunnel {name!r}{process} {reason}", answered=False)

@@ -1,0 +1,63 @@
+"""A request and its reply on a socket: bounded in size, and strict about what is a request."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Collection
+
+import anyio
+
+VERSION = 1
+LARGEST_REQUEST = 64 * 1024  # bytes
+FORMS = ("text", "json")
+WAIT = b"prx-tunnel/1 wait\n"
+
+
+async def read_line(connection: socket.socket) -> bytes:
+    """The request without its line end; ValueError when there is none within the bound."""
+    received = bytearray()
+    while b"\n" not in received:
+        await anyio.wait_readable(connection)
+        try:
+            chunk = connection.recv(LARGEST_REQUEST)
+        except BlockingIOError:
+            continue
+        received += chunk
+        if not chunk or len(received) > LARGEST_REQUEST:
+            raise ValueError("no request came, only its beginning")
+    return bytes(received.partition(b"\n")[0])
+
+
+def parse(line: bytes, operations: Collection[str]) -> tuple[str, str]:
+    """Operation and form of a request; ValueError says what is wrong with it."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):
+        raise ValueError("the request is not JSON") from None
+    if not isinstance(request, dict):
+        raise ValueError("the request is not an object")  # noqa: TRY004 - one kind of refusal
+    if request.get("v") != VERSION:
+        raise ValueError(
+            f"the tunnel runs in another version of prx, which speaks version {VERSION} of this "
+            "protocol; restart the tunnel"
+        )
+    op, form = request.get("op"), request.get("as", "text")
+    if not isinstance(op, str) or op not in operations:
+        raise ValueError(f"the request names no operation; known: {', '.join(operations)}")
+    if not isinstance(form, str) or form not in FORMS:
+        raise ValueError(f"the request names no form of the answer; known: {', '.join(FORMS)}")
+    return op, form
+
+
+def header(code: int, *, ending: bool = False) -> bytes:
+    return f"prx-tunnel/{VERSION} {code}{' ending' if ending else ''}\n".encode()
+
+
+async def send(connection: socket.socket, data: bytes) -> None:
+    while data:
+        await anyio.wait_writable(connection)
+        try:
+            data = data[connection.send(data) :]
+        except BlockingIOError:
+            continue
