@@ -5,11 +5,10 @@ Nothing is imported before it is used: `import prx_tunnel_core` costs a few mill
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING
-
 __version__ = "0.1.0"
 
+# Type checkers know the name; importing `typing` would double the time of `prx tunnel status`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from prx_tunnel_core.backend import (
         AnyBackend,
@@ -115,7 +114,9 @@ if not TYPE_CHECKING:  # so that type checkers still catch a typo in a name
     def __getattr__(name: str) -> object:
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+        from importlib import import_module
+
+        value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
         globals()[name] = value
         return value
 
