@@ -1,0 +1,96 @@
+"""The public URL that some servers print into the SSH session: pinggy, localhost.run, serveo…"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+import asyncssh
+from typing_extensions import override
+
+from prx_tunnel_core.errors import ConnectError
+from prx_tunnel_core.text import printable
+from prx_tunnel_core.urls import ANY_URL
+from prx_tunnel_ssh.pattern import Pattern
+
+LONGEST_LINE = 16 * 1024
+_TAIL = 12
+
+logger = logging.getLogger("prx_tunnel_ssh")
+
+
+class Announcement(asyncssh.SSHClientSession[bytes]):
+    """Reads what the server prints for as long as the session lives, so that it never stalls.
+
+    Only the first match counts: what is printed later may be a visitor's words.
+    """
+
+    def __init__(self, pattern: Pattern) -> None:
+        self._pattern = pattern
+        self._partial = b""
+        self.tail: deque[str] = deque(maxlen=_TAIL)
+        self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @override
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        *lines, rest = (self._partial + data).split(b"\n")
+        for line in lines:
+            self._read(line)
+        # Some leave the cursor behind the URL, or draw without ever ending a line.
+        self._look(rest)
+        self._partial = rest[-LONGEST_LINE:]
+
+    @override
+    def eof_received(self) -> bool:
+        self._read(self._partial)
+        self._partial = b""
+        return False
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(self.last_words())
+
+    def last_words(self) -> str:
+        return "\n".join(self.tail) or "(it printed nothing)"
+
+    def _read(self, raw: bytes) -> None:
+        text = _clean(raw)
+        if text:
+            self.tail.append(text)
+            logger.debug("server: %s", text)
+        self._look(raw, complete=True)
+
+    def _look(self, raw: bytes, *, complete: bool = False) -> None:
+        """Search the line; a URL at the end of an incomplete one may go on, so it has to wait."""
+        if self.url.done():
+            return
+        text = _clean(raw)
+        found = self._pattern.search(text)
+        if found is None or (not complete and found.end(1) == len(text)):
+            return
+        try:
+            self.url.set_result(ANY_URL.accept(found.group(1)))
+        except ValueError as error:
+            logger.warning("url_pattern matched what is no public URL (%s): %s", error, text)
+
+
+def _clean(raw: bytes) -> str:
+    return printable(raw[:LONGEST_LINE].decode(errors="replace")).strip()
+
+
+async def wait_for_url(
+    announcement: Announcement, lost: asyncio.Future[str], *, pattern: str
+) -> str:
+    """The announced URL; raises ConnectError, with the last lines, when none will come."""
+    waiting = {announcement.url, announcement.ended, lost}
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    if announcement.url.done():
+        return announcement.url.result()
+    why = lost.result() if lost.done() else "the server ended the session"
+    raise ConnectError(
+        f"{why} before it printed a URL that url_pattern {pattern!r} matches; its last lines:\n"
+        f"{announcement.last_words()}"
+    )

@@ -1,0 +1,109 @@
+"""`[tunnel.ssh]`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from prx_tunnel_core.config import BackendConfig, Port, Seconds
+from prx_tunnel_core.urls import is_loopback, normalise
+from prx_tunnel_ssh.pattern import compile_pattern
+
+ANY_HOST_KEY = "insecure-accept-any-host-key"
+"""The only value of `known_hosts` that switches the verification of the server off."""
+
+DEFAULT_KNOWN_HOSTS = "~/.ssh/known_hosts"
+
+
+class SshConfig(BackendConfig):
+    host: str | None = None
+    """The SSH server; without one, a relay inside this process is used."""
+    port: Port = 22
+    username: str | None = None
+    """The user on the server; the local user's name when not set."""
+    identity_file: str | None = None
+    """A private key; or a public key (`.pub`), whose private half is in the agent."""
+    password: SecretStr | None = None
+    agent: bool | str | None = None
+    """Whether to ask the agent of `$SSH_AUTH_SOCK`, or the path of another agent's socket.
+
+    When not set, the agent is asked unless there is an `identity_file` or a `password`.
+    """
+    known_hosts: str = DEFAULT_KNOWN_HOSTS
+    remote_host: str | None = None
+    """The address that the server listens on; some servers read a wanted name in it."""
+    remote_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """The port that the server listens on; 0: the server chooses."""
+    public_url: str | None = None
+    """The URL of what stands in front of the server; `{port}` is the port that was forwarded."""
+    url_pattern: str | None = None
+    """An RE2 regular expression with one group: the URL in what the server prints."""
+    keepalive_interval: Seconds = 15.0
+    """Seconds; a server that is silent for `keepalive_interval * keepalive_count` is lost."""
+    keepalive_count: Annotated[int, Field(ge=1, le=100)] = 3
+
+    @field_validator("host", "username", "remote_host")
+    @classmethod
+    def _plain(cls, value: str | None) -> str | None:
+        if value is not None and (not value.isprintable() or any(c in value for c in " @/\\,")):
+            raise ValueError("a plain name or address, without user, port or white space")
+        return value
+
+    @field_validator("host", "username", "identity_file", "known_hosts")
+    @classmethod
+    def _not_empty(cls, value: str | None) -> str | None:
+        if value is not None and not value.strip():
+            raise ValueError("is empty; remove the key or give it a value")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _usable_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            normalise(url.replace("{port}", "65535"))
+        return url
+
+    @field_validator("url_pattern")
+    @classmethod
+    def _usable_pattern(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            compile_pattern(pattern)
+        return pattern
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.host is None:
+            ours = {"connect_timeout", "remote_port", "keepalive_interval", "keepalive_count"}
+            foreign = sorted(self.model_fields_set - ours - {"host"})
+            if foreign:
+                raise ValueError(f"host is missing: without it, {foreign[0]} has no meaning")
+        if self.public_url is not None and self.url_pattern is not None:
+            raise ValueError("public_url and url_pattern both say what the URL is; keep one")
+        if self.public_url is not None and "{port}" not in self.public_url and not self.remote_port:
+            raise ValueError(
+                "public_url has no {port}, so remote_port has to say which port it leads to"
+            )
+        return self
+
+    def server_on_loopback(self) -> bool:
+        return self.host is None or is_loopback(self.host)
+
+    @property
+    def listen_host(self) -> str:
+        """The address asked of the server.
+
+        Where something stands in front of the server, its loopback is enough; where the port itself
+        is public, it has to listen on every address (an empty host, RFC 4254 section 7.1).
+        """
+        if self.remote_host is not None:
+            return self.remote_host
+        fronted = self.public_url is not None or self.url_pattern is not None
+        return "localhost" if fronted or self.server_on_loopback() else ""
+
+    def url_of(self, port: int) -> str:
+        """The public URL when `port` was forwarded and the server announces none."""
+        if self.public_url is not None:
+            return normalise(self.public_url.replace("{port}", str(port)))
+        host = f"[{self.host}]" if ":" in (self.host or "") else self.host
+        return normalise(f"http://{host}:{port}")

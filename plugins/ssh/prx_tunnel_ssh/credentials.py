@@ -1,0 +1,132 @@
+"""How this side proves who it is: keys from files, from an agent, or a password."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import asyncssh
+
+from prx_tunnel_core.errors import SetupError
+from prx_tunnel_ssh.config import SshConfig
+
+_DEFAULT_FILES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
+
+
+@asynccontextmanager
+async def open_keys(config: SshConfig) -> AsyncIterator[Sequence[asyncssh.SSHKeyPair]]:
+    """The keys to offer, in order; those of an agent work as long as the context is open.
+
+    Raises SetupError, naming the key of the configuration, for a file or an agent that was asked
+    for and is of no use.
+    """
+    async with _agent(config) as from_agent:
+        if config.identity_file is not None:
+            yield from_agent if only_public(config) else [*read_key(config), *from_agent]
+        elif config.password is not None:
+            yield from_agent
+        else:
+            yield [*from_agent, *_default_keys()]
+
+
+def only_public(config: SshConfig) -> bool:
+    """Whether `identity_file` names a public key, so that the agent has to hold the private one."""
+    return (config.identity_file or "").endswith(".pub")
+
+
+def agent_socket(config: SshConfig) -> str | None:
+    """The path of the agent's socket; None when no agent is to be asked.
+
+    Raises SetupError when one is wanted and there is none.
+    """
+    if isinstance(config.agent, str):
+        return os.path.expanduser(config.agent)
+    socket = os.environ.get("SSH_AUTH_SOCK") or None
+    if not _agent_is_wanted(config):
+        by_default = config.agent is None and config.identity_file is None and not config.password
+        return socket if by_default else None
+    if socket is None:
+        raise SetupError(
+            "agent: SSH_AUTH_SOCK is not set, so there is no agent to ask: start one "
+            "(eval $(ssh-agent); ssh-add), or set agent to the path of its socket"
+        )
+    return socket
+
+
+def read_key(config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
+    """The private key of `identity_file`; raises SetupError with the fix."""
+    path = os.path.expanduser(config.identity_file or "")
+    try:
+        return _load(path)
+    except OSError as error:
+        raise SetupError(f"identity_file: cannot read {path}: {error.strerror}") from None
+    except (asyncssh.KeyEncryptionError, asyncssh.KeyImportError) as error:
+        if "assphrase" in str(error):
+            raise SetupError(
+                f"identity_file: {path} is encrypted: add it to the agent (ssh-add {path}) and "
+                f"set identity_file to {path}.pub"
+            ) from None
+        raise SetupError(f"identity_file: {path} is no private key: {error}") from None
+
+
+def _load(path: str) -> Sequence[asyncssh.SSHKeyPair]:
+    return asyncssh.load_keypairs([path])
+
+
+def _default_keys() -> list[asyncssh.SSHKeyPair]:
+    """Those that OpenSSH would offer too, as far as they can be read without a passphrase."""
+    keys: list[asyncssh.SSHKeyPair] = []
+    for name in _DEFAULT_FILES:
+        try:
+            keys += _load(os.path.expanduser(name))
+        except (OSError, asyncssh.KeyEncryptionError, asyncssh.KeyImportError):
+            continue
+    return keys
+
+
+def _agent_is_wanted(config: SshConfig) -> bool:
+    return bool(config.agent) or only_public(config)
+
+
+@asynccontextmanager
+async def _agent(config: SshConfig) -> AsyncIterator[Sequence[asyncssh.SSHKeyPair]]:
+    socket = agent_socket(config)
+    if socket is None:
+        yield ()
+        return
+    agent = asyncssh.SSHAgentClient(socket)
+    try:
+        yield await _agent_keys(agent, socket, config)
+    finally:
+        agent.close()
+        await agent.wait_closed()
+
+
+async def _agent_keys(
+    agent: asyncssh.SSHAgentClient, socket: str, config: SshConfig
+) -> Sequence[asyncssh.SSHKeyPair]:
+    try:
+        keys: Sequence[asyncssh.SSHKeyPair] = await agent.get_keys()
+    except (OSError, ValueError) as error:
+        if not _agent_is_wanted(config):
+            return ()  # it was left behind in the environment; nobody asked for it
+        raise SetupError(
+            f"agent: none answers at {socket} ({error}); start it, or set agent = false"
+        ) from None
+    return _named(keys, config) if only_public(config) else keys
+
+
+def _named(keys: Sequence[asyncssh.SSHKeyPair], config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
+    path = os.path.expanduser(config.identity_file or "")
+    try:
+        wanted = asyncssh.read_public_key(path).public_data
+    except (OSError, asyncssh.KeyImportError) as error:
+        raise SetupError(f"identity_file: {path} is no public key: {error}") from None
+    named = [key for key in keys if key.public_data == wanted]
+    if not named:
+        raise SetupError(
+            f"identity_file: the agent does not hold the private half of {path}; "
+            f"add it: ssh-add {path.removesuffix('.pub')}"
+        )
+    return named

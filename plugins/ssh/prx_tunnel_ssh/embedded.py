@@ -1,0 +1,106 @@
+"""A relay in this process, for a tunnel without a server: complete, and of this machine only.
+
+It is a real SSH server on a port of the loopback, with keys that exist for one connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import asyncssh
+
+from prx_tunnel_core.backend import Connection, Target
+from prx_tunnel_core.models import Check
+from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.hostkeys import KnownHosts
+from prx_tunnel_ssh.relay.log import Log
+from prx_tunnel_ssh.relay.server import Relay, open_relay
+from prx_tunnel_ssh.relay.settings import Limits, Ports, RelaySettings
+from prx_tunnel_ssh.transport import Access, quiet_asyncssh
+from prx_tunnel_ssh.tunnel import SshConnection, open_tunnel
+
+NOTE = "embedded relay: reachable from this machine only"
+
+_LOOPBACK = "127.0.0.1"
+logger = logging.getLogger("prx_tunnel_ssh")
+
+_relays: dict[str, Relay] = {}
+# So that the URL stays the same when the tunnel reconnects.
+_last_ports: dict[Target, int] = {}
+
+
+class EmbeddedConnection(Connection):
+    def __init__(self, connection: SshConnection, relay: Relay) -> None:
+        self.public_url = connection.public_url
+        self.details = {"note": NOTE, "relay": f"{_LOOPBACK}:{relay.port}", **connection.details}
+        self._connection = connection
+        self._relay = relay
+
+    async def wait_closed(self) -> str:
+        return await self._connection.wait_closed()
+
+    async def check(self) -> Iterable[Check]:
+        listening = any(g.grants and g.grants.listening for g in self._relay.guests)
+        port = Check("listener", "ok" if listening else "fail", self.public_url)
+        return [*await self._connection.check(), port]
+
+
+def cut(public_url: str) -> bool:
+    """Cut the tunnel of that URL from outside, as a failing network would.
+
+    For demonstrations and tests: the relay's listener and connections are aborted without a word to
+    the tunnel, which has to notice by itself. False when no embedded relay serves the URL.
+    """
+    relay = _relays.get(public_url)
+    if relay is None:
+        return False
+    relay.abort()
+    return True
+
+
+@asynccontextmanager
+async def open_embedded_tunnel(config: SshConfig, target: Target) -> AsyncIterator[Connection]:
+    quiet_asyncssh()
+    host_key = asyncssh.generate_private_key("ssh-ed25519")
+    client_key = asyncssh.generate_private_key("ssh-ed25519")
+    async with (
+        open_relay(
+            _settings(config, target),
+            lambda key, _address: key == client_key.convert_to_public(),
+            host_key=host_key,
+            log=Log(logging.DEBUG),
+        ) as relay,
+        open_tunnel(_client(config, relay), target, _access(host_key, client_key)) as tunnel,
+    ):
+        connection = EmbeddedConnection(tunnel, relay)
+        logger.warning("%s (%s)", NOTE, connection.public_url)
+        _last_ports[target] = tunnel.port
+        _relays[connection.public_url] = relay
+        try:
+            yield connection
+        finally:
+            del _relays[connection.public_url]
+
+
+def _settings(config: SshConfig, target: Target) -> RelaySettings:
+    asked = config.remote_port
+    ports = (
+        Ports((range(asked, asked + 1),), chosen=False)
+        if asked
+        else Ports(preferred=_last_ports.get(target, 0))
+    )
+    limits = Limits(per_key=1, tunnels_per_key=1)
+    return RelaySettings(bind=_LOOPBACK, ports=ports, limits=limits)
+
+
+def _client(config: SshConfig, relay: Relay) -> SshConfig:
+    return config.model_copy(update={"host": _LOOPBACK, "port": relay.port, "username": "embedded"})
+
+
+def _access(host_key: asyncssh.SSHKey, client_key: asyncssh.SSHKey) -> Access:
+    public = host_key.convert_to_public()
+    line = f"* {public.export_public_key().decode()}"
+    known = KnownHosts("the embedded relay", "", asyncssh.import_known_hosts(line), (public,))
+    return Access(known, asyncssh.load_keypairs([client_key]))

@@ -1,0 +1,83 @@
+"""`python -m prx_tunnel_ssh.relay`: the relay on a server of one's own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import Sequence
+
+from prx_tunnel_core.errors import TunnelError
+from prx_tunnel_ssh.relay.arguments import Arguments, parse
+from prx_tunnel_ssh.relay.keys import AuthorizedKeys, read_host_key
+from prx_tunnel_ssh.relay.log import Log
+from prx_tunnel_ssh.relay.server import open_relay
+from prx_tunnel_ssh.transport import quiet_asyncssh
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parse(argv)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    quiet_asyncssh()
+    try:
+        asyncio.run(_serve(arguments, Log()))
+    except (TunnelError, ssl.SSLError, OSError) as error:
+        print(f"prx-tunnel relay: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+async def _serve(arguments: Arguments, log: Log) -> None:
+    admits = AuthorizedKeys(arguments.authorized_keys, log)
+    host_key = read_host_key(arguments.host_key, log)
+    tls = _tls(arguments)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if tls is not None:
+        loop.add_signal_handler(signal.SIGHUP, _read_certificate, tls, arguments, log)
+    async with open_relay(
+        arguments.settings,
+        admits,
+        host_key=host_key,
+        listen=arguments.listen,
+        web=arguments.http,
+        tls=tls,
+        log=log,
+    ) as relay:
+        log(
+            "relay up",
+            listen=f"{arguments.listen[0]}:{relay.port}",
+            http=None if relay.web is None else relay.web.port,
+            fingerprint=host_key.get_fingerprint(),
+            host_key=host_key.export_public_key().decode().strip(),
+        )
+        await stop.wait()
+    log("relay down")
+
+
+def _tls(arguments: Arguments) -> ssl.SSLContext | None:
+    if arguments.certificate is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(arguments.certificate, arguments.key)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _read_certificate(context: ssl.SSLContext, arguments: Arguments, log: Log) -> None:
+    """Connections from now on are served with what stands in the files now."""
+    try:
+        context.load_cert_chain(str(arguments.certificate), arguments.key)
+        log("certificate read", file=arguments.certificate)
+    except (OSError, ssl.SSLError) as error:
+        log("certificate unreadable", file=arguments.certificate, reason=error)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

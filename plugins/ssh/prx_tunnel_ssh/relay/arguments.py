@@ -1,0 +1,101 @@
+"""The command line of the relay."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from prx_tunnel_ssh.relay.settings import Limits, RelaySettings, Site, parse_ports
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Arguments:
+    listen: Address
+    authorized_keys: Path
+    host_key: Path
+    http: Address | None
+    certificate: Path | None
+    key: Path | None
+    settings: RelaySettings
+
+
+def parse(argv: Sequence[str] | None) -> Arguments:
+    """Exits with 2 and a line that says why when they make no sense."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+    if (given.domain is None) != (given.http is None):
+        parser.error("--domain and --http belong together")
+    if given.certificate is not None and given.http is None:
+        parser.error("--certificate needs --http")
+    if given.url is not None and (given.domain is None or "{name}" not in given.url):
+        parser.error("--url needs --domain, and contains {name}")
+    return Arguments(
+        listen=given.listen,
+        authorized_keys=given.authorized_keys,
+        host_key=given.host_key or given.authorized_keys.with_name("relay_host_key"),
+        http=given.http,
+        certificate=given.certificate,
+        key=given.key,
+        settings=RelaySettings(
+            bind=given.bind, ports=given.ports, limits=_limits(given), site=_site(given)
+        ),
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m prx_tunnel_ssh.relay",
+        description="An SSH server that forwards ports to those who have a key, and nothing else.",
+    )
+    add = parser.add_argument
+    add("--listen", type=_address, required=True, metavar="HOST:PORT", help="of the SSH server")
+    add("--authorized-keys", type=Path, required=True, metavar="FILE", help="who may come in")
+    add("--host-key", type=Path, metavar="FILE", help="made when it is missing (default: "
+        "relay_host_key beside the authorized keys)")  # fmt: skip
+    add("--bind", default="127.0.0.1", metavar="HOST", help="of forwarded ports (%(default)s)")
+    add("--ports", type=_ports, default="0", metavar="LIST", help="that may be asked for, like "
+        "0,8080,20000-30000; 0: one that the relay chooses (%(default)s)")  # fmt: skip
+    add("--domain", help="tunnels get NAME.DOMAIN when they ask for port 80 or 443")
+    add("--http", type=_address, metavar="HOST:PORT", help="where those are served")
+    add("--certificate", type=Path, metavar="FILE", help="PEM, for *.DOMAIN; read again on SIGHUP")
+    add("--key", type=Path, metavar="FILE", help="of the certificate, when not in the same file")
+    add("--url", metavar="URL", help="that is announced, when a proxy stands in front: "
+        "https://{name}.example.com")  # fmt: skip
+    for limit in fields(Limits):
+        add(f"--{limit.name.replace('_', '-')}", type=type(limit.default), default=limit.default,
+            metavar="N", help="limit (%(default)s)")  # fmt: skip
+    return parser
+
+
+def _limits(given: argparse.Namespace) -> Limits:
+    return Limits(**{limit.name: getattr(given, limit.name) for limit in fields(Limits)})
+
+
+def _site(given: argparse.Namespace) -> Site | None:
+    if given.domain is None:
+        return None
+    domain = given.domain.lower().strip(".")
+    return Site(domain, given.url or _url(domain, given.http[1], tls=given.certificate is not None))
+
+
+def _url(domain: str, port: int, *, tls: bool) -> str:
+    scheme, default = ("https", 443) if tls else ("http", 80)
+    return f"{scheme}://{{name}}.{domain}" + ("" if port == default else f":{port}")
+
+
+def _address(text: str) -> Address:
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65_535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
+
+
+def _ports(text: str) -> object:
+    try:
+        return parse_ports(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

@@ -1,0 +1,117 @@
+"""One SSH connection: who it is, and what is granted to it.
+
+Granted is remote forwarding. Everything else is refused, by asyncssh's own defaults: direct
+channels, sessions (but for `Notice`), tun devices, sockets in the file system. The tests ask for
+each of them with OpenSSH's client.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import asyncssh
+from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS
+from typing_extensions import override
+
+from prx_tunnel_ssh.relay.grants import Grants
+from prx_tunnel_ssh.relay.limits import source_of
+from prx_tunnel_ssh.relay.notice import Notice
+
+if TYPE_CHECKING:
+    from prx_tunnel_ssh.relay.server import Relay
+
+_numbers = itertools.count(1)
+
+
+class Guest(asyncssh.SSHServer):
+    connection: asyncssh.SSHServerConnection
+
+    def __init__(self, relay: Relay) -> None:
+        self._relay = relay
+        self._number = next(_numbers)
+        self._address = ""
+        self._admitted = False
+        self._offers = 0
+        self._offered: asyncssh.SSHKey | None = None
+        self._notice: Notice | None = None
+        self.grants: Grants | None = None
+        """What it has; None before it has proved who it is."""
+
+    def log(self, event: str, **fields: object) -> None:
+        self._relay.log(event, guest=self._number, **fields)
+
+    @override
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.connection = conn
+        self._address = str((conn.get_extra_info("peername") or ("",))[0])
+        refusal = self._relay.refusal(source_of(self._address))
+        if refusal is not None:
+            self.log("connection refused", address=self._address, reason=refusal)
+            conn.abort()
+            return
+        self._admitted = True
+        self._relay.guests.add(self)
+        self.log("connection", address=self._address)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._admitted:
+            return
+        self._relay.guests.discard(self)
+        self._relay.sources.give_back(source_of(self._address))
+        if self.grants is not None:
+            self.grants.end()
+            self._relay.owners.give_back(self.grants.owner)
+        self.log("disconnected", reason=exc)
+
+    @override
+    def begin_auth(self, username: str) -> bool:
+        return True  # whatever the name: who someone is, the key says
+
+    @override
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    @override
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Called for each key that is offered, and again for the one that signs."""
+        self._offers += 1
+        if self._offers > self._relay.settings.limits.key_offers:
+            self.log("connection refused", reason="too many keys offered")
+            self.connection.abort()
+            return False
+        self._offered = key
+        if self._relay.admits(key, self._address):
+            return True
+        self.log("key refused", user=username, fingerprint=key.get_fingerprint())
+        return False
+
+    @override
+    def auth_completed(self) -> None:
+        # asyncssh checks one key at a time and lets nothing come between the signature and this
+        # call, so the last key offered is the one that signed.
+        key = self._offered
+        if key is None or not self._relay.owners.take(key.get_fingerprint()):
+            reason = "too many connections with this key"
+            self.log("connection refused", reason=reason)
+            self.connection.disconnect(DISC_TOO_MANY_CONNECTIONS, reason)
+            return
+        self.grants = Grants(self._relay, self.connection, key, self.log)
+        self.log("authenticated", fingerprint=key.get_fingerprint())
+
+    @override
+    def session_requested(self) -> Notice | bool:
+        if self._relay.settings.site is None or self._notice is not None or self.grants is None:
+            return False
+        self._notice = Notice(self.grants.urls)
+        self.grants.announce = self._notice.announce
+        return self._notice
+
+    @override
+    async def server_requested(
+        self, listen_host: str, listen_port: int
+    ) -> asyncssh.SSHListener | bool:
+        if self.grants is None:
+            return False
+        return await self.grants.grant(listen_host, listen_port) or False

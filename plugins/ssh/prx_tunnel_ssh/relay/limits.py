@@ -1,0 +1,74 @@
+"""Counting who is here, and how fast they come."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
+
+_MOST_SOURCES = 10_000
+
+
+class Places:
+    """A number of places per holder."""
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self._taken: Counter[str] = Counter()
+
+    def take(self, holder: str) -> bool:
+        """Take a place; False when the holder has no more."""
+        if self._taken[holder] >= self._each:
+            return False
+        self._taken[holder] += 1
+        return True
+
+    def give_back(self, holder: str) -> None:
+        self._taken[holder] -= 1
+        if self._taken[holder] <= 0:
+            del self._taken[holder]
+
+    def __len__(self) -> int:
+        return self._taken.total()
+
+
+class Rate:
+    """At most `per_minute` events of one source in a minute, on average; a burst of as many."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_minute = per_minute
+        self._clock = clock
+        self._buckets: dict[str, tuple[float, float]] = {}
+
+    def allows(self, source: str) -> bool:
+        """Count one event of the source; False when it is one too many."""
+        now = self._clock()
+        left, then = self._buckets.get(source, (float(self._per_minute), now))
+        left = min(self._per_minute, left + (now - then) * self._per_minute / 60)
+        allowed = left >= 1
+        self._buckets[source] = (left - 1 if allowed else left, now)
+        if len(self._buckets) > _MOST_SOURCES:
+            self._forget(now)
+        return allowed
+
+    def _forget(self, now: float) -> None:
+        """Drop those who have been away for so long that nothing is held against them."""
+        self._buckets = {
+            source: (left, then)
+            for source, (left, then) in self._buckets.items()
+            if now - then < 60
+        }
+
+
+def source_of(address: str) -> str:
+    """Whom an address stands for: of IPv6, whoever has one address has its whole /64."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        if parsed.ipv4_mapped is not None:
+            return str(parsed.ipv4_mapped)
+        return str(ip_network(f"{parsed}/64", strict=False))
+    return str(parsed)

@@ -1,0 +1,49 @@
+"""The session of a guest: it prints where the tunnel can be reached, and does nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import asyncssh
+from typing_extensions import override
+
+
+class Notice(asyncssh.SSHServerSession[bytes]):
+    """No command, no subsystem, no terminal; what the guest types is dropped."""
+
+    def __init__(self, urls: Iterable[str]) -> None:
+        self._urls = list(urls)
+        self._started = False
+        self._channel: asyncssh.SSHServerChannel[bytes] | None = None
+
+    @override
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        self._channel = chan
+
+    @override
+    def shell_requested(self) -> bool:
+        return True  # the one request for which OpenSSH's client shows what is printed
+
+    @override
+    def session_started(self) -> None:
+        self._started = True
+        for url in self._urls:
+            self._print(url)
+
+    def announce(self, url: str) -> None:
+        """Print a URL, as soon as there is somebody to print it for."""
+        self._urls.append(url)
+        if self._started:
+            self._print(url)
+
+    def _print(self, url: str) -> None:
+        if self._channel is not None:
+            self._channel.write(f"{url}\r\n".encode())
+
+    @override
+    def eof_received(self) -> bool:
+        return True  # the tunnel lives on although the guest has nothing to say
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._channel = None

@@ -1,0 +1,206 @@
+"""One authenticated SSH connection: how it is had, why not, and why it was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import getpass
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncssh
+from anyio import CancelScope
+from typing_extensions import override
+
+from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
+from prx_tunnel_core.text import Redactor, printable
+from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.credentials import open_keys
+from prx_tunnel_ssh.hostkeys import KnownHosts, read_known_hosts, untrusted
+
+_TOO_MANY_FAILURES = "too many authentication failures"
+
+
+class Peer(asyncssh.SSHClient):
+    """What asyncssh tells of one connection."""
+
+    def __init__(self) -> None:
+        self.shown_key: asyncssh.SSHKey | None = None
+        """The key of a server that is not trusted."""
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Why the connection has ended, once it has."""
+
+    @override
+    def validate_host_public_key(
+        self, host: str, addr: str, port: int, key: asyncssh.SSHKey
+    ) -> bool:
+        self.shown_key = key
+        return False
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.lost.done():
+            self.lost.set_result(_why_lost(exc))
+
+
+@dataclass(frozen=True)
+class Access:
+    """How the server is recognised, and how this side is."""
+
+    known: KnownHosts
+    keys: Sequence[asyncssh.SSHKeyPair]
+
+
+@dataclass(frozen=True)
+class Transport:
+    connection: asyncssh.SSHClientConnection
+    peer: Peer
+
+
+@asynccontextmanager
+async def open_transport(
+    config: SshConfig, access: Access | None = None
+) -> AsyncIterator[Transport]:
+    """Connect, verify the server, authenticate; disconnect when the context is left.
+
+    `access` stands in for what the configuration says of keys and known hosts. Raises SetupError
+    for what has to be fixed here or there, ConnectError for what may pass.
+    """
+    quiet_asyncssh()
+    peer = Peer()
+    if access is not None:
+        connection = await _connect(config, access, peer)
+    else:
+        known = read_known_hosts(config)
+        async with open_keys(config) as keys:
+            connection = await _connect(config, Access(known, keys), peer)
+    try:
+        yield Transport(connection, peer)
+    finally:
+        await _disconnect(connection)
+
+
+async def _connect(config: SshConfig, access: Access, peer: Peer) -> asyncssh.SSHClientConnection:
+    try:
+        return await _finish(asyncssh.connect(**_options(config, access, peer)))
+    except (OSError, asyncssh.Error, ValueError) as error:
+        raise _explain(error, config, access, peer) from None
+
+
+def quiet_asyncssh() -> None:
+    """Keep asyncssh's notes on each connection out of the host's log, unless it asked for them."""
+    logger = logging.getLogger("asyncssh")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
+
+
+def _options(config: SshConfig, access: Access, peer: Peer) -> dict[str, Any]:
+    password = None if config.password is None else config.password.get_secret_value()
+    # asyncssh gives up after count_max + 1 silent intervals: with shorter ones, that is within
+    # keepalive_interval * keepalive_count.
+    interval = config.keepalive_interval * config.keepalive_count / (config.keepalive_count + 1)
+    return {
+        "host": config.host,
+        "port": config.port,
+        "username": config.username or getpass.getuser(),
+        "client_keys": list(access.keys) or None,
+        "password": password,
+        "known_hosts": access.known.hosts,
+        "server_host_key_algs": access.known.algorithms,
+        "client_factory": lambda: peer,
+        "keepalive_interval": interval,
+        "keepalive_count_max": config.keepalive_count,
+        # Nothing that this table does not say: no ~/.ssh/config, no agent behind our back.
+        "config": None,
+        "agent_path": None,
+        "gss_host": None,
+        "x509_trusted_certs": None,
+        "host_based_auth": False,
+    }
+
+
+async def _finish(
+    connecting: Awaitable[asyncssh.SSHClientConnection],
+) -> asyncssh.SSHClientConnection:
+    """Await in a task of its own, so that cancellation can wait until nothing is left of it.
+
+    A cancel scope interrupts each await again, also those with which asyncssh would clean up.
+    """
+    task = asyncio.ensure_future(connecting)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        with CancelScope(shield=True):
+            await asyncio.wait([task])
+            if not task.cancelled() and task.exception() is None:
+                await _disconnect(task.result())
+        raise
+    return task.result()
+
+
+async def _disconnect(connection: asyncssh.SSHClientConnection) -> None:
+    with CancelScope(shield=True):
+        connection.close()
+        await connection.wait_closed()
+
+
+def _why_lost(error: Exception | None) -> str:
+    if error is None:
+        return "the SSH server closed the connection"
+    text = printable(str(error)) or type(error).__name__
+    if "keepalive" in text:
+        return "the SSH server no longer answers (keepalive)"
+    if isinstance(error, asyncssh.ConnectionLost | OSError):
+        return "the connection to the SSH server was lost"
+    return f"the SSH server closed the connection: {text}"
+
+
+def _explain(error: Exception, config: SshConfig, access: Access, peer: Peer) -> TunnelError:
+    """The error in words, sorted by who can do something about it."""
+    secrets = [] if config.password is None else [config.password.get_secret_value()]
+    text = Redactor(secrets)(printable(str(error)))
+    server = f"{config.host}:{config.port}"
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        if peer.shown_key is not None:
+            return untrusted(access.known, config.port, config.host or "", peer.shown_key)
+        return SetupError(f"{server}: {text}; see {access.known.path}")
+    if isinstance(error, asyncssh.PermissionDenied):
+        return _refused(config, access.keys)
+    if isinstance(error, asyncssh.DisconnectError) and _TOO_MANY_FAILURES in text.lower():
+        return SetupError(
+            f"{server} gave up, {len(access.keys)} keys were too many: say which one is right with "
+            "identity_file (for a key that the agent holds: its .pub file)"
+        )
+    if isinstance(error, asyncssh.KeyExchangeFailed | asyncssh.IllegalUserName | ValueError):
+        return SetupError(f"{server}: {text}")
+    return ConnectError(
+        f"cannot connect to the SSH server {server}: {text or type(error).__name__}"
+    )
+
+
+def _refused(config: SshConfig, keys: Sequence[asyncssh.SSHKeyPair]) -> SetupError:
+    user = config.username or getpass.getuser()
+    tried = [f"the key {key.get_algorithm()} {_fingerprint(key)}" for key in keys]
+    if config.password is not None:
+        tried.append("the password")
+    if not tried:
+        return SetupError(
+            f"{config.host} asks {user!r} for a key or a password, and there is none: set "
+            "identity_file, agent or password in [tunnel.ssh]"
+        )
+    return SetupError(
+        f"{config.host} refused {user!r} with {', '.join(tried)}: check username, and that the "
+        f"public key stands in ~{user}/.ssh/authorized_keys on the server "
+        "(which must not be writable by others)"
+    )
+
+
+def _fingerprint(key: asyncssh.SSHKeyPair) -> str:
+    """As `ssh-keygen -l` shows it."""
+    digest = hashlib.sha256(key.public_data).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
