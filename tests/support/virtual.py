@@ -10,10 +10,10 @@ import trio
 import trio.testing
 
 from prx_tunnel_core import Plugins
-from prx_tunnel_core.backoff import Ladder
 from prx_tunnel_core.config import ReconnectConfig
 from prx_tunnel_core.models import TunnelStatus
 from prx_tunnel_core.supervisor import Tunnel
+from prx_tunnel_core.supervisor.backoff import Ladder
 from support.memory import FakeProber, Memory
 
 P = ParamSpec("P")

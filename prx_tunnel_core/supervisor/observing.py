@@ -15,12 +15,12 @@ from prx_tunnel_core.config import Settings, secrets_of, validate
 from prx_tunnel_core.errors import single
 from prx_tunnel_core.expansion import expand
 from prx_tunnel_core.models import TunnelHealth, TunnelStatus
+from prx_tunnel_core.supervisor.watching import Watch
 from prx_tunnel_core.text import Redactor
-from prx_tunnel_core.watching import Watch
 
 if TYPE_CHECKING:
     from prx_tunnel_core.plugins import Plugins
-    from prx_tunnel_core.supervisor import Tunnel
+    from prx_tunnel_core.supervisor.tunnel import Tunnel
 
 logger = logging.getLogger("prx_tunnel_core")
 

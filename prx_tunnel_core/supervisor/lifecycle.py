@@ -9,13 +9,13 @@ from typing import Any
 
 import anyio
 
-from prx_tunnel_core.attempt import Attempt, Ended, Up
 from prx_tunnel_core.backend import Backend, Target
-from prx_tunnel_core.backoff import Ladder
-from prx_tunnel_core.checking import HealthCheck
 from prx_tunnel_core.config import BackendConfig, TunnelConfig
 from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
 from prx_tunnel_core.models import Connected, Connecting, Reconnecting, TunnelStatus
+from prx_tunnel_core.supervisor.attempt import Attempt, Ended, Up
+from prx_tunnel_core.supervisor.backoff import Ladder
+from prx_tunnel_core.supervisor.checking import HealthCheck
 from prx_tunnel_core.text import Redactor
 
 logger = logging.getLogger("prx_tunnel_core")

@@ -13,8 +13,8 @@ from prx_tunnel_core.models import Check, TunnelHealth, state_of
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from prx_tunnel_core.attempt import Up
-    from prx_tunnel_core.supervisor import Tunnel
+    from prx_tunnel_core.supervisor.attempt import Up
+    from prx_tunnel_core.supervisor.tunnel import Tunnel
 
 logger = logging.getLogger("prx_tunnel_core")
 

@@ -1,4 +1,4 @@
-"""The life cycle of a tunnel, once for all backends.
+"""What a host holds: one tunnel, to start, stop, watch and ask.
 
 A tunnel is one task. What it opens lives in nested scopes of that task, so a late event of an
 earlier connection cannot exist. Reasons travel as return values, never as exceptions across tasks.
@@ -19,11 +19,8 @@ import anyio.to_thread
 
 from prx_tunnel_core import health
 from prx_tunnel_core.backend import Backend, Target
-from prx_tunnel_core.backoff import Ladder
-from prx_tunnel_core.checking import HealthCheck
 from prx_tunnel_core.config import TunnelConfig, secrets_of, validate
 from prx_tunnel_core.errors import SetupError, TunnelError, single
-from prx_tunnel_core.lifecycle import Lifecycle, Parts
 from prx_tunnel_core.models import (
     Connected,
     Connecting,
@@ -34,10 +31,13 @@ from prx_tunnel_core.models import (
     TunnelInfo,
     TunnelStatus,
 )
-from prx_tunnel_core.observing import Observation
 from prx_tunnel_core.plugins import Plugins
+from prx_tunnel_core.supervisor.backoff import Ladder
+from prx_tunnel_core.supervisor.checking import HealthCheck
+from prx_tunnel_core.supervisor.lifecycle import Lifecycle, Parts
+from prx_tunnel_core.supervisor.observing import Observation
+from prx_tunnel_core.supervisor.watching import Urls, Watch
 from prx_tunnel_core.text import Redactor
-from prx_tunnel_core.watching import Urls, Watch
 
 logger = logging.getLogger("prx_tunnel_core")
 
@@ -185,6 +185,14 @@ class Tunnel:
     async def health_check(self) -> TunnelHealth:
         """Look at the tunnel now; problems are in the answer, never raised."""
         return await self._health.now()
+
+    async def sever(self) -> bool:
+        """Break the connection as a failing network would, to see the tunnel come back.
+
+        False when nothing is connected, or the backend cannot.
+        """
+        up = self._health.connection
+        return up is not None and await up.connection.sever()
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[None]:
