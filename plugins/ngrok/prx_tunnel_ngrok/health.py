@@ -15,7 +15,8 @@ ANSWER = 5.0  # seconds for a local answer
 def session(log: AgentLog, now: float, recovery: float = RECOVERY) -> Check:
     """The state of the agent's session with ngrok, from its log."""
     if log.connected:
-        notes = [f"reconnected {log.losses} times"] if log.losses else []
+        times = "once" if log.losses == 1 else f"{log.losses} times"
+        notes = [f"reconnected {times}"] if log.losses else []
         if log.unreachable_target:
             notes.append(f"a visitor met a closed local port: {log.unreachable_target}")
         return Check("session", "ok", "; ".join(["online", *notes]))

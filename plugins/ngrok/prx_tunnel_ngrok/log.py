@@ -10,7 +10,7 @@ What counts is `msg`, never the order or `obj`, which differ between versions.
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +31,9 @@ PUBLIC_URL = UrlRule(
 )
 OUR_TUNNEL = "command_line"  # what the agent calls the tunnel that its arguments ask for
 PLAIN_LINES = 40
+ERROR_LINES = ("ERROR:", "Incorrect Usage:")
+DIFFERENT_ERRORS = 50
+LAST_WORDS = 5  # of plain lines when none is marked as an error: a page of help may precede them
 
 Fields = Mapping[str, Any]
 
@@ -49,8 +52,7 @@ class AgentLog:
         self.session = False
         self.lost_at: float | None = None
         self.losses = 0
-        self.error = ""
-        """The last reason for not being connected, in the agent's words."""
+        self._errors: Counter[str] = Counter()
         self.refusal: Refusal | None = None
         """What ngrok's service said no to, until it says yes."""
         self.refused_at: float | None = None
@@ -79,6 +81,14 @@ class AgentLog:
         """Whether visitors reach the agent: it has a session, and its tunnel was announced."""
         return self.session and self.url is not None
 
+    @property
+    def error(self) -> str:
+        """Why there is no session, in the agent's words: what it said most often.
+
+        Between its tries the agent looks for other ways to ngrok, and their errors mislead.
+        """
+        return next((text for text, _ in self._errors.most_common(1)), "")
+
     def feed(self, line: str) -> bool:
         """Take one line; whether it said something of the tunnel."""
         fields = _fields(line)
@@ -96,8 +106,8 @@ class AgentLog:
         """Why the agent ended, as far as it said: its fatal error, else its plain lines."""
         if self.stopped_remotely:
             return "the agent was stopped from ngrok's dashboard"
-        errors = [line for line in self.plain if line.startswith("ERROR:")]
-        return self.fatal or "\n".join(errors or self.plain)
+        errors = [line for line in self.plain if line.startswith(ERROR_LINES)]
+        return self.fatal or "\n".join(errors or list(self.plain)[-LAST_WORDS:])
 
     def _web_service(self, fields: Fields) -> None:
         self.inspector = _text(fields, "addr") or None
@@ -106,7 +116,7 @@ class AgentLog:
         """Also after a loss; no new `started tunnel` follows, the URL stays."""
         self.session = True
         self.lost_at = self.refused_at = self.refusal = None
-        self.error = ""
+        self._errors.clear()
 
     def _announced(self, fields: Fields) -> None:
         if self.url is None and fields.get("name") == OUR_TUNNEL and self._is_our_target(fields):
@@ -128,7 +138,7 @@ class AgentLog:
             self.losses += 1
             self.lost_at = self._now()
         self.session = False
-        self.error = words(_error(fields)) or self.error
+        self._note(_error(fields))
 
     def _failed(self, fields: Fields) -> None:
         text = _error(fields)
@@ -137,12 +147,17 @@ class AgentLog:
         self.session = False
         if self.url is not None and self.lost_at is None:
             self.lost_at = self._now()
-        self.error = words(text)
+        self._note(text)
         self.refusal = refusal_in(text)
         if self.refusal is None:
             self.refused_at = None
         elif self.refused_at is None:
             self.refused_at = self._now()
+
+    def _note(self, error: str) -> None:
+        text = words(error)
+        if text and (text in self._errors or len(self._errors) < DIFFERENT_ERRORS):
+            self._errors[text] += 1
 
     def _command_failed(self, fields: Fields) -> None:
         self._failed(fields)

@@ -126,26 +126,33 @@ def busy_port() -> Iterator[int]:
 
 @dataclass
 class Recording:
-    """One run of the real agent 2.3.41: its lines, in order, and how it ended."""
+    """One run of the real agent 2.3.41: its lines, in order, and its exit code as it was noted."""
 
-    name: str
-    lines: list[str]
-    exit: str
+    lines: list[str] = field(default_factory=list)
+    exit: str = ""
 
 
-def read_recording(name: str) -> Recording:
-    lines: list[str] = []
-    end = ""
-    for line in (RECORDINGS / f"v2agent-{name}.txt").read_text().splitlines():
+def read_recording(path: Path) -> list[Recording]:
+    """The runs in a file: each begins with the command."""
+    runs: list[Recording] = []
+    for line in path.read_text().splitlines():
         head, mark, text = line.partition("s stdout: ")
-        if mark and head.strip().startswith("+"):
-            lines.append(text)
+        if line.startswith("$ ngrok "):
+            runs.append(Recording())
+        elif mark and head.strip().startswith("+"):
+            runs[-1].lines.append(text)
         elif line.startswith("--- ") and "exit=" in line:
-            end = line.split("exit=")[1].split()[0]
-    return Recording(name, lines, end)
+            runs[-1].exit = line.split("exit=")[1].split()[0]
+    return runs
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recordings() -> dict[str, Recording]:
-    names = sorted(p.stem.removeprefix("v2agent-") for p in RECORDINGS.glob("v2agent-*.txt"))
-    return {name: read_recording(name) for name in names}
+    """Each run by the name of its file; of several in a file, `name#1` is the first."""
+    found: dict[str, Recording] = {}
+    for path in sorted(RECORDINGS.glob("v2agent-*.txt")):
+        name = path.stem.removeprefix("v2agent-")
+        runs = read_recording(path)
+        for number, run in enumerate(runs, 1):
+            found[name if len(runs) == 1 else f"{name}#{number}"] = run
+    return found
