@@ -1,0 +1,165 @@
+"""Cloudflare Access at the origin: let in only what has come through it.
+
+Access adds the header `Cf-Access-Jwt-Assertion` to each request that it lets pass. Whoever reaches
+the origin's port in another way can send that header too, so its presence proves nothing: its
+signature does. This module needs the extra: `pip install prx-tunnel-cloudflare[access]`.
+
+    verifier = AccessVerifier(team="example", audience="4714c1358e65fe4b408ad6d432a5f878f08194bdb4")
+    app = AccessMiddleware(app, verifier)          # any ASGI application
+    claims = verifier.verify(header)               # or by hand, in a synchronous one
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+import anyio.to_thread
+import jwt
+
+from prx_tunnel_cloudflare.access_keys import KeyStore, KeysUnavailable
+
+if TYPE_CHECKING:
+    from prx_tunnel_cloudflare.settings import AccessConfig
+
+__all__ = ["AccessDenied", "AccessMiddleware", "AccessVerifier", "KeysUnavailable"]
+
+logger = logging.getLogger("prx_tunnel_cloudflare.access")
+
+HEADER = b"cf-access-jwt-assertion"
+CLAIMS = "cloudflare_access"
+"""Where an ASGI application finds the claims: `scope["cloudflare_access"]`."""
+
+_LEEWAY = 30  # seconds that the clocks may differ
+_LONGEST = 16 * 1024  # characters; a token has about a thousand
+_REQUIRED = ["exp", "iat", "aud", "iss"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+
+
+class AccessDenied(Exception):
+    """The token is missing, or not one that Access made for this application."""
+
+
+class AccessVerifier:
+    """Verifies the tokens of one Access application.
+
+    `team` is what stands before `.cloudflareaccess.com`; `audience` the application's AUD tag, or
+    several. `keys` is where the signing keys come from, by default the team's own address.
+    """
+
+    def __init__(
+        self, *, team: str, audience: str | Sequence[str], keys: KeyStore | None = None
+    ) -> None:
+        self._issuer = f"https://{team}.cloudflareaccess.com"
+        self._audience = [audience] if isinstance(audience, str) else list(audience)
+        self._keys = keys or KeyStore(f"{self._issuer}/cdn-cgi/access/certs")
+        if not team or not all(self._audience) or not self._audience:
+            raise ValueError("Access needs a team and an audience")
+
+    @classmethod
+    def from_config(cls, config: AccessConfig) -> Self:
+        """For what `[tunnel.cloudflare.access]` says."""
+        return cls(team=config.team, audience=config.audience)
+
+    def verify(self, token: str) -> Mapping[str, Any]:
+        """The claims of the token: `email`, or `common_name` of a service token, and others.
+
+        May ask Cloudflare for new keys, and wait for the answer. Raises AccessDenied when the token
+        is not good, KeysUnavailable when that cannot be found out.
+        """
+        key_id = _key_id(token)
+        return self._decode(token, self._keys.known(key_id) or self._keys.find(key_id))
+
+    async def verify_async(self, token: str) -> Mapping[str, Any]:
+        """The same, without blocking the loop: only looking for a new key takes a thread."""
+        key_id = _key_id(token)
+        key = self._keys.known(key_id)
+        if key is None:
+            # One at a time: a stranger who makes up key names waits for strangers only.
+            async with self._keys.turn:
+                key = await anyio.to_thread.run_sync(self._keys.find, key_id)
+        return self._decode(token, key)
+
+    def _decode(self, token: str, key: jwt.PyJWK | None) -> Mapping[str, Any]:
+        if key is None:
+            raise AccessDenied("the token is signed with a key that the team does not have")
+        try:
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=["RS256"],
+                audience=self._audience,
+                issuer=self._issuer,
+                leeway=_LEEWAY,
+                options={"require": _REQUIRED},
+            )
+        except jwt.InvalidTokenError as error:
+            raise AccessDenied(f"{type(error).__name__}: {error}") from None
+        return claims
+
+
+def _key_id(token: str) -> str:
+    if len(token) > _LONGEST:
+        raise AccessDenied("the token is far too long")
+    try:
+        header = jwt.get_unverified_header(token)
+    except (jwt.InvalidTokenError, ValueError) as error:
+        raise AccessDenied(f"not a token: {error}") from None
+    key_id = header.get("kid")
+    # Before anything is fetched: a forged header shall not cost a request.
+    if header.get("alg") != "RS256" or not isinstance(key_id, str):
+        raise AccessDenied("the token is not signed as Access signs")
+    return key_id
+
+
+class AccessMiddleware:
+    """ASGI: answers 403 to what has no valid token, 503 while no keys can be had.
+
+    The application finds the claims in `scope["cloudflare_access"]`.
+    """
+
+    def __init__(self, app: App, verifier: AccessVerifier) -> None:
+        self._app = app
+        self._verifier = verifier
+
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            claims = await self._verifier.verify_async(_token(scope))
+        except AccessDenied as reason:
+            logger.warning("refused %s: %s", scope.get("path"), reason)
+            await _refuse(scope, receive, send, 403)
+        except KeysUnavailable as reason:
+            logger.error("cannot verify anyone: %s", reason)
+            await _refuse(scope, receive, send, 503)
+        else:
+            await self._app({**scope, CLAIMS: claims}, receive, send)
+
+
+def _token(scope: Mapping[str, Any]) -> str:
+    found = [value for name, value in scope["headers"] if name.lower() == HEADER]
+    if len(found) != 1:
+        raise AccessDenied("the header Cf-Access-Jwt-Assertion is missing, or there are several")
+    return str(found[0], "latin-1")
+
+
+async def _refuse(scope: Mapping[str, Any], receive: Receive, send: Send, status: int) -> None:
+    """Say no, without a reason: it is for the log, not for a stranger."""
+    if scope["type"] == "websocket":
+        await receive()  # the connect message
+        await send({"type": "websocket.close", "code": 1008 if status == 403 else 1013})
+        return
+    text = b"Forbidden\n" if status == 403 else b"Service Unavailable\n"
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))]
+    if status == 503:
+        headers.append((b"retry-after", b"10"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})

@@ -1,0 +1,113 @@
+"""The secrets that prove to Cloudflare that this tunnel is ours: read, and looked at for shape.
+
+A secret that cannot be right is refused before anything runs: cloudflared itself would say no more
+than "not valid", and over QUIC not even that.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from prx_tunnel_core.errors import SetupError
+
+if TYPE_CHECKING:
+    from prx_tunnel_cloudflare.settings import CloudflareConfig
+
+_LARGEST = 64 * 1024  # bytes; a token has about 200, a credentials file about 180
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What one attempt runs with. `hidden` are all texts that must never be shown."""
+
+    token: SecretStr | None = None
+    hidden: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "<Credentials>"
+
+
+def load_credentials(config: CloudflareConfig) -> Credentials:
+    """Read at each attempt, so that a renewed file is seen. Raises SetupError."""
+    if config.credentials_file is not None:
+        return Credentials(hidden=(_tunnel_secret(config.credentials_file, config.tunnel_id),))
+    if config.token_file is not None:
+        text = _read_token(config.token_file)
+    elif config.token is not None:
+        text = config.token.get_secret_value().strip()
+    else:
+        return Credentials()
+    return Credentials(SecretStr(text), hidden=(text, str(_decode(text)["s"])))
+
+
+def check_token(token: str) -> None:
+    """ValueError, with the reason and never with the value, unless cloudflared could read it."""
+    _decode(token)
+
+
+def _decode(token: str) -> dict[str, Any]:
+    token = token.strip()
+    fix = "copy the whole token, which begins with eyJ, from the tunnel's page"
+    if any(character.isspace() for character in token):
+        raise ValueError(f"the token has spaces; {fix}, without the command around it")
+    if len(token) % 4:
+        raise ValueError(f"the token is cut short (its base64 padding '=' is missing); {fix}")
+    try:
+        content = json.loads(base64.b64decode(token, validate=True))
+    except (binascii.Error, ValueError):
+        raise ValueError(f"the token is not one of Cloudflare's; {fix}") from None
+    parts = [content.get(key) if isinstance(content, dict) else None for key in "ats"]
+    if not all(isinstance(part, str) and part for part in parts):
+        raise ValueError(f"the token lacks the account, the tunnel or the secret; {fix}")
+    return dict(content)
+
+
+def _read_token(path: str) -> str:
+    key = "tunnel.cloudflare.token_file"
+    text = _read(path, key).strip()
+    try:
+        check_token(text)
+    except ValueError as error:
+        raise SetupError(f"{key}: {path}: {error}") from None
+    return text
+
+
+def _tunnel_secret(path: str, tunnel_id: str | None) -> str:
+    key = "tunnel.cloudflare.credentials_file"
+    fix = "it is the <tunnel id>.json that `cloudflared tunnel create` wrote"
+    try:
+        content = json.loads(_read(path, key))
+        secret, owner = str(content["TunnelSecret"]), str(content["TunnelID"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SetupError(f"{key}: {path} is no tunnel credentials file; {fix}") from None
+    if owner.lower() != (tunnel_id or "").lower():
+        raise SetupError(f"{key}: {path} belongs to another tunnel than tunnel_id; {fix}")
+    return secret
+
+
+def _read(path: str, key: str) -> str:
+    """A small regular file; whatever else stands at that path, this neither blocks nor reads on."""
+    full = os.path.expanduser(path)
+    try:
+        handle = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{key}: {path}: {getattr(error, 'strerror', error)}") from None
+    with open(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise SetupError(f"{key}: {path} is not a file")
+        if status.st_size > _LARGEST:
+            raise SetupError(f"{key}: {path} is far too large")
+        content = file.read(_LARGEST)
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise SetupError(f"{key}: {path} is not a text file") from None

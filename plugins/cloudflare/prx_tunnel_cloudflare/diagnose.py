@@ -1,0 +1,78 @@
+"""What `prx tunnel doctor` asks: everything that can be known without opening a tunnel."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import anyio
+
+from prx_tunnel_cloudflare.connector import INSTALL_HINT
+from prx_tunnel_cloudflare.credentials import load_credentials
+from prx_tunnel_cloudflare.settings import CloudflareConfig
+from prx_tunnel_core.errors import ProgramExited, TunnelError
+from prx_tunnel_core.models import Check
+from prx_tunnel_core.process import find_program, open_process
+
+OLDEST = (2022, 12, 0)
+"""The first release with everything that this backend relies on."""
+PATIENCE = 10.0  # seconds
+
+_VERSION = re.compile(r"cloudflared version (\d{4})\.(\d{1,2})\.(\d{1,3})\b.*")
+_KINDS = {
+    "quick": "a quick tunnel: no credentials, a new URL at every start",
+    "remote": "the token has the right form",
+    "local": "the credentials file belongs to the tunnel",
+}
+
+
+async def diagnose(config: CloudflareConfig) -> Iterable[Check]:
+    return [await _program(config), _credentials(config), _foreign_file()]
+
+
+async def _program(config: CloudflareConfig) -> Check:
+    try:
+        path = find_program(config.program, hint=INSTALL_HINT)
+        version = await _version(path)
+    except TunnelError as error:
+        return Check("cloudflared", "fail", str(error))
+    if version is None:
+        return Check("cloudflared", "fail", f"{path} is not Cloudflare's program; {INSTALL_HINT}")
+    shown = ".".join(map(str, version))
+    if version < OLDEST:
+        needed = ".".join(map(str, OLDEST))
+        return Check("cloudflared", "fail", f"{path} is {shown}; update it to {needed} or newer")
+    return Check("cloudflared", "ok", f"{path}, version {shown}")
+
+
+async def _version(path: str) -> tuple[int, ...] | None:
+    """What the program says its version is; None when it says none as cloudflared does."""
+    with anyio.move_on_after(PATIENCE):
+        async with open_process([path, "--version"]) as process:
+            try:
+                match = await process.first_match(_VERSION.fullmatch)
+            except ProgramExited:
+                return None
+            return tuple(int(part) for part in match.groups())
+    return None
+
+
+def _credentials(config: CloudflareConfig) -> Check:
+    try:
+        load_credentials(config)
+    except TunnelError as error:
+        return Check("credentials", "fail", str(error))
+    return Check("credentials", "ok", _KINDS[config.kind])
+
+
+def _foreign_file() -> Check:
+    """A file that has taken over many a tunnel of other tools; ours never reads it."""
+    found = [
+        str(path)
+        for folder in (Path.home() / ".cloudflared", Path("/etc/cloudflared"))
+        for path in (folder / "config.yml", folder / "config.yaml")
+        if path.exists()
+    ]
+    detail = f"{' and '.join(found)} will not be used" if found else "none in the way"
+    return Check("other configuration", "ok", detail)

@@ -1,0 +1,99 @@
+"""The ingress in force: which host names lead where.
+
+For a remotely managed tunnel, Cloudflare's dashboard decides where traffic goes, whatever
+`local_port` says. That cannot be changed from here, only told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from prx_tunnel_cloudflare.settings import bare_hostname
+from prx_tunnel_core.backend import Target
+from prx_tunnel_core.urls import DEFAULT_PORTS
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    hostname: str
+    path: str
+    service: str
+
+    def covers(self, hostname: str) -> bool:
+        """Whether the rule is about all of that host: an exact name, `*.domain` or every name."""
+        if self.path:
+            return False
+        name = self.hostname.lower()
+        if name in ("", "*", hostname):
+            return True
+        return name.startswith("*.") and hostname.endswith(name[1:])
+
+    def leads_to(self, target: Target) -> bool:
+        """Whether the service is a web server on the target's port.
+
+        Only the port is compared: the same program may be named by any address of this machine.
+        """
+        return _port(self.service) == target.port
+
+
+@dataclass(frozen=True, slots=True)
+class Ingress:
+    version: int
+    """-1: not from Cloudflare."""
+    rules: tuple[Rule, ...]
+
+    @property
+    def pushed(self) -> bool:
+        return self.version >= 0
+
+    def public_hostname(self, target: Target) -> str | None:
+        """The first whole host name that leads to the target; otherwise the first whole one."""
+        named = [rule for rule in self.rules if not rule.path and _usable(rule.hostname)]
+        named.sort(key=lambda rule: not rule.leads_to(target))
+        return bare_hostname(named[0].hostname) if named else None
+
+    def problem(self, hostname: str, target: Target) -> str | None:
+        """What is wrong with where `hostname` leads, with the fix; None when nothing is."""
+        if not self.pushed:
+            return None
+        rule = next((rule for rule in self.rules if rule.covers(hostname)), None)
+        if rule is None or rule.service.startswith("http_status:"):
+            return f"the tunnel has no route for {hostname}; add one in Cloudflare's dashboard"
+        if not rule.leads_to(target):
+            return (
+                f"the tunnel sends {hostname} to {rule.service}, not to port {target.port}; "
+                "correct the route in Cloudflare's dashboard, or tunnel.local_port here"
+            )
+        return None
+
+
+def read_ingress(answer: Mapping[str, Any]) -> Ingress:
+    """What `/config` answered, as far as it is understood."""
+    version = answer.get("version")
+    return Ingress(version if isinstance(version, int) else -1, tuple(_rules(answer.get("config"))))
+
+
+def _rules(config: object) -> Iterator[Rule]:
+    entries = config.get("ingress") if isinstance(config, dict) else None
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict):
+            values = (str(entry.get(key) or "") for key in ("hostname", "path", "service"))
+            yield Rule(*values)
+
+
+def _usable(hostname: str) -> bool:
+    try:
+        return bool(bare_hostname(hostname))
+    except ValueError:
+        return False
+
+
+def _port(service: str) -> int | None:
+    try:
+        parts = urlsplit(service)
+        return parts.port or DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        return None

@@ -1,0 +1,86 @@
+"""Wait until traffic can flow: until Cloudflare's edge has registered a connection.
+
+The banner with the URL comes before, and proves nothing. Neither does the metric
+`ha_connections`, which counts attempts.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from prx_tunnel_cloudflare.connector import Connector
+from prx_tunnel_cloudflare.metrics import Metrics, NoAnswer
+from prx_tunnel_core.errors import single
+
+LOOK_EVERY = 0.25  # seconds, when the log brings no news
+REFUSALS = 3
+REFUSED_FOR = 5.0
+"""Refusals, and seconds since the first of them, before they are believed: Cloudflare also refuses
+for moments, while a new tunnel spreads through its network, and cloudflared would try for ever."""
+
+
+class Refused(Exception):
+    """Cloudflare refuses to register the tunnel, again and again."""
+
+
+async def until_registered(connector: Connector) -> Metrics:
+    """Return the metrics server of a connector that has an edge connection.
+
+    Raises Refused; SetupError or ConnectError when cloudflared ends before.
+    """
+    metrics: Metrics | None = None
+    with single():
+        async with anyio.create_task_group() as tasks:
+
+            async def stop_at_end() -> None:
+                await connector.process.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(stop_at_end)
+            metrics = await _registered(connector)
+            tasks.cancel_scope.cancel()
+    if metrics is None:
+        raise connector.ended()
+    return metrics
+
+
+async def _registered(connector: Connector) -> Metrics:
+    metrics = await _metrics(connector)
+    refused_since: float | None = None
+    while not await _connected(metrics):
+        refusals = await _refusals(connector, metrics)
+        if refused_since is None and refusals:
+            refused_since = anyio.current_time()
+        elif refused_since is not None and refusals >= REFUSALS:
+            _believe(anyio.current_time() - refused_since)
+        await connector.news(LOOK_EVERY)
+    return metrics
+
+
+def _believe(refused_for: float) -> None:
+    if refused_for >= REFUSED_FOR:
+        raise Refused
+
+
+async def _metrics(connector: Connector) -> Metrics:
+    """The metrics server that this very process has opened, as its own log says."""
+    while connector.journal.metrics_port is None:
+        await connector.news(LOOK_EVERY)
+    return Metrics(connector.journal.metrics_port, connector.journal.connector_id)
+
+
+async def _connected(metrics: Metrics) -> bool:
+    try:
+        return await metrics.edge_connections() > 0
+    except NoAnswer:
+        return False
+
+
+async def _refusals(connector: Connector, metrics: Metrics) -> int:
+    """How many; the server's own count is asked only when the log makes it likely."""
+    if not connector.journal.refusals:
+        return 0
+    try:
+        return (await metrics.registrations()).refused
+    except NoAnswer:
+        return connector.journal.refusals

@@ -1,0 +1,68 @@
+"""Find out why Cloudflare refuses a tunnel.
+
+Over QUIC, cloudflared (since 2025.8.1) does not log the reason. Over HTTP/2 it does, so it is run
+again that way, for as long as it takes to hear the reason.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from prx_tunnel_cloudflare.connector import Connector, run_cloudflared
+from prx_tunnel_cloudflare.credentials import Credentials
+from prx_tunnel_cloudflare.reasons import Cause, Reason
+from prx_tunnel_cloudflare.settings import CloudflareConfig
+from prx_tunnel_core.backend import Target
+from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
+
+HEARING = 10.0  # seconds; the registration call itself times out after 5
+
+_SILENT = (
+    "Cloudflare refuses to register the tunnel and does not say why; most often its token was "
+    "replaced or the tunnel deleted: look at the tunnel's page, and copy the token anew"
+)
+_HTTP2_WORKS = (
+    "Cloudflare refuses to register the tunnel over QUIC, but not over HTTP/2; "
+    'set tunnel.cloudflare.protocol = "http2"'
+)
+
+
+async def explain_refusal(
+    config: CloudflareConfig, target: Target, credentials: Credentials, known: Reason | None
+) -> TunnelError:
+    """The error for a tunnel that was refused; `known` is what the log said of it."""
+    if known is not None and known.cause in (Cause.UNAUTHORIZED, Cause.REFUSED):
+        return _final(known)
+    # A quick tunnel's credentials are as old as the attempt: the next one brings others.
+    if config.kind == "quick" or config.protocol == "http2":
+        return ConnectError(_SILENT)
+    async with run_cloudflared(config, target, credentials, protocol="http2") as connector:
+        with anyio.move_on_after(HEARING):
+            await _hear(connector)
+        journal = connector.journal
+    if journal.registered is not None:
+        return ConnectError(_HTTP2_WORKS)
+    if journal.reason is not None and journal.reason.cause is not Cause.LOST:
+        return _final(journal.reason)
+    return ConnectError(_SILENT)
+
+
+def _final(reason: Reason) -> TunnelError:
+    """A refusal has been repeated by now, so that one of the credentials is believed."""
+    if reason.cause is Cause.UNAUTHORIZED:
+        return SetupError(reason.message)
+    return reason.to_error()
+
+
+async def _hear(connector: Connector) -> None:
+    """Return once the log has a reason or a registration, or the program has ended."""
+    async with anyio.create_task_group() as tasks:
+
+        async def stop_at_end() -> None:
+            await connector.process.wait()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(stop_at_end)
+        while connector.journal.registered is None and not connector.journal.refusals:
+            await connector.news(HEARING)
+        tasks.cancel_scope.cancel()
