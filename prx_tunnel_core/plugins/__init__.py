@@ -1,0 +1,17 @@
+"""Find plugins, load the ones that are asked for, and say what is wrong with the others.
+
+    discovery.py   which are installed: metadata only, nothing imported
+    loading.py     import one, check its hooks, ask what it yields
+    selection.py   `Plugins`: by name, by table, with conflicts and the off-switch
+    listing.py     all of them, for a person
+    observers.py   call the hooks that tell what happens to a tunnel
+
+Each plugin is found, imported, asked and told alone: a broken one is known by its distribution and
+harms only who selects it.
+"""
+
+from prx_tunnel_core.plugins.discovery import FoundPlugin, find_installed
+from prx_tunnel_core.plugins.listing import ListedPlugin
+from prx_tunnel_core.plugins.selection import SWITCH, Plugins
+
+__all__ = ["SWITCH", "FoundPlugin", "ListedPlugin", "Plugins", "find_installed"]
