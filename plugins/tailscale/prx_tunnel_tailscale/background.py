@@ -1,0 +1,119 @@
+"""A route that tailscaled keeps: it outlives its maker, and so must be removed by hand.
+
+Funnel is switched per port, not per path: on a port that somebody else uses, ours would make
+theirs public, or replace it. So such a port is refused, and only our own mount is ever removed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+
+import anyio
+
+from prx_tunnel_core import Check, ConnectError, Connection, TunnelError
+from prx_tunnel_tailscale.health import ROUTE, check_route
+from prx_tunnel_tailscale.preflight import check_free
+from prx_tunnel_tailscale.problems import EditRace
+from prx_tunnel_tailscale.program import Tailscale
+from prx_tunnel_tailscale.refusals import GONE
+from prx_tunnel_tailscale.retry import TRIES, pause
+from prx_tunnel_tailscale.route import Route
+from prx_tunnel_tailscale.serveconfig import ServeConfig
+
+logger = logging.getLogger(__name__)
+
+REMOVAL = 10.0  # seconds
+
+
+@asynccontextmanager
+async def in_background(
+    tailscale: Tailscale, route: Route, details: Mapping[str, str]
+) -> AsyncIterator[Connection]:
+    # Nothing on the port is anybody else's: from here on, what stands at our place is ours.
+    check_free(await tailscale.serve_config(), route, background=True)
+    try:
+        await switch_on(tailscale, route)
+        yield _KeptRoute(tailscale, route, details)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await remove(tailscale, route)
+
+
+class _KeptRoute(Connection):
+    def __init__(self, tailscale: Tailscale, route: Route, details: Mapping[str, str]) -> None:
+        self.public_url = route.url
+        self.details = details
+        self._tailscale = tailscale
+        self._route = route
+        self._gone = anyio.Event()
+
+    async def wait_closed(self) -> str:
+        """No program ends with such a route: a check finds that it is gone."""
+        await self._gone.wait()
+        return "the route was removed or changed in tailscaled"
+
+    async def check(self) -> Iterable[Check]:
+        checks = await check_route(self._tailscale, self._route, self._holds)
+        if any(check.name == ROUTE and check.verdict == "fail" for check in checks):
+            self._gone.set()
+        return checks
+
+    def _holds(self, served: ServeConfig) -> bool:
+        return served.in_background(self._route)
+
+
+async def switch_on(tailscale: Tailscale, route: Route) -> None:
+    """Have tailscaled keep the route; nothing is run when it does already."""
+    for number in range(1, TRIES + 1):
+        served = await tailscale.serve_config()
+        check_free(served, route, background=True)
+        if served.in_background(route):
+            return
+        try:
+            await _run(tailscale, *route.background)
+        except EditRace:
+            await pause(number)
+    served = await tailscale.serve_config()
+    check_free(served, route, background=True)
+    if not served.in_background(route):
+        raise ConnectError(f"tailscaled does not keep the route {route.url}, though it was told to")
+
+
+async def remove(tailscale: Tailscale, route: Route) -> None:
+    """Remove our mount, and nothing else; a log line says when it had to stay."""
+    reason = "tailscaled did not answer in time"
+    with anyio.move_on_after(REMOVAL):
+        try:
+            await _remove(tailscale, route)
+        except TunnelError as error:
+            reason = str(error)
+        else:
+            return
+    by_hand = " ".join(["tailscale", *route.removal()])
+    logger.error("%s is still kept by tailscaled; remove it: %s (%s)", route.url, by_hand, reason)
+
+
+async def _remove(tailscale: Tailscale, route: Route) -> None:
+    # `funnel … off` fails once the admin has taken the permission away; `serve … off` never asks.
+    ways = [route.subcommand, "serve"]
+    failure: TunnelError = ConnectError("it is still there")
+    for number in range(1, TRIES + 1):
+        if not (await tailscale.serve_config()).serves(route):
+            return
+        try:
+            await _run(tailscale, *route.removal(ways[0]))
+        except EditRace:
+            await pause(number)
+        except TunnelError as error:
+            if GONE in str(error):
+                return
+            failure, ways = error, ways[1:] or ways
+    raise failure
+
+
+async def _run(tailscale: Tailscale, *arguments: str) -> None:
+    answer = await tailscale.run(*arguments)
+    if answer.returncode != 0:
+        raise tailscale.failure(answer)

@@ -1,0 +1,64 @@
+"""`[tunnel.tailscale]`."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from typing import Any, Literal
+
+from pydantic import field_validator, model_validator
+
+from prx_tunnel_core.config import BackendConfig, Port
+
+_PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
+
+# What other tools call these settings, and where the nearest key of ours would mislead.
+_FOREIGN = {
+    "funnel": 'unknown key "funnel"; write mode = "funnel" or mode = "serve"',
+    "port": 'unknown key "port"; did you mean "funnel_port"?',
+    "reset_on_stop": 'unknown key "reset_on_stop"; only our own route is removed, always',
+}
+
+
+class TailscaleConfig(BackendConfig):
+    mode: Literal["funnel", "serve"] = "funnel"
+    """`funnel`: public. `serve`: reachable inside the tailnet only."""
+    funnel_port: Port = 443
+    """The HTTPS port of the public URL; Funnel allows what the node's policy lists."""
+    path: str = "/"
+    """Where the local server is mounted; the node strips it from the requests that it passes on."""
+    background: bool = False
+    """Have tailscaled keep the route, instead of a program that lives as long as the tunnel."""
+    program: str = "tailscale"
+    socket: str | None = None
+    """The socket of a tailscaled of one's own; the system's when not set."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _foreign_names(cls, table: Any) -> Any:
+        for key in _FOREIGN.keys() & (table if isinstance(table, dict) else {}).keys():
+            raise ValueError(_FOREIGN[key])
+        return table
+
+    @field_validator("path")
+    @classmethod
+    def _mount(cls, path: str) -> str:
+        # tailscale itself refuses what path.Clean would change (cli/serve_v2.go, cleanURLPath).
+        if not _PATH.fullmatch(path) or posixpath.normpath(path) != (path.rstrip("/") or "/"):
+            raise ValueError("begin with '/'; letters, digits and . _ ~ - between single slashes")
+        return path.rstrip("/") or "/"
+
+    @field_validator("program")
+    @classmethod
+    def _named(cls, program: str) -> str:
+        if not program.strip():
+            raise ValueError("name the program, or leave the key out for 'tailscale' on PATH")
+        return program
+
+    @field_validator("socket")
+    @classmethod
+    def _absolute(cls, socket: str | None) -> str | None:
+        if socket is not None and not os.path.isabs(socket):
+            raise ValueError("give the absolute path of tailscaled's socket")
+        return socket

@@ -1,0 +1,46 @@
+"""Open the tunnel."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from prx_tunnel_core import Connection, Target
+from prx_tunnel_tailscale.background import in_background
+from prx_tunnel_tailscale.config import TailscaleConfig
+from prx_tunnel_tailscale.foreground import in_foreground
+from prx_tunnel_tailscale.health import check_key
+from prx_tunnel_tailscale.node import Node
+from prx_tunnel_tailscale.preflight import prepare
+from prx_tunnel_tailscale.program import Tailscale
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def connect(config: TailscaleConfig, target: Target) -> AsyncIterator[Connection]:
+    """Yield the connection once tailscaled lists the route the way it is wanted."""
+    tailscale = Tailscale.of(config)
+    node, route = await prepare(tailscale, config, target)
+    for soon in check_key(node, datetime.now(UTC)):
+        logger.warning(soon.detail)
+    opened = in_background if config.background else in_foreground
+    async with opened(tailscale, route, _details(config, node)) as connection:
+        yield connection
+
+
+def _details(config: TailscaleConfig, node: Node) -> dict[str, str]:
+    reach = "public (Funnel)" if config.mode == "funnel" else "this tailnet only (Serve)"
+    details = {
+        "reachable": reach,
+        "kept by": "tailscaled" if config.background else "a foreground session",
+        "node": node.dns_name,
+        "tailscaled": str(node.version or "unknown"),
+    }
+    if node.relay:
+        details["relay"] = node.relay
+    if node.key_expiry is not None:
+        details["key expires"] = f"{node.key_expiry:%Y-%m-%d}"
+    return details

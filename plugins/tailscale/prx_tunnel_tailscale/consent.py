@@ -1,0 +1,65 @@
+"""Where a person enables what is missing: only the running program is told the address.
+
+When the tailnet has not enabled HTTPS or Funnel, `tailscale` asks the coordination server, prints
+what it answers, and then either waits for the consent or exits, with code 0. The words are the
+server's; the link stands on a line of its own.
+"""
+
+from __future__ import annotations
+
+import re
+
+import anyio
+
+from prx_tunnel_core import ProgramExited, TunnelError, UrlRule, open_process
+from prx_tunnel_tailscale import problems
+from prx_tunnel_tailscale.problems import Problem
+from prx_tunnel_tailscale.program import Tailscale
+from prx_tunnel_tailscale.refusals import explain, find_problem
+from prx_tunnel_tailscale.route import Route
+from prx_tunnel_tailscale.running import STOP_GRACE, STOP_SIGNALS, announces
+
+PATIENCE = 10.0  # seconds for the coordination server's answer
+_LINK = UrlRule(hosts=("tailscale.com",), path=True)
+_QUERY = re.compile(r"[A-Za-z0-9_.~=&-]{0,200}")
+
+
+async def ask_for_consent(tailscale: Tailscale, route: Route, lacking: Problem) -> TunnelError:
+    """The error to raise: with the link when one is offered.
+
+    The route is asked for in the foreground, so that nothing stays should it be granted meanwhile.
+    """
+    async with open_process(
+        tailscale.command(*route.foreground),
+        env=tailscale.environment,
+        grace=STOP_GRACE,
+        stop_signals=STOP_SIGNALS,
+    ) as process:
+        try:
+            with anyio.move_on_after(PATIENCE):
+                said = await process.first_match(_link_or_grant)
+                return _offered(lacking, said) if said else problems.ENABLED_NOW.error()
+        except ProgramExited as ended:
+            return explain(ended) if find_problem(ended.tail) else lacking.error()
+    return lacking.error()
+
+
+def consent_link(line: str) -> str | None:
+    """The link, when the line is nothing else and the link leads to Tailscale itself."""
+    text = line.strip()
+    address, _, query = text.partition("?")
+    try:
+        _LINK.accept(address)
+    except ValueError:
+        return None
+    return text if _QUERY.fullmatch(query) else None
+
+
+def _link_or_grant(line: str) -> str | None:
+    return "" if announces(line) else consent_link(line)
+
+
+def _offered(lacking: Problem, link: str) -> TunnelError:
+    return lacking.__class__(
+        problems.CONSENT.name, lacking.what, f"an admin of the tailnet enables it at {link}"
+    ).error()

@@ -1,0 +1,86 @@
+"""A route that lives as long as one `tailscale` program: the default.
+
+It cannot replace anything of the user's, is never stored, and is gone at once when the program
+ends, for whatever reason (also SIGKILL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+
+import anyio
+
+from prx_tunnel_core import (
+    ConnectError,
+    Connection,
+    ProgramExited,
+    TunnelProcess,
+    open_process,
+)
+from prx_tunnel_tailscale.health import check_route
+from prx_tunnel_tailscale.problems import EditRace
+from prx_tunnel_tailscale.program import Tailscale
+from prx_tunnel_tailscale.refusals import explain
+from prx_tunnel_tailscale.retry import TRIES, pause
+from prx_tunnel_tailscale.route import Route
+from prx_tunnel_tailscale.running import STOP_GRACE, STOP_SIGNALS, announces
+from prx_tunnel_tailscale.serveconfig import ServeConfig
+
+ANNOUNCED = 5.0  # seconds; should the announcement be worded anew, we look all the same
+CONFIRMED = 10.0  # seconds
+LOOK_AGAIN = 0.1
+
+
+@asynccontextmanager
+async def in_foreground(
+    tailscale: Tailscale, route: Route, details: Mapping[str, str]
+) -> AsyncIterator[Connection]:
+    for number in range(1, TRIES + 1):
+        async with open_process(
+            tailscale.command(*route.foreground),
+            env=tailscale.environment,
+            grace=STOP_GRACE,
+            stop_signals=STOP_SIGNALS,
+        ) as process:
+            try:
+                session = await confirmed(tailscale, route, process)
+            except EditRace:
+                if number == TRIES:
+                    raise
+            else:
+                check = partial(check_route, tailscale, route, partial(_holds, route, session))
+                yield process.connection(route.url, details=details, check=check)
+                return
+        await pause(number)
+
+
+async def confirmed(tailscale: Tailscale, route: Route, process: TunnelProcess) -> str:
+    """The id of our session, once tailscaled has it; raises why it does not come.
+
+    Neither an exit code nor a line is proof: the program exits with 0 where Funnel is not enabled.
+    """
+    with anyio.move_on_after(ANNOUNCED):
+        await _announced(process)
+    with anyio.move_on_after(CONFIRMED):
+        while (session := (await tailscale.serve_config()).session_of(route)) is None:
+            if process.returncode is not None:
+                await _announced(process)
+            await anyio.sleep(LOOK_AGAIN)
+        return session
+    raise ConnectError(
+        f"tailscale runs but tailscaled does not list the route {route.url}; it says: "
+        f"{process.last_lines() or 'nothing'}"
+    )
+
+
+async def _announced(process: TunnelProcess) -> None:
+    try:
+        await process.first_match(lambda line: announces(line) or None)
+    except ProgramExited as ended:
+        raise explain(ended) from None
+
+
+def _holds(route: Route, session: str, served: ServeConfig) -> bool:
+    return served.session_of(route) == session

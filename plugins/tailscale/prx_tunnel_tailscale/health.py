@@ -1,0 +1,100 @@
+"""What tailscaled says of a route that is up.
+
+A process that runs proves nothing here: it keeps running when the node is stopped, its key has
+expired or an admin took the permission away, and tailscaled goes on listing the route as on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from prx_tunnel_core import Check, TunnelError
+from prx_tunnel_tailscale import capability
+from prx_tunnel_tailscale.node import RUNNING, SETTLING, Node
+from prx_tunnel_tailscale.problems import Unreadable
+from prx_tunnel_tailscale.program import Tailscale
+from prx_tunnel_tailscale.route import Route
+from prx_tunnel_tailscale.serveconfig import ServeConfig
+
+DAEMON = "tailscaled"
+CONTROL = "control"
+PERMISSION = "permission"
+ROUTE = "route"
+NETWORK = "network"
+KEY = "key"
+
+SOON = timedelta(days=7)
+"""So long before its end a key is talked about."""
+
+# Of tailscaled's warnings, those that concern the way in (health/warnings.go); others tell of
+# updates and of routes of other nodes.
+_NETWORK_WARNINGS = ("relay server", "network is down", "coordination server", "derp")
+
+
+async def check_route(
+    tailscale: Tailscale, route: Route, holds: Callable[[ServeConfig], bool]
+) -> list[Check]:
+    """Ask tailscaled about the node and the route; `holds` looks for the route. Never raises."""
+    try:
+        node = await tailscale.node()
+        served = await tailscale.serve_config()
+    except Unreadable as error:
+        return [Check(DAEMON, "unknown", str(error))]
+    except TunnelError as error:
+        return [Check(DAEMON, "fail", str(error))]
+    checks = [check_state(node), check_control(node), check_permission(node, route)]
+    checks.append(check_entry(served, route, holds))
+    return [*checks, *check_network(node), *check_key(node, datetime.now(UTC))]
+
+
+def check_state(node: Node) -> Check:
+    if node.state == RUNNING:
+        return Check(DAEMON, "ok", "running")
+    if node.state in SETTLING:
+        return Check(DAEMON, "unknown", "tailscaled is starting")
+    return Check(DAEMON, "fail", f"the node is in the state {node.state}; run: tailscale up")
+
+
+def check_control(node: Node) -> Check:
+    if node.online:
+        return Check(CONTROL, "ok", "connected to the coordination server")
+    return Check(CONTROL, "fail", "no connection to the coordination server")
+
+
+def check_permission(node: Node, route: Route) -> Check:
+    missing = capability.missing(node.capabilities, public=route.public)
+    if missing is not None:
+        return Check(PERMISSION, "fail", f"the tailnet took the permission {missing!r} away")
+    if route.public and route.port not in capability.funnel_ports(node.capabilities):
+        return Check(PERMISSION, "fail", f"the tailnet no longer allows Funnel on {route.port}")
+    return Check(PERMISSION, "ok", f"{route.subcommand} is allowed on port {route.port}")
+
+
+def check_entry(served: ServeConfig, route: Route, holds: Callable[[ServeConfig], bool]) -> Check:
+    if holds(served):
+        return Check(ROUTE, "ok", f"{route.host_port}{route.mount} -> {route.target}")
+    if not route.public and served.public(route.host_port):
+        return Check(ROUTE, "fail", f"port {route.port} was made PUBLIC: Funnel is on")
+    return Check(ROUTE, "fail", f"tailscaled no longer has the route {route.url}")
+
+
+def check_network(node: Node) -> list[Check]:
+    """Doubt, not failure: tailscaled looks for another way, which a reconnect cannot."""
+    return [
+        Check(NETWORK, "unknown", warning)
+        for warning in node.warnings
+        if any(phrase in warning.lower() for phrase in _NETWORK_WARNINGS)
+    ]
+
+
+def check_key(node: Node, now: datetime) -> list[Check]:
+    left = node.key_left(now)
+    if left is None or left > SOON:
+        return []
+    advice = "run: sudo tailscale up --force-reauth, or disable key expiry for this machine"
+    if left <= timedelta(0):
+        return [
+            Check(KEY, "fail", f"the node's key expired on {node.key_expiry:%Y-%m-%d}; {advice}")
+        ]
+    return [Check(KEY, "ok", f"the node's key expires on {node.key_expiry:%Y-%m-%d}; {advice}")]

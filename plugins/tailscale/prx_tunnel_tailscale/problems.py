@@ -1,0 +1,147 @@
+"""Everything that can be wrong with a node, each with its fix: the words, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prx_tunnel_core import ConnectError, SetupError
+
+
+class EditRace(ConnectError):
+    """Somebody else changed what the node serves at the same moment: tried again at once."""
+
+
+class Unreadable(ConnectError):
+    """The program answered something that is not what it answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    name: str
+    """For tests and logs."""
+    what: str
+    fix: str
+    kind: type[SetupError | ConnectError] = SetupError
+
+    def error(self, detail: str = "") -> SetupError | ConnectError:
+        said = f" ({detail})" if detail else ""
+        return self.kind(f"{self.what}{said}; {self.fix}")
+
+
+DAEMON_DOWN = Problem(
+    "daemon-down",
+    "tailscaled is not running, or not reachable at its socket",
+    "start it (Linux: sudo systemctl enable --now tailscaled; macOS and Windows: open the "
+    "Tailscale app), or set tunnel.tailscale.socket to the socket of your own",
+    ConnectError,  # it comes back after an upgrade, and so does the tunnel
+)
+DAEMON_LOST = Problem(
+    "daemon-lost",
+    "tailscaled ended or restarted",
+    "it is tried again as soon as the daemon answers",
+    ConnectError,
+)
+SOCKET_DENIED = Problem(
+    "socket-denied",
+    "tailscaled's socket may not be opened by this user",
+    "run as a user who may, or run a tailscaled of your own (see the documentation: rootless)",
+)
+SETTLING = Problem(
+    "starting",
+    "tailscaled is still starting",
+    "it is tried again; if it stays so, look at: tailscale status",
+    ConnectError,
+)
+LOGGED_OUT = Problem(
+    "logged-out", "this node is not logged in to a tailnet", "run: sudo tailscale up"
+)
+KEY_EXPIRED = Problem(
+    "key-expired",
+    "this node's key has expired",
+    "run: sudo tailscale up --force-reauth; for a server, disable key expiry on the machine's page "
+    "at https://login.tailscale.com/admin/machines",
+)
+NEEDS_APPROVAL = Problem(
+    "needs-approval",
+    "this machine is not yet approved by an admin of the tailnet",
+    "approve it at https://login.tailscale.com/admin/machines",
+)
+STOPPED = Problem("stopped", "Tailscale is stopped on this machine", "run: sudo tailscale up")
+OTHER_USER = Problem(
+    "other-user",
+    "Tailscale is in use by another user of this machine",
+    "have that user disconnect, or run Tailscale unattended",
+)
+NO_NAME = Problem(
+    "no-name",
+    "this node has no DNS name in its tailnet",
+    "turn on MagicDNS at https://login.tailscale.com/admin/dns",
+)
+HTTPS_OFF = Problem(
+    "https-off",
+    "the tailnet has no HTTPS certificates",
+    'turn on "HTTPS Certificates" at https://login.tailscale.com/admin/dns',
+)
+FUNNEL_OFF = Problem(
+    "funnel-off",
+    "Funnel is not enabled for this node",
+    'give it the node attribute "funnel" in the policy: '
+    "https://login.tailscale.com/admin/acls (see https://tailscale.com/s/no-funnel)",
+)
+CONSENT = Problem(
+    "consent",
+    "this tailnet has not enabled it yet",
+    "an admin opens the link above once; then start the tunnel again",
+)
+ENABLED_NOW = Problem(
+    "enabled-now", "it was enabled this very moment", "it is tried again", ConnectError
+)
+PORT_NOT_ALLOWED = Problem(
+    "port-not-allowed",
+    "the tailnet does not allow this port for Funnel",
+    "set tunnel.tailscale.funnel_port to one that it allows",
+)
+PORT_TAKEN = Problem(
+    "port-taken",
+    "the port already serves something else on this node",
+    "choose another tunnel.tailscale.funnel_port (443, 8443 and 10000 can be used side by side), "
+    "or remove it yourself; see: tailscale funnel status --json",
+)
+STALE_FUNNEL = Problem(
+    "stale-funnel",
+    "Funnel is still on for this port, so that what serves the tailnet would be public",
+    "turn it off: tailscale serve --bg --tcp=PORT tcp://127.0.0.1:9 && tailscale serve --tcp=PORT "
+    "off; or choose another tunnel.tailscale.funnel_port",
+)
+NO_PERMISSION = Problem(
+    "no-permission",
+    "tailscaled lets only root and its operator change what the node serves",
+    "run once: sudo tailscale set --operator=$USER",
+)
+SHIELDS_UP = Problem(
+    "shields-up",
+    "this node refuses incoming connections (shields up)",
+    "run: sudo tailscale set --shields-up=false",
+)
+EDIT_RACE = Problem(
+    "edit-race",
+    "another program changed what the node serves at the same moment",
+    "it is tried again",
+    EditRace,
+)
+NOT_SETTLED = Problem(
+    "no-netmap",
+    "tailscaled has not heard from the tailnet yet",
+    "it is tried again",
+    ConnectError,
+)
+TOO_OLD = Problem(
+    "too-old",
+    "this tailscale is too old: 1.52 or later is needed",
+    "update it: https://tailscale.com/download",
+)
+TARGET_REFUSED = Problem(
+    "target-refused",
+    "this tailscale cannot forward to that address",
+    'set tunnel.local_host = "127.0.0.1", or update tailscale to 1.92 or later',
+)

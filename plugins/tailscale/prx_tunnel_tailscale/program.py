@@ -1,0 +1,124 @@
+"""The `tailscale` program: how it is called, and its short commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+
+import anyio
+
+from prx_tunnel_core import ConnectError, ProgramNotFound, find_program, open_process
+from prx_tunnel_core.errors import ProgramExited, TunnelError
+from prx_tunnel_tailscale.config import TailscaleConfig
+from prx_tunnel_tailscale.node import Node, parse_node
+from prx_tunnel_tailscale.problems import TOO_OLD
+from prx_tunnel_tailscale.refusals import explain
+from prx_tunnel_tailscale.serveconfig import ServeConfig, parse_serve_config
+from prx_tunnel_tailscale.version import OLDEST, Version, parse_version
+
+INSTALL_HINT = "install it from https://tailscale.com/download, or set tunnel.tailscale.program"
+DEADLINE = 10.0  # seconds; the program itself tries for two to reach its daemon
+LARGEST_ANSWER = 4 * 1024 * 1024  # characters
+_MAC_APP = "/Applications/Tailscale.app/Contents/MacOS/Tailscale"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    returncode: int
+    lines: tuple[str, ...] = field(repr=False)
+
+    @property
+    def document(self) -> str:
+        """The JSON in the output, without what the program says beside it.
+
+        Warnings ("client version … != tailscaled server version …") come on the other stream, at
+        any moment. JSON lines are indented, or begin with a bracket; a sentence does neither.
+        """
+        return "\n".join(
+            line for line in self.lines if line[:1] in "{}[] \t" or line.strip() == "null"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tailscale:
+    """Calls the program for one tailscaled. Every method raises TunnelError with the reason."""
+
+    program: str
+    socket: str | None = None
+
+    @classmethod
+    def of(cls, config: TailscaleConfig) -> Tailscale:
+        """The configured program; ProgramNotFound says where it was looked for."""
+        try:
+            found = find_program(config.program, hint=INSTALL_HINT)
+        except ProgramNotFound:
+            is_default = config.program == "tailscale" and sys.platform == "darwin"
+            if not (is_default and os.access(_MAC_APP, os.X_OK)):
+                raise
+            found = find_program(_MAC_APP)
+        return cls(found, config.socket)
+
+    def command(self, *arguments: str) -> list[str]:
+        # A global flag: after the subcommand it would not be understood.
+        socket = [f"--socket={self.socket}"] if self.socket else []
+        return [self.program, *socket, *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Without it the program of the macOS app opens its window."""
+        return {"TAILSCALE_BE_CLI": "1"} if self.program == _MAC_APP else {}
+
+    async def version(self) -> Version:
+        """The program's own version; SetupError when it is too old."""
+        answer = await self.run("version", "--json")
+        version = parse_version(answer.document)
+        if version is None:
+            raise TOO_OLD.error(f"{self.program} version --json tells no version")
+        if version < OLDEST:
+            raise TOO_OLD.error(f"{self.program} is {version}")
+        return version
+
+    async def node(self) -> Node:
+        answer = await self.run("status", "--json", "--peers=false")
+        return parse_node(self._succeeded(answer).document)
+
+    async def serve_config(self) -> ServeConfig:
+        # `serve status --json` says the same.
+        answer = await self.run("funnel", "status", "--json")
+        return parse_serve_config(self._succeeded(answer).document)
+
+    async def run(self, *arguments: str) -> Answer:
+        """Run a command that ends by itself; ConnectError when it does not."""
+        lines: list[str] = []
+        size = 0
+
+        def collect(line: str) -> None:
+            nonlocal size
+            size += len(line)
+            if size <= LARGEST_ANSWER:
+                lines.append(line)
+
+        command = self.command(*arguments)
+        async with open_process(
+            command, env=self.environment, grace=1.0, on_line=collect
+        ) as process:
+            with anyio.move_on_after(DEADLINE):
+                return Answer(await process.wait(), tuple(lines))
+        raise ConnectError(f"tailscale {' '.join(arguments)}: no answer within {DEADLINE:.0f} s")
+
+    def _succeeded(self, answer: Answer) -> Answer:
+        if answer.returncode != 0:
+            raise self.failure(answer)
+        return answer
+
+    def failure(self, answer: Answer) -> TunnelError:
+        """What a command that failed wanted to say."""
+        said = " | ".join(line.strip() for line in answer.lines if line.strip())[:500]
+        return explain(
+            ProgramExited(
+                f"tailscale exited with code {answer.returncode}: {said or 'it said nothing'}",
+                returncode=answer.returncode,
+                tail=answer.lines,
+            )
+        )
