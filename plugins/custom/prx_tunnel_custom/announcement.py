@@ -1,0 +1,83 @@
+"""From a line of output to the public URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from prx_tunnel_core.backend import Target
+from prx_tunnel_core.urls import ANY_URL, DEFAULT_PORTS, bare, is_loopback
+from prx_tunnel_custom.pattern import Expression, Pattern, Text
+
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=")
+_HOST_AND_PORT = re.compile(r"[^/]+:[0-9]{1,5}")
+_NUMBER = re.compile(r"[0-9]{1,5}")
+
+# Lines that no tunnel of the user's prints: a pattern that finds a URL in them finds any URL.
+_STRANGERS = ("zqxj.invalid", "zqxj.com", "192.0.2.7")
+_SHAPES = ("http://{}", "https://{}", "https://{}/qz", "tcp://{}:41234", "{}:41234", "41234")
+_AROUND = ("{}", "qzx {} xzq", "03:04:05 {}", "2026-01-02T03:04:05.678Z INF {}")
+_LINES = [around.format(shape) for shape in _SHAPES for around in _AROUND]
+_PROBES = [line.format(host) for line in _LINES for host in _STRANGERS]
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """How this program announces its URL."""
+
+    pattern: Pattern
+    scheme: str
+    host: str | None
+    """The host of a match that is a port number only."""
+
+    def find(self, line: str, target: Target | None = None) -> str | None:
+        """The first valid URL that the pattern takes and that does not lead to the target."""
+        for candidate in self.pattern.candidates(line):
+            url = self._read(candidate)
+            if url is not None and not (target and leads_to(url, target)):
+                return url
+        return None
+
+    def takes_anything(self) -> bool:
+        """Whether any URL will do: the link to a manual, the provider's own interface."""
+        return any(self.find(line) is not None for line in _PROBES)
+
+    def _read(self, text: str) -> str | None:
+        for form in _forms(text):
+            try:
+                return ANY_URL.accept(self._completed(form))
+            except ValueError:
+                continue
+        return None
+
+    def _completed(self, text: str) -> str:
+        if "://" in text:
+            return text
+        if self.host is not None and _NUMBER.fullmatch(text):
+            return f"{self.scheme}://{self.host}:{text}"
+        if _HOST_AND_PORT.fullmatch(text):
+            return f"{self.scheme}://{text}"
+        raise ValueError("neither a URL nor host:port")
+
+
+def leads_to(url: str, target: Target) -> bool:
+    """Whether the URL is the local port itself, which many programs print beside the public one."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+    return port == target.port and (is_loopback(host) or host == target.host)
+
+
+def ready_in_anything(pattern: Text | Expression) -> bool:
+    """Whether the pattern of readiness finds itself in lines that say nothing of it."""
+    return any(pattern.occurs(line) for line in _PROBES)
+
+
+def _forms(text: str) -> Iterator[str]:
+    """The text as it may be meant: without punctuation, as it is, without `url=` in front."""
+    yield bare(text)
+    yield text
+    if key := _KEY.match(text):
+        yield bare(text[key.end() :])

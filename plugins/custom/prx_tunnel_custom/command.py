@@ -1,0 +1,94 @@
+"""`command`: words for the operating system, without a shell between."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+
+from prx_tunnel_core.backend import Target
+from prx_tunnel_core.expansion import Expanded
+from prx_tunnel_core.urls import is_loopback
+
+# Alone between blanks, these mean something to a shell and nothing to a program.
+_SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1", ">&2", "&>"})
+_ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
+_PORT = re.compile(r"(?<![0-9.])[0-9]{4,5}(?![0-9.])")
+_SECRET_OPTION = re.compile(
+    r"--?([a-z-]+[-_])?(token|secret|passw(or)?d|passphrase|api-?key|authkey|authtoken)(=.*)?",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def words(command: object) -> tuple[str, ...]:
+    """The command as a list of words: a string is split by the rules of a POSIX shell.
+
+    Raises ValueError, with the fix, for what is no command or was meant for a shell.
+    """
+    if isinstance(command, str):
+        _refuse_variable(command)
+        split = _split(command)
+    elif isinstance(command, list | tuple) and all(isinstance(word, str) for word in command):
+        for word in command:
+            _refuse_variable(word)
+        split = tuple(map(str, command))
+    else:
+        raise ValueError('write a string ("bore local {port}") or a list (["bore", "local"])')
+    if not split or not split[0]:
+        raise ValueError("it is empty; name the program, or remove the key")
+    if any("\x00" in word for word in split):
+        raise ValueError("a word has a NUL character")
+    return split
+
+
+def fill(command: Sequence[str], target: Target) -> list[str]:
+    """The words with `{port}` and `{host}` replaced; every other brace is left as it is."""
+    return [
+        word.replace("{port}", str(target.port)).replace("{host}", target.host) for word in command
+    ]
+
+
+def other_port(command: Sequence[str], port: int) -> str | None:
+    """A port that the command names although it names neither `{port}` nor the tunnel's own."""
+    if any("{port}" in word or str(port) in word for word in command):
+        return None
+    return next((match[0] for word in command for match in _PORT.finditer(word)), None)
+
+
+def names_loopback(command: Iterable[str]) -> bool:
+    """Whether a word is this machine as a server: `127.0.0.1`, `user@localhost`, `--to=::1`.
+
+    With a port behind it or in front, it is rather the target that the tunnel leads to, as in
+    `-R 0:localhost:3000`.
+    """
+    return any(is_loopback(re.split("[@=]", word)[-1]) for word in command)
+
+
+def secret_options(command: Iterable[str]) -> list[str]:
+    """Options that seem to carry a secret, without their values."""
+    found = (_SECRET_OPTION.fullmatch(word) for word in command)
+    return [match[0].partition("=")[0] for match in found if match is not None]
+
+
+def _refuse_variable(text: str) -> None:
+    if isinstance(text, Expanded):
+        raise ValueError(  # noqa: TRY004 - the value is wrong, not its type
+            "a variable in it would show its value to every user of this machine; "
+            "put it into [tunnel.custom.env], where the program finds it in its environment"
+        )
+
+
+def _split(command: str) -> tuple[str, ...]:
+    try:
+        split = shlex.split(command)
+    except ValueError as error:
+        raise ValueError(f"{str(error).lower()}; close it, or write a list of words") from None
+    for word in split:
+        if word in _SHELL_WORDS:
+            raise ValueError(
+                f"{word!r} is for a shell, and none reads this; "
+                'name one if you need it: ["sh", "-c", "…"]'
+            )
+    if split and _ASSIGNMENT.match(split[0]):
+        raise ValueError("a variable for the program belongs into [tunnel.custom.env]")
+    return tuple(split)

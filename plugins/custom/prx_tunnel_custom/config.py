@@ -1,0 +1,127 @@
+"""`[tunnel.custom]`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+
+from prx_tunnel_core.config import BackendConfig, Seconds
+from prx_tunnel_core.expansion import Expanded
+from prx_tunnel_core.urls import ANY_URL, is_loopback
+from prx_tunnel_custom import command as commands
+from prx_tunnel_custom.announcement import Announcement, ready_in_anything
+from prx_tunnel_custom.pattern import check_url_text, compile_pattern
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SOUNDS_SECRET = re.compile("token|secret|pass|pw|auth|cred|key|cookie", re.IGNORECASE)
+
+EXAMPLE = """
+[tunnel.custom]
+command = "bore local {port} --to bore.pub"
+url_pattern = "bore.pub"
+""".rstrip()
+
+
+class CustomConfig(BackendConfig):
+    command: tuple[str, ...] = ()
+    """The program and its arguments; `{port}` and `{host}` stand for the local target."""
+    env: dict[str, Annotated[str | SecretStr, Field(union_mode="left_to_right")]] = Field(
+        default_factory=dict
+    )
+    """Variables for the program, beside the few that every program gets."""
+    url_pattern: str | None = None
+    """Where the program's output has the URL: text inside of it, or an expression with a group."""
+    url_scheme: Literal["http", "https", "ws", "wss", "tcp", "tls"] = "http"
+    """The scheme of a match that has none."""
+    url_host: str | None = None
+    """The host of a match that is nothing but a port number."""
+    public_url: str | None = None
+    """The URL, when it is known beforehand; no output has to show it then."""
+    ready_pattern: str | None = None
+    """What the program prints when the tunnel is up."""
+    stop_grace: Seconds = 5.0
+    """Seconds between asking the program to end and ending it."""
+
+    @field_validator("command", mode="before")
+    @classmethod
+    def _words(cls, command: object) -> tuple[str, ...]:
+        return commands.words(command)
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _variables(cls, env: object) -> dict[str, str | SecretStr]:
+        if not isinstance(env, dict):
+            raise ValueError('write a table: env = { NAME = "value" }')  # noqa: TRY004 - a setting
+        return {name: _variable(name, value) for name, value in env.items()}
+
+    @field_validator("public_url")
+    @classmethod
+    def _valid_url(cls, url: str | None) -> str | None:
+        return None if url is None else ANY_URL.accept(url)
+
+    @field_validator("url_host")
+    @classmethod
+    def _valid_host(cls, host: str | None) -> str | None:
+        if host is None:
+            return None
+        bracketed = f"[{host}]" if ":" in host else host
+        return urlsplit(ANY_URL.accept(f"http://{bracketed}")).netloc
+
+    @field_validator("url_pattern")
+    @classmethod
+    def _usable_pattern(cls, pattern: str | None) -> str | None:
+        if pattern is not None:
+            compile_pattern(pattern)
+            check_url_text(pattern)
+        return pattern
+
+    @field_validator("ready_pattern")
+    @classmethod
+    def _usable_ready_pattern(cls, pattern: str | None) -> str | None:
+        if pattern is not None and ready_in_anything(compile_pattern(pattern)):
+            raise ValueError("it matches any line; name the words that say the tunnel is up")
+        return pattern
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not self.command and self.public_url is None:
+            raise ValueError(f"it needs a command, or the public_url of a tunnel. Write:{EXAMPLE}")
+        if not self.command:
+            without = sorted(self.model_fields_set & {"env", "url_pattern", "ready_pattern"})
+            if without:
+                raise ValueError(f"{without[0]} has no meaning without command")
+        elif (self.public_url is None) == (self.url_pattern is None):
+            raise ValueError(
+                "give exactly one of url_pattern (the URL is in the program's output) "
+                "and public_url (it is known beforehand)"
+            )
+        if self.url_pattern is not None and self.announcement().takes_anything():
+            raise ValueError(
+                "url_pattern matches any URL, also the link to a manual; name the host in it, "
+                r"(https://\S+\.example\.com), or the words before it, url is (\S+)"
+            )
+        return self
+
+    def announcement(self) -> Announcement:
+        """How the program announces its URL; only when there is a `url_pattern`."""
+        return Announcement(compile_pattern(self.url_pattern or ""), self.url_scheme, self.url_host)
+
+    def server_on_loopback(self) -> bool:
+        hosts = [urlsplit(self.public_url or "").hostname or "", self.url_host or ""]
+        return any(map(is_loopback, hosts)) or commands.names_loopback(self.command)
+
+
+def _variable(name: object, value: object) -> str | SecretStr:
+    """The value; masked everywhere when it came by `${…}` or its name sounds like a secret."""
+    if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a variable; use letters, digits and _")
+    plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if not isinstance(plain, str):
+        raise ValueError(f'write the value of {name} in quotes: {name} = "…"')  # noqa: TRY004 - a setting
+    if "\x00" in plain:
+        raise ValueError(f"the value of {name} has a NUL character")
+    secret = value is not plain or isinstance(plain, Expanded) or _SOUNDS_SECRET.search(name)
+    return SecretStr(str(plain)) if secret else plain

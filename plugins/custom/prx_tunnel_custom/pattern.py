@@ -1,0 +1,96 @@
+r"""`url_pattern` and `ready_pattern`: what to look for in a line that a stranger may have written.
+
+A pattern with a group is a regular expression, matched by RE2 in linear time: no line can stall
+it. Without a group it is plain text, in which `.` is a full stop.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+# Each search takes time in proportion to the line; a line of 64 KiB could hold 30 000 matches.
+CANDIDATES = 20
+
+_IN_NO_URL = re.compile(r'[\\^|{}<>"`]|\.[*+]')
+
+
+class Pattern(Protocol):
+    def candidates(self, line: str) -> Iterator[str]:
+        """What may be the URL, in the order of the line; bounded in number."""
+
+
+class Text:
+    """Plain text: the words of a line that contain it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def candidates(self, line: str) -> Iterator[str]:
+        if self._text not in line:
+            return iter(())
+        words = (word for word in line.split() if self._text in word)
+        return itertools.islice(words, CANDIDATES)
+
+    def occurs(self, line: str) -> bool:
+        return self._text in line
+
+
+class Expression:
+    """A regular expression: what its first group takes."""
+
+    def __init__(self, compiled: Any) -> None:  # re2 has no types
+        self._compiled = compiled
+
+    def candidates(self, line: str) -> Iterator[str]:
+        matches = itertools.islice(self._compiled.finditer(line), CANDIDATES)
+        return (match[1] for match in matches if match[1])
+
+    def occurs(self, line: str) -> bool:
+        return self._compiled.search(line) is not None
+
+
+def compile_pattern(text: str) -> Text | Expression:
+    r"""The pattern, ready for use.
+
+    Raises ValueError, with the fix, when it is empty or no regular expression of RE2.
+    """
+    if not text.strip():
+        raise ValueError("it is empty, and would match everything; name what the program prints")
+    if "(" not in text:
+        return Text(text)
+    import re2  # type: ignore[import-untyped]
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        compiled = re2.compile(text, options=options)
+    except re2.error as error:
+        reason = error.args[0].decode("utf-8", "replace")
+        raise ValueError(
+            f"not a regular expression (RE2 syntax, without look-around): {reason}; "
+            "for a parenthesis of the text write \\("
+        ) from None
+    if compiled.groups == 0:
+        raise ValueError("put parentheses around the part that is wanted: …(…)")
+    if compiled.search("") is not None:
+        raise ValueError("it matches an empty line, and so everything; name what is printed")
+    return Expression(compiled)
+
+
+def check_url_text(text: str) -> None:
+    """Raises ValueError when plain text cannot be a part of a URL, so that it would never match."""
+    if "(" in text:
+        return
+    if _IN_NO_URL.search(text):
+        raise ValueError(
+            "without a group it is plain text, which no URL contains; "
+            r"for a regular expression put parentheses around the URL: (https://\S+\.example\.com)"
+        )
+    if any(character.isspace() for character in text):
+        raise ValueError(
+            "without a group it is looked for inside of the URL, which has no blanks; "
+            rf"to take what follows it, write: {re.escape(text.rstrip())} (\S+)".replace("\\ ", " ")
+        )
