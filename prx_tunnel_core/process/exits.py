@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import select
+import subprocess
 import sys
+from collections.abc import Callable
 
 import anyio
 
@@ -14,22 +16,19 @@ POLL = 0.02  # seconds, where the system offers nothing better
 class ExitWatch:
     """Watches one child: a pidfd on Linux, a kqueue on macOS; no thread, no signal handler."""
 
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
         self._fd: int | None = None
-        self._queue: object = None
-        if sys.platform == "linux":
-            try:
-                self._fd = os.pidfd_open(pid)
-            except OSError:  # a kernel before 5.3, or a sandbox without the call
-                return
-        elif sys.platform == "darwin":
-            queue = select.kqueue()
-            queue.control(
-                [select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)],
-                0,
-            )
-            self._queue, self._fd = queue, queue.fileno()
+        self._close: Callable[[], None] | None = None
+        try:
+            if sys.platform == "linux":
+                fd = self._fd = os.pidfd_open(process.pid)
+                self._close = lambda: os.close(fd)
+            elif sys.platform == "darwin":
+                queue = _exit_queue(process.pid)
+                self._fd, self._close = queue.fileno(), queue.close
+        except OSError:
+            return  # a kernel before 5.3, a sandbox, no descriptor left: it will be asked instead
 
     async def wait(self) -> None:
         """Return once the process has ended; it is still to be reaped."""
@@ -40,15 +39,28 @@ class ExitWatch:
             await anyio.sleep(POLL)
 
     def _ended(self) -> bool:
+        if sys.platform == "darwin":  # has waitid since Python 3.13 only
+            return self._process.poll() is not None
+        pid = self._process.pid
         try:
-            return os.waitid(os.P_PID, self._pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+            return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
             return True
 
     def close(self) -> None:
-        if self._fd is not None:
-            fd, self._fd = self._fd, None
-            if sys.platform == "darwin":
-                self._queue = None  # closes its descriptor
-            else:
-                os.close(fd)
+        close, self._close, self._fd = self._close, None, None
+        if close is not None:
+            close()
+
+
+if sys.platform == "darwin":
+
+    def _exit_queue(pid: int) -> select.kqueue:
+        queue = select.kqueue()
+        event = select.kevent(pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD, select.KQ_NOTE_EXIT)
+        try:
+            queue.control([event], 0)
+        except OSError:  # also for one that is about to end
+            queue.close()
+            raise
+        return queue

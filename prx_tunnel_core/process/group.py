@@ -11,20 +11,28 @@ import os
 import secrets
 import signal
 import sys
+import time
 from collections.abc import Iterator
 
 import anyio.lowlevel
 
 TOKEN_VARIABLE = "PRX_TUNNEL_CHILD"
-HOST_TOKEN = secrets.token_hex(12)
 
+_RANDOM = secrets.token_hex(12)
 _numbers = itertools.count(1)
 _SLICE = 64  # processes looked at before others get their turn
+_ROUNDS = 16
+_PAUSE = 0.005  # seconds between rounds
+
+
+def host_token() -> str:
+    """What all children of this process have in common; those of a fork of it have another."""
+    return f"{_RANDOM}.{os.getpid()}."
 
 
 def new_token() -> str:
-    """A token for one child; a fork of this host keeps the host's part, and its own children."""
-    return f"{HOST_TOKEN}.{os.getpid()}.{next(_numbers)};"
+    """A token for one child."""
+    return f"{host_token()}{next(_numbers)};"
 
 
 def signal_group(pid: int, *signals: signal.Signals) -> bool:
@@ -62,34 +70,50 @@ def _runs_in_group(pid: int, group: int) -> bool:
     return int(its_group) == group and state not in (b"Z", b"X")
 
 
-async def end_escaped(token: str) -> int:
+async def end_escaped(token: str) -> None:
     """Kill every process that carries the token, also those that left the group; Linux only.
 
-    Repeated until none is found, for one may fork while it is looked for. Returns how many.
+    Repeated until none is found, for one may fork while it is looked for.
     """
-    if sys.platform != "linux":
-        return 0
-    ended = 0
-    for _ in range(16):
+    for _ in range(_ROUNDS):
         found = 0
-        for seen, pid in enumerate(_processes()):
+        for seen, killed in enumerate(_kill_carriers(token)):
+            found += killed
             if seen % _SLICE == _SLICE - 1:
                 await anyio.lowlevel.checkpoint()
-            found += _kill_if_ours(pid, token.encode())
-        ended += found
         if not found:
-            break
-        await anyio.sleep(0.005)
-    return ended
+            return
+        await anyio.sleep(_PAUSE)
 
 
-def _processes() -> Iterator[int]:
+def end_escaped_at_once(token: str) -> None:
+    """The same, where nothing can be awaited any more."""
+    for _ in range(_ROUNDS):
+        if not any(list(_kill_carriers(token))):
+            return
+        time.sleep(_PAUSE)
+
+
+def _kill_carriers(token: str) -> Iterator[bool]:
+    for pid in _processes():
+        yield _kill_if_ours(pid, token.encode())
+
+
+def running() -> list[int]:
+    """Every process that this host started through a tunnel and that still runs; Linux only."""
+    token = host_token().encode()
+    return [pid for pid in _processes() if token in _environment(pid)]
+
+
+def _processes() -> list[int]:
+    if sys.platform != "linux":
+        return []
     with os.scandir("/proc") as entries:
-        yield from [int(entry.name) for entry in entries if entry.name.isdigit()]
+        return [int(entry.name) for entry in entries if entry.name.isdigit()]
 
 
 def _kill_if_ours(pid: int, token: bytes) -> bool:
-    if token not in _environment(pid):
+    if sys.platform != "linux" or token not in _environment(pid):
         return False
     try:
         handle = os.pidfd_open(pid)

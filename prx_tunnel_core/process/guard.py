@@ -10,14 +10,19 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
-from importlib.resources import files
 
-from prx_tunnel_core.process.group import HOST_TOKEN
+from prx_tunnel_core.process.group import host_token
 
 logger = logging.getLogger("prx_tunnel_core")
+
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard_main.py")
+# An interpreter that was built against libraries of its own does not start without them.
+INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+FAREWELL = 3.0  # seconds; the guard itself takes less than two for the most stubborn group
 
 _lock = threading.Lock()
 _current: _Guard | None = None
@@ -42,67 +47,101 @@ def prepare() -> None:
 
 
 def _of_this_process() -> _Guard:
-    """The guard of this process: a fork has the memory of its parent's guard, but none itself."""
     global _current  # noqa: PLW0603 - one per process is the point
-    if _current is None or _current.host != os.getpid():
+    if _current is None:
         _current = _Guard()
-        atexit.register(_current.dismiss)
+        atexit.register(_dismiss)
+        if sys.platform != "win32":
+            os.register_at_fork(after_in_child=_forget)
     return _current
+
+
+def _dismiss() -> None:
+    """The interpreter ends, in order: what still runs ends now, and then the guard."""
+    with _lock:
+        if _current is not None:
+            _current.dismiss()
+
+
+def _forget() -> None:
+    """A fork has no guard, and another thread may have held the lock when it was made."""
+    global _lock, _current  # noqa: PLW0603
+    _lock = threading.Lock()
+    if _current is not None:
+        _current.disown()
+        _current = None
 
 
 class _Guard:
     def __init__(self) -> None:
-        self.host = os.getpid()
         self._adopted: set[int] = set()
         self._process: subprocess.Popen[bytes] | None = None
+        self._unavailable = _interpreter() is None
         self._start()
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
 
     def tell(self, pid: int, *, alive: bool) -> None:
         (self._adopted.add if alive else self._adopted.discard)(pid)
-        if self._send(f"{'+' if alive else '-'}{pid}\n"):
+        if self._unavailable or self._send(f"{'+' if alive else '-'}{pid}\n"):
             return
         self._start()  # somebody killed it: the new one is told of everyone
-        self._send("".join(f"+{pid}\n" for pid in self._adopted))
+        for each in self._adopted:
+            self._send(f"+{each}\n")
 
     def dismiss(self) -> None:
-        """The interpreter ends, in order: what still runs ends now, and then the guard."""
-        if self.host != os.getpid() or self._process is None:
+        if self._process is None or self._process.stdin is None:
             return
-        self._send("end\n")
-        self._close_pipe()
+        if not self._adopted:
+            self._process.kill()  # it has nothing to do, and the exit shall not wait for it
+        elif sys.platform != "win32":
+            self._process.send_signal(signal.SIGCONT)
+            self._send("end\n")
+        self._process.stdin.close()
         try:
-            self._process.wait(timeout=3)
+            self._process.wait(timeout=FAREWELL)
         except subprocess.TimeoutExpired:
             logger.warning("the guard process %d does not end", self._process.pid)
         self._process = None
 
+    def disown(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+            self._process.returncode = 0  # or it would be complained about as still running
+
     def _start(self) -> None:
-        if self._process is not None:
-            self._close_pipe()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
             self._process.poll()
             self._process = None
-        if sys.platform == "win32" or not sys.executable:
-            return  # an embedded interpreter names no program that could run the guard
-        script = str(files(__package__).joinpath("guard_main.py"))
+        if (interpreter := _interpreter()) is None:
+            return
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", script, str(self.host), HOST_TOKEN],
+                [interpreter, "-I", "-S", SCRIPT, str(os.getpid()), host_token()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={},
+                bufsize=0,
+                env={name: os.environ[name] for name in INHERITED if name in os.environ},
                 cwd="/",
                 start_new_session=True,
             )
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: the interpreter is ending
             logger.warning("no guard: programs would outlive a kill of this process (%s)", error)
             return
-        assert self._process.stdin is not None
-        os.set_blocking(self._process.stdin.fileno(), False)
+        if self._process.stdin is not None and sys.platform != "win32":
+            os.set_blocking(self._process.stdin.fileno(), False)
 
     def _send(self, text: str) -> bool:
+        """Tell the guard; False when it is gone. A line is short enough to arrive whole."""
         if self._process is None or self._process.stdin is None:
-            return sys.platform == "win32" or not sys.executable
+            return False
+        # Asked before, for where SIGPIPE is not ignored, writing to a dead one ends the host.
+        if self._process.poll() is not None:
+            return False
         try:
             os.write(self._process.stdin.fileno(), text.encode())
         except BlockingIOError:
@@ -111,6 +150,9 @@ class _Guard:
             return False
         return True
 
-    def _close_pipe(self) -> None:
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
+
+def _interpreter() -> str | None:
+    """A program that runs a script; in an embedding or frozen one `sys.executable` is that one."""
+    name = os.path.basename(sys.executable or "").lower()
+    usable = name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
+    return sys.executable if usable and sys.platform != "win32" else None

@@ -26,25 +26,32 @@ def main(host: int, token: bytes) -> None:
     end(groups, token)
 
 
-def wait_for_end(host: int, groups: dict[int, bytes]) -> None:
-    """Return when the host has died, or says `end`."""
+def wait_for_end(host: int, groups: "dict[int, bytes]") -> None:
+    """Return when the host has died, says `end`, or has closed its end of the pipe.
+
+    It closes that when it becomes another program; when it dies, a forked worker may hold a copy.
+    """
     watch = HostWatch(host)
     os.set_blocking(0, False)
-    begun, open_ = b"", True
+    begun = b""
     while True:
-        died = watch.wait(open_)
-        chunk = read() if open_ else None
-        open_ = open_ and chunk != b""
+        died = watch.wait()
+        chunk = read()
         *lines, begun = (begun + (chunk or b"")).split(b"\n")
         for line in lines:
             if line == b"end":
                 return
-            if line[:1] == b"+":
-                groups[int(line[1:])] = start_time(int(line[1:]))
-            elif line[:1] == b"-":
-                groups.pop(int(line[1:]), None)
-        if died and not chunk:
+            note(line, groups)
+        if chunk == b"" or (died and chunk is None):
             return
+
+
+def note(line: bytes, groups: "dict[int, bytes]") -> None:
+    pid = int(line[1:])
+    if line[:1] == b"+":
+        groups[pid] = start_time(pid)
+    else:
+        groups.pop(pid, None)
 
 
 def read() -> "bytes | None":
@@ -71,12 +78,8 @@ class HostWatch:
         if self.fd >= 0:
             self.poll.register(self.fd, select.POLLIN)
 
-    def wait(self, listen: bool) -> bool:
-        if not listen:
-            try:
-                self.poll.unregister(0)
-            except KeyError:
-                pass
+    def wait(self) -> bool:
+        """Return at a word of the host, or True when it has died."""
         if os.getppid() != self.host:
             return True
         # Without a pidfd: a look at the parent twenty times a second.
@@ -84,13 +87,16 @@ class HostWatch:
         return any(fd == self.fd for fd, _ in events) or os.getppid() != self.host
 
 
-def end(groups: dict[int, bytes], token: bytes) -> None:
+def end(groups: "dict[int, bytes]", token: bytes) -> None:
+    # A number that now names a process begun at another time is no longer ours.
     ours = [pid for pid, started in groups.items() if start_time(pid) in (b"", started)]
     for pid in ours:
         signal_group(pid, signal.SIGTERM)
         signal_group(pid, signal.SIGCONT)
-    wait_until_gone(ours, token, POLITE)
-    for pid in ours:
+    deadline = time.monotonic() + POLITE
+    while (left := running(ours)) and time.monotonic() < deadline:
+        time.sleep(POLL)
+    for pid in left:
         signal_group(pid, signal.SIGKILL)
     deadline = time.monotonic() + PATIENCE
     quiet = 0
@@ -101,36 +107,47 @@ def end(groups: dict[int, bytes], token: bytes) -> None:
         time.sleep(POLL)
 
 
-def wait_until_gone(groups: "list[int]", token: bytes, limit: float) -> None:
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        if not any(signal_group(pid, 0) for pid in groups) and not carriers(token):
-            return
-        time.sleep(POLL)
+def running(groups: "list[int]") -> "list[int]":
+    """Those groups of which somebody runs; a zombie, that its parent does not reap, does not."""
+    existing = [pid for pid in groups if signal_group(pid, 0)]
+    if sys.platform != "linux" or not existing:
+        return existing
+    alive = {group for state, group in map(state_and_group, processes()) if state not in b"ZX"}
+    return [pid for pid in existing if pid in alive]
 
 
 def carriers(token: bytes) -> "list[int]":
     """Processes whose environment bears the host's token; zombies have none."""
     if sys.platform != "linux":
         return []
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open("/proc/" + name + "/environ", "rb", 0) as file:
-                    if token in (file.read(1 << 20) or b""):
-                        found.append(int(name))
-            except OSError:
-                continue
-    return found
+    return [pid for pid in processes() if token in content("/proc/%d/environ" % pid)]
+
+
+def processes() -> "list[int]":
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def state_and_group(pid: int) -> "tuple[bytes, int]":
+    fields = fields_after_name(pid)
+    return (fields[0], int(fields[2])) if len(fields) > 2 else (b"X", 0)
 
 
 def start_time(pid: int) -> bytes:
     """When the process started, in ticks; b"" when there is none, or no way to know."""
+    fields = fields_after_name(pid)
+    return fields[19] if len(fields) > 19 else b""
+
+
+def fields_after_name(pid: int) -> "list[bytes]":
+    # The name may itself hold parentheses and spaces.
+    return content("/proc/%d/stat" % pid).rpartition(b")")[2].split()
+
+
+def content(path: str) -> bytes:
     try:
-        with open("/proc/%d/stat" % pid, "rb") as file:
-            return file.read().rpartition(b")")[2].split()[19]
-    except (OSError, IndexError):
+        with open(path, "rb", 0) as file:
+            return file.read(1 << 20) or b""
+    except OSError:
         return b""
 
 

@@ -9,8 +9,12 @@ import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 # What a child needs to find its files, its language and the network. Everything else, and with it
 # every other backend's token, stays here.
@@ -25,6 +29,16 @@ INHERITED = (
 _TRANSIENT = {errno.ETXTBSY, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 
+def check(command: Sequence[str]) -> None:
+    """Raise SetupError for what no operating system, or not this one, can run."""
+    if sys.platform == "win32":
+        raise SetupError("running a tunnel program needs Linux or macOS; on Windows use WSL")
+    if not command:
+        raise SetupError("the command is empty")
+    if any("\x00" in word for word in command):
+        raise SetupError(f"{command[0]!r}: an argument has a NUL character")
+
+
 def find_program(name: str, *, hint: str = "") -> str:
     """The absolute path of a program, from PATH unless it is a path already.
 
@@ -35,6 +49,19 @@ def find_program(name: str, *, hint: str = "") -> str:
     path = os.path.abspath(os.path.expanduser(path))
     _check_trust(path, hint)
     return path
+
+
+def reveal(env: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], list[str]]:
+    """The variables in plain text, and those texts among them that are secret."""
+    plain: dict[str, str] = {}
+    hidden: list[str] = []
+    for key, value in env.items():
+        if isinstance(value, str):
+            plain[key] = value
+        else:
+            plain[key] = value.get_secret_value()
+            hidden.append(plain[key])
+    return plain, hidden
 
 
 def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -54,10 +81,6 @@ def spawn(
 
     Raises SetupError for what someone must fix, ConnectError for what passes.
     """
-    if sys.platform == "win32":
-        raise SetupError("running a tunnel program needs Linux or macOS; on Windows use WSL")
-    if any("\x00" in word for word in command):
-        raise SetupError(f"{command[0]!r}: an argument has a NUL character")
     # A child inherits the thread's blocked signals, and would never hear TERM.
     blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
@@ -73,6 +96,8 @@ def spawn(
         )
     except OSError as error:
         raise _explain(error, command[0], cwd) from None
+    except ValueError as error:  # NUL in `cwd`, or a character that the file system cannot encode
+        raise SetupError(f"{command[0]} could not be started: {error}") from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
@@ -94,14 +119,16 @@ def _search(name: str, hint: str) -> str:
 def _check_trust(path: str, hint: str) -> None:
     try:
         status = os.stat(path)
-        folder = os.stat(os.path.dirname(path))
-    except OSError as error:
-        raise ProgramNotFound(_with_hint(f"{path}: {error.strerror}", hint)) from None
+        # Where a symbolic link leads, others could replace the program just as well.
+        folders = [os.stat(os.path.dirname(each)) for each in (path, os.path.realpath(path))]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ProgramNotFound(_with_hint(f"{path!r}: {reason}", hint)) from None
     if stat.S_ISDIR(status.st_mode):
         raise ProgramNotFound(f"{path} is a directory, not a program")
     if not os.access(path, os.X_OK):
         raise ProgramNotFound(f"{path} is not executable; run: chmod +x {path}")
-    if os.name == "posix" and (_others_write(status) or _others_write(folder)):
+    if sys.platform != "win32" and any(map(_others_write, [status, *folders])):
         raise SetupError(
             f"{path} or its folder can be changed by other users; they could run programs as you. "
             f"Run: chmod go-w {path} {os.path.dirname(path)}"
@@ -109,18 +136,25 @@ def _check_trust(path: str, hint: str) -> None:
 
 
 def _others_write(status: os.stat_result) -> bool:
+    """Whether someone else than root, this user and the groups they share could change it."""
+    if sys.platform == "win32":
+        return False
+    if status.st_uid not in (0, os.geteuid()):
+        return True
     sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    world = status.st_mode & stat.S_IWOTH and not sticky
-    # A group of one's own is the default of many systems; a foreign one is not.
-    group = status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())
-    return bool(world or group) or status.st_uid not in (0, os.geteuid())
+    if status.st_mode & stat.S_IWOTH and not sticky:
+        return True
+    # One's own groups (Homebrew's folder is its administrators'), and those that root lets write
+    # in a folder of root's (Debian's /usr/local may be the staff's).
+    known = status.st_uid == 0 or status.st_gid in (0, os.getegid(), *os.getgroups())
+    return bool(status.st_mode & stat.S_IWGRP) and not known
 
 
 def _explain(error: OSError, program: str, cwd: str | None) -> SetupError | ConnectError:
     if error.errno in _TRANSIENT:
         return ConnectError(f"{program} could not be started: {error.strerror}")
-    if cwd is not None and not os.path.isdir(cwd):
-        return SetupError(f"the working directory {cwd} does not exist")
+    if cwd is not None and error.filename == cwd:
+        return SetupError(f"the working directory {cwd}: {error.strerror}")
     if error.errno == errno.ENOENT and os.path.exists(program):
         return ProgramNotFound(f"{program}: {_missing_interpreter(program)}")
     if error.errno == errno.ENOEXEC:
@@ -128,15 +162,18 @@ def _explain(error: OSError, program: str, cwd: str | None) -> SetupError | Conn
             f"{program} is not a program, or one for another kind of machine (ENOEXEC)"
         )
     if error.errno == errno.E2BIG:
-        return SetupError(f"{program}: an argument is too long (E2BIG)")
+        return SetupError(f"{program}: an argument or a variable is too long (E2BIG)")
     return ProgramNotFound(f"{program}: {error.strerror}")
 
 
 def _missing_interpreter(program: str) -> str:
-    with open(program, "rb") as file:
-        first = file.readline(256)
+    try:
+        with open(program, "rb") as file:
+            first = file.readline(256)
+    except OSError:
+        first = b""  # one may run what one may not read
     if first.startswith(b"#!"):
-        interpreter = first[2:].split()[0].decode(errors="replace") if first[2:].split() else ""
+        interpreter, *_ = first[2:].decode(errors="replace").split() or [""]
         return f"its interpreter {interpreter!r} does not exist"
     return "the loader that it needs does not exist (a program for another C library?)"
 

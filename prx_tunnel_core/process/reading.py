@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import anyio
 import anyio.lowlevel
 
-from prx_tunnel_core.process.output import LineCutter
+from prx_tunnel_core.process.output import CUT, LONGEST_LINE, LineCutter
 from prx_tunnel_core.text import Redactor, printable
 
 logger = logging.getLogger("prx_tunnel_core")
@@ -20,7 +20,9 @@ output_logger = logging.getLogger("prx_tunnel_core.program")
 
 T = TypeVar("T")
 
+STREAMS = 2
 TAIL = 50  # lines kept for errors
+LONGEST_SECRET = 4096  # characters dropped where a line was cut
 READ = 64 * 1024  # bytes: what a pipe holds
 LINES_AT_ONCE = 200  # looked at before others get their turn
 LOGGED_LINES = 200.0  # burst that goes to the log, refilled at a tenth of it a second
@@ -29,18 +31,17 @@ LOGGED_LINES = 200.0  # burst that goes to the log, refilled at a tenth of it a 
 class Reader:
     """Both streams of one program."""
 
-    def __init__(
-        self, name: str, streams: int, redact: Redactor, on_line: Callable[[str], None] | None
-    ) -> None:
+    def __init__(self, name: str, redact: Redactor, on_line: Callable[[str], None] | None) -> None:
         self.tail: deque[str] = deque(maxlen=TAIL)
         self.drained = anyio.Event()
         """Set when every stream has ended."""
         self._name = name
-        self._open = streams
+        self._ended: set[int] = set()
         self._redact = redact
         self._on_line = on_line
         self._waiters: list[Waiter[object]] = []
         self._log = _LogBudget()
+        self._failures = _LogBudget()
 
     async def drain(self, fd: int) -> None:
         """Read for life: a closed pipe would kill the program, a full one would freeze it."""
@@ -50,8 +51,8 @@ class Reader:
             wanted = None if self._waiters or self._on_line else TAIL
             await self._take(cutter.feed(chunk, most=wanted))
         await self._take(cutter.end())
-        self._open -= 1
-        if not self._open:
+        self._ended.add(fd)
+        if len(self._ended) == STREAMS:
             self.drained.set()
 
     def wait_for(self, find: Callable[[str], T | None]) -> Waiter[T]:
@@ -74,18 +75,25 @@ class Reader:
         for number, raw in enumerate(lines):
             if number % LINES_AT_ONCE == LINES_AT_ONCE - 1:
                 await anyio.lowlevel.checkpoint()
-            line = self._redact(printable(raw.decode("utf-8", "replace")))
+            line = self._clean(raw)
             self.tail.append(line)
             for waiter in self._waiters:
                 waiter.offer(line)
             self._pass_on(line)
+
+    def _clean(self, raw: bytes) -> str:
+        line = self._redact(printable(raw.decode("utf-8", "replace")))
+        if len(raw) > LONGEST_LINE:  # it was cut, maybe within a secret that none could recognise
+            return line[: -LONGEST_SECRET - len(CUT)] + CUT.decode()
+        return line
 
     def _pass_on(self, line: str) -> None:
         if self._on_line is not None:
             try:
                 self._on_line(line)
             except Exception:
-                logger.exception("reading the output of %s failed", self._name)
+                if self._failures.allows():
+                    logger.exception("reading the output of %s failed", self._name)
         if output_logger.isEnabledFor(logging.DEBUG) and self._log.allows():
             output_logger.debug("%s: %s", self._name, line)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -15,11 +16,18 @@ import anyio
 import anyio.abc
 
 from prx_tunnel_core.backend import Connection
-from prx_tunnel_core.errors import ProgramExited, SetupError, single
+from prx_tunnel_core.errors import ProgramExited, TunnelError, single
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import group, guard
+from prx_tunnel_core.process.connection import ProcessConnection
 from prx_tunnel_core.process.exits import ExitWatch
-from prx_tunnel_core.process.program import child_environment, find_program, spawn
+from prx_tunnel_core.process.program import (
+    check,
+    child_environment,
+    find_program,
+    reveal,
+    spawn,
+)
 from prx_tunnel_core.process.reading import Reader
 from prx_tunnel_core.text import Redactor
 
@@ -33,6 +41,7 @@ T = TypeVar("T")
 PIPE_HELD = 0.02  # seconds after the exit; then somebody who left the group holds the pipe
 DRAIN_AFTER_EXIT = 0.5  # seconds that output may still be read
 REAP = 5.0  # seconds that a killed program may take; one in an uninterruptible call takes longer
+REAP_AT_ONCE = 0.5  # seconds that the loop may stand still for it, when nothing else is left
 NO_ENV: Mapping[str, str] = MappingProxyType({})
 
 # Whoever bounds an attempt to connect sets a list, and can then show what the programs said.
@@ -62,17 +71,24 @@ async def open_process(
 
     Raises ProgramNotFound or SetupError when it cannot be started, ConnectError when that passes.
     """
-    process = TunnelProcess(command, env, cwd, on_line, secrets, program_hint)
+    try:
+        process = TunnelProcess(command, env, cwd, on_line, secrets, program_hint)
+    except TunnelError as error:
+        # The frames below hold the variables in plain text, for any tool that prints locals.
+        raise error.with_traceback(None) from None
     if (collected := started.get()) is not None:
         collected.append(process)
-    with single():
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(process._live)  # noqa: SLF001 - one class in two functions
-            try:
-                yield process
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await process._end(grace, stop_signals)  # noqa: SLF001
+    try:
+        with single():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(process._live)  # noqa: SLF001 - one class in two functions
+                try:
+                    yield process
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await process._end(grace, stop_signals)  # noqa: SLF001
+    finally:
+        process._release()  # noqa: SLF001
 
 
 class TunnelProcess:
@@ -87,27 +103,28 @@ class TunnelProcess:
         secrets: Iterable[str],
         program_hint: str,
     ) -> None:
-        if not command:
-            raise SetupError("the command is empty")
+        check(command)
         path = find_program(command[0], hint=program_hint)
-        plain, hidden = _reveal(env)
+        plain, hidden = reveal(env)
         self._token = group.new_token()
         inherited = os.environ.get(group.TOKEN_VARIABLE, "")
         plain[group.TOKEN_VARIABLE] = inherited + self._token
-        guard.prepare()
-        self._popen = spawn([path, *command[1:]], env=child_environment(plain), cwd=cwd)
-        guard.adopt(self._popen.pid)
         self.name = os.path.basename(path)
-        self.pid = self._popen.pid
         self.returncode: int | None = None
-        self._output = Reader(self.name, 2, Redactor([*secrets, *hidden]), on_line)
+        self._output = Reader(self.name, Redactor([*secrets, *hidden]), on_line)
         self.tail = self._output.tail
         """The last lines of both streams, without escapes and secrets."""
-        self._exit = ExitWatch(self.pid)
         self._ended = anyio.Event()
         self._stopping = False
         self._group_gone = False
         self._life = anyio.CancelScope(shield=True)
+        self._host = os.getpid()
+        guard.prepare()
+        self._popen = spawn([path, *command[1:]], env=child_environment(plain), cwd=cwd)
+        # From here on nothing may raise, for nobody would end the program.
+        self.pid = self._popen.pid
+        guard.adopt(self.pid)
+        self._exit = ExitWatch(self._popen)
 
     def __repr__(self) -> str:
         return f"<TunnelProcess {self.name} {self.pid}>"  # never the arguments
@@ -153,7 +170,12 @@ class TunnelProcess:
         check: Callable[[], Awaitable[Iterable[Check]]] | None = None,
     ) -> Connection:
         """A connection that lives as long as this program."""
-        return _ProcessConnection(self, public_url, details, check)
+        return ProcessConnection(self, public_url, details, check)
+
+    def kill(self) -> None:
+        """End the whole group at once, as if from outside; the context still clears up."""
+        if self.returncode is None:
+            group.signal_group(self.pid, signal.SIGKILL)
 
     def _how_it_ended(self) -> str:
         code = self.returncode
@@ -171,35 +193,49 @@ class TunnelProcess:
     async def _live(self) -> None:
         """Read and watch until the end, whoever cancels: ending in order needs both."""
         with self._life:
-            async with anyio.create_task_group() as streams:
-                for stream in (self._popen.stdout, self._popen.stderr):
-                    assert stream is not None
-                    os.set_blocking(stream.fileno(), False)
-                    streams.start_soon(self._output.drain, stream.fileno())
-                await self._exit.wait()
-                # Until the leader is reaped, the group's number is certainly ours.
-                if not self._stopping:
-                    group.signal_group(self.pid, signal.SIGKILL)
-                self.returncode = self._popen.wait()
-                self._group_gone = not self._stopping or not group.group_alive(self.pid)
-                with anyio.move_on_after(PIPE_HELD):
-                    await self._output.drained.wait()
-                if not self._output.drained.is_set() and not self._stopping:
-                    await group.end_escaped(self._token)
-                streams.cancel_scope.deadline = anyio.current_time() + DRAIN_AFTER_EXIT
+            while not self._ended.is_set():
+                try:
+                    await self._watch()
+                except anyio.get_cancelled_exc_class():
+                    # asyncio.run() ends with a cancellation of every task, past every shield.
+                    if self._life.cancel_called:
+                        raise
+
+    async def _watch(self) -> None:
+        async with anyio.create_task_group() as streams:
+            for fd in self._pipes():
+                streams.start_soon(self._output.drain, fd)
+            await self._exit.wait()
+            # Until the leader is reaped, the group's number is certainly ours.
+            if not self._stopping:
+                group.signal_group(self.pid, signal.SIGKILL)
+            self.returncode = self._popen.wait()
+            self._group_gone = not self._stopping or not group.group_alive(self.pid)
+            with anyio.move_on_after(PIPE_HELD):
+                await self._output.drained.wait()
+            if not self._output.drained.is_set() and not self._stopping:
+                await group.end_escaped(self._token)
+            streams.cancel_scope.deadline = anyio.current_time() + DRAIN_AFTER_EXIT
+        self._close()
+
+    def _pipes(self) -> list[int]:
+        streams = (self._popen.stdout, self._popen.stderr)
+        return [stream.fileno() for stream in streams if stream is not None]
+
+    def _close(self) -> None:
         self._ended.set()
         self._output.close()
 
     async def _end(self, grace: float, stop_signals: Sequence[signal.Signals]) -> None:
+        if os.getpid() != self._host:
+            return  # a fork leaves the context: the program is its parent's
         self._stopping = True
         try:
             for number, each in enumerate(stop_signals):
                 await self._ask(each, grace if number == 0 else 0.5)
-            if not await self._kill():
-                logger.error("%s (process %d) does not die, even by KILL", self.name, self.pid)
+            await self._kill()
         finally:
             self._life.cancel()
-            self._release()
 
     async def _ask(self, each: signal.Signals, patience: float) -> None:
         """Ask the group to end and wait until all of it has, or the time is over."""
@@ -212,7 +248,7 @@ class TunnelProcess:
             while self._alive():
                 await anyio.sleep(0.01)
 
-    async def _kill(self) -> bool:
+    async def _kill(self) -> None:
         if self._alive():
             group.signal_group(self.pid, signal.SIGKILL)
         await group.end_escaped(self._token)
@@ -221,7 +257,6 @@ class TunnelProcess:
         with anyio.move_on_after(1):
             while self._alive():
                 await anyio.sleep(0.005)
-        return self._ended.is_set()
 
     def _alive(self) -> bool:
         """Whether anyone is left in the group; not asked again once it was empty."""
@@ -230,46 +265,27 @@ class TunnelProcess:
         return not self._group_gone
 
     def _release(self) -> None:
+        """Give everything back, once nothing reads or watches any more."""
+        if os.getpid() != self._host:
+            return
+        if self.returncode is None:
+            self._end_at_once()
         if self.returncode is not None:
             guard.release(self.pid)
+        self._close()
         self._exit.close()
         for stream in (self._popen.stdout, self._popen.stderr):
             if stream is not None:
                 stream.close()
 
-
-class _ProcessConnection(Connection):
-    def __init__(
-        self,
-        process: TunnelProcess,
-        public_url: str,
-        details: Mapping[str, str],
-        check: Callable[[], Awaitable[Iterable[Check]]] | None,
-    ) -> None:
-        self._process = process
-        self.public_url = public_url
-        self.details = details
-        self._check = check
-
-    async def wait_closed(self) -> str:
-        await self._process.wait()
-        return self._process.exit_reason()
-
-    async def check(self) -> Iterable[Check]:
-        return () if self._check is None else await self._check()
-
-
-def _reveal(env: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], list[str]]:
-    """The variables in plain text, and those texts among them that are secret."""
-    plain: dict[str, str] = {}
-    hidden: list[str] = []
-    for key, value in env.items():
-        if isinstance(value, str):
-            plain[key] = value
-        else:
-            plain[key] = value.get_secret_value()
-            hidden.append(plain[key])
-    return plain, hidden
+    def _end_at_once(self) -> None:
+        """A second cancellation by asyncio itself broke into the orderly end."""
+        group.signal_group(self.pid, signal.SIGKILL)
+        try:
+            self.returncode = self._popen.wait(REAP_AT_ONCE)
+        except subprocess.TimeoutExpired:
+            logger.error("%s (process %d) does not die, even by KILL", self.name, self.pid)  # noqa: TRY400
+        group.end_escaped_at_once(self._token)
 
 
 def _signal_name(number: int) -> str:
