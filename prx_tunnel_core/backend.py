@@ -57,6 +57,13 @@ class Connection(ABC):
         """
         return ()
 
+    async def sever(self) -> bool:
+        """Break the connection as a failing network would; False when that is not possible.
+
+        For demonstrations and tests: what a tunnel is worth shows when it drops.
+        """
+        return False
+
 
 class AnyBackend:
     """What hooks yield.
@@ -134,7 +141,9 @@ class Observer(AnyObserver, Generic[SettingsT]):
     name: str
     """Its own top-level table in config.toml."""
     config: type[SettingsT]
-    run: Callable[[SettingsT, Watched], AbstractAsyncContextManager[Callable[[], Mapping[str, str]]]]
+    run: Callable[
+        [SettingsT, Watched], AbstractAsyncContextManager[Callable[[], Mapping[str, str]]]
+    ]
     summary: str = ""
 
     def __post_init__(self) -> None:

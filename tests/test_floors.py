@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    {"errors", "models", "text", "urls", "expansion", "config", "configfile"},
+    {"errors", "models", "text", "urls", "expansion", "config", "configfile", "isolation"},
     {"backend", "hookspecs"},
     {"process"},
     {"health", "plugins"},

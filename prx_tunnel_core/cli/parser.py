@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import TypeAlias
+import functools
+from typing import Any, TypeAlias
 
 from prx_tunnel_core import __version__
-from prx_tunnel_core.cli import ask, backends, completion, logs, start
+from prx_tunnel_core.cli import ask, backends, completion, demo, logs, start
+
+# A prefix of an option that works today would be another option's tomorrow.
+_Parser = functools.partial(argparse.ArgumentParser, allow_abbrev=False)
+
+_SUBCOMMANDS: dict[str, Any] = {
+    "title": "commands",
+    "metavar": "COMMAND",
+    "required": True,
+    "parser_class": _Parser,
+}
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - no other name
 
@@ -24,20 +35,19 @@ shell completion, for bash (zsh and tcsh alike):
 
 
 def build() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="prx",
         description="Keep a tunnel to a local port open.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"prx {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(**_SUBCOMMANDS)
     tunnel = commands.add_parser(
         "tunnel", help="start, watch and stop tunnels", description="Start, watch and stop tunnels."
     )
-    below = tunnel.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (start, ask, logs, backends):
+    below = tunnel.add_subparsers(**_SUBCOMMANDS)
+    for module in (start, ask, logs, backends, demo):
         module.register(below)
     completion.register(commands)
     return parser
@@ -45,7 +55,10 @@ def build() -> argparse.ArgumentParser:
 
 def run(arguments: list[str]) -> int:
     try:
-        options = build().parse_args(arguments)
+        options, unknown = build().parse_known_args(arguments)
+        if unknown:
+            # Told by the subcommand, with its own usage, and not by the one above all.
+            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     except SystemExit as end:  # --help, --version, or an error that argparse has told
         return end.code if isinstance(end.code, int) else 2
     code: int = options.run(options)

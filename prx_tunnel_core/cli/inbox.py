@@ -1,0 +1,111 @@
+"""A small agent that receives webhooks over HTTP, on a local port."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+import anyio.abc
+import h11
+
+from prx_tunnel_core.errors import single
+
+LARGEST_BODY = 1024 * 1024  # bytes
+PATIENCE = 30.0  # seconds for one request
+MOST_CLIENTS = 64
+SIGNATURE = "x-hub-signature-256"
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """What arrived, as it arrived."""
+
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    verified: bool
+    """Whether the signature is that of our secret over these very bytes."""
+
+
+def sign(secret: bytes, body: bytes) -> str:
+    """The value of GitHub's `X-Hub-Signature-256`: HMAC-SHA256 over the raw body."""
+    return f"sha256={hmac.new(secret, body, hashlib.sha256).hexdigest()}"
+
+
+@asynccontextmanager
+async def listen(
+    secret: bytes, receive: Callable[[Webhook], None], *, port: int = 0
+) -> AsyncIterator[int]:
+    """Serve on 127.0.0.1 while the context lasts; yields the port.
+
+    Each request with a body is passed on; one without a valid signature is answered with 401.
+    """
+    inbox = _Inbox(secret, receive)
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    with single():
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, inbox.answer)
+            yield int(listener.extra(anyio.abc.SocketAttribute.local_port))  # noqa: S610 - no SQL
+            tasks.cancel_scope.cancel()
+
+
+class _Inbox:
+    def __init__(self, secret: bytes, receive: Callable[[Webhook], None]) -> None:
+        self._secret = secret
+        self._receive = receive
+        self._room = anyio.CapacityLimiter(MOST_CLIENTS)
+
+    async def answer(self, client: anyio.abc.SocketStream) -> None:
+        """One request, one answer, and the connection is closed."""
+        async with client, self._room:
+            http = h11.Connection(h11.SERVER)
+            try:
+                with anyio.move_on_after(PATIENCE):
+                    status = await self._serve(http, client)
+                    await client.send(_reply(http, status))
+            except (h11.ProtocolError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return  # it left, or does not speak HTTP
+
+    async def _serve(self, http: h11.Connection, client: anyio.abc.SocketStream) -> int:
+        request, body = None, bytearray()
+        while not isinstance(event := await _next(http, client), h11.EndOfMessage):
+            if isinstance(event, h11.Request):
+                request = event
+            elif isinstance(event, h11.Data):
+                body += event.data
+            if len(body) > LARGEST_BODY:
+                return 413
+            if isinstance(event, h11.ConnectionClosed):
+                raise anyio.ClosedResourceError
+        assert request is not None
+        return self._take(request, bytes(body))
+
+    def _take(self, request: h11.Request, body: bytes) -> int:
+        if request.method != b"POST":
+            return 405 if body else 204
+        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+        verified = hmac.compare_digest(
+            headers.get(SIGNATURE, "").encode(), sign(self._secret, body).encode()
+        )
+        path = request.target.decode("latin-1")
+        self._receive(Webhook(path, headers, body, verified))
+        return 202 if verified else 401
+
+
+async def _next(http: h11.Connection, client: anyio.abc.SocketStream) -> object:
+    while (event := http.next_event()) is h11.NEED_DATA:
+        try:
+            http.receive_data(await client.receive())
+        except anyio.EndOfStream:
+            http.receive_data(b"")
+    return event
+
+
+def _reply(http: h11.Connection, status: int) -> bytes:
+    headers = [("content-length", "0"), ("connection", "close")]
+    head = http.send(h11.Response(status_code=status, headers=headers)) or b""
+    return head + (http.send(h11.EndOfMessage()) or b"")
