@@ -19,6 +19,8 @@ from prx_tunnel_ngrok.codes import Refusal, Treatment, refusal_in, words
 from prx_tunnel_ngrok.log import AgentLog
 from prx_tunnel_ngrok.reasons import explain
 
+GRACE = 5.0  # seconds to stop in; the agent takes 0.3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
@@ -62,7 +64,11 @@ async def running(
     """An agent that runs while the context lasts; TERM ends it in order, within 0.3 s."""
     agent = RunningAgent(AgentLog(target, time.monotonic), launch.details, patience)
     async with open_process(
-        launch.command, env=launch.env, secrets=launch.secrets, on_line=agent.take
+        launch.command,
+        env=launch.env,
+        secrets=launch.secrets,
+        on_line=agent.take,
+        grace=GRACE,
     ) as process:
         agent.process = process
         yield agent

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from prx_tunnel_ngrok.config import NgrokConfig
 
@@ -80,9 +81,9 @@ class StandIn:
         return self
 
     def does(self, *runs: list[Any]) -> StandIn:
-        """The steps of each run; a gate among them is made."""
+        """The steps of each run; what `gate` and `tell` need is made."""
         for step in (step for run in runs for step in run):
-            if isinstance(step, list) and step[0] == "gate" and step[1] not in self.gates:
+            if step[0] in ("gate", "tell") and step[1] not in self.gates:
                 os.mkfifo(self.folder / step[1])
                 # Both ends: neither the stand-in nor the test waits when opening it.
                 self.gates[step[1]] = os.open(self.folder / step[1], os.O_RDWR | os.O_NONBLOCK)
@@ -90,6 +91,12 @@ class StandIn:
 
     def open(self, gate: str) -> None:
         os.write(self.gates[gate], b".")
+
+    async def told(self, name: str) -> None:
+        """Wait for the stand-in's word."""
+        with anyio.fail_after(20):
+            await anyio.wait_readable(self.gates[name])
+        os.read(self.gates[name], 1)
 
     def config(self, **settings: Any) -> NgrokConfig:
         return NgrokConfig.model_validate({"program": str(self.program), **settings})

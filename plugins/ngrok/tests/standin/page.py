@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,6 +17,8 @@ Answer = tuple[int, dict[str, Any] | None]
 
 
 def serve(agent: Agent, listener: socket.socket) -> None:
+    # Signals are for the main thread, which would not wake for one that this thread took.
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     while True:
         connection, _ = listener.accept()
         with connection, connection.makefile("rwb") as stream:

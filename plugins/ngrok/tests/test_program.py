@@ -1,0 +1,113 @@
+"""What is called `ngrok` is not always ngrok."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from prx_tunnel_ngrok.connect import connect
+from prx_tunnel_ngrok.program import recognise
+
+from prx_tunnel_core.backend import Target
+from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
+
+if TYPE_CHECKING:
+    from plugins.ngrok.tests.conftest import StandIn
+
+pytestmark = pytest.mark.anyio
+
+
+def script(folder: Path, text: str) -> str:
+    folder.mkdir()
+    path = folder / "ngrok"
+    path.write_text(text)
+    path.chmod(0o700)
+    return str(path)
+
+
+async def test_version_3(standin: StandIn) -> None:
+    agent = await recognise(str(standin.program))
+    assert agent.path == str(standin.program)
+    assert agent.version == (3, 39, 1)
+
+
+async def test_it_is_found_on_path(standin: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(standin.folder))
+    assert (await recognise("ngrok")).path == str(standin.program)
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("2.3.41", "refuses agents of version 2 (ERR_NGROK_121)"),
+        ("3.2.2", "3.16.0 is the oldest that can be used; run: ngrok update"),
+        ("3.15.9", "3.16.0 is the oldest"),
+    ],
+)
+async def test_too_old(standin: StandIn, target: Target, version: str, expected: str) -> None:
+    standin.write(version=version)
+    with pytest.raises(SetupError) as caught:
+        async with connect(standin.config(), target):
+            pass
+    assert expected in str(caught.value)
+    assert f"{standin.program} is ngrok {version}" in str(caught.value)
+    assert standin.runs() == []
+
+
+@pytest.mark.parametrize("version", ["3.16.0", "3.100.2-rc1", "4.0.0"])
+async def test_new_enough(standin: StandIn, version: str) -> None:
+    standin.write(version=version)
+    await recognise(str(standin.program))
+
+
+async def test_the_command_of_pyngrok_is_not_even_run(tmp_path: Path) -> None:
+    # As pip writes it for pyngrok's entry point; run, it would download a program.
+    shim = script(
+        tmp_path / "bin",
+        f"#!{sys.executable}\n# -*- coding: utf-8 -*-\nimport sys\n"
+        "from pyngrok.ngrok import main\nif __name__ == '__main__':\n    sys.exit(main())\n",
+    )
+    with pytest.raises(SetupError) as caught:
+        await recognise(shim)
+    assert "a command of the Python package pyngrok" in str(caught.value)
+    assert "set tunnel.ngrok.program" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("#!/bin/sh\necho 'Error: Cannot find module ngrok'\nexit 1\n", "Cannot find module"),
+        ("#!/bin/sh\n", "'nothing'"),
+        ("#!/bin/sh\necho frobnicate 3.2.1\n", "frobnicate 3.2.1"),
+        ("#!/bin/sh\necho 'not ngrok version 3.20.0'\n", "not ngrok version"),
+    ],
+)
+async def test_something_else_of_that_name(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        await recognise(script(tmp_path / "bin", text))
+    assert "is not the ngrok agent" in str(caught.value)
+    assert said in str(caught.value)
+
+
+async def test_a_wrapper_around_ngrok_is_ngrok(standin: StandIn, tmp_path: Path) -> None:
+    wrapper = script(tmp_path / "wrap", f'#!/bin/sh\nexec {standin.program} "$@"\n')
+    assert (await recognise(wrapper)).version == (3, 39, 1)
+
+
+async def test_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ProgramNotFound) as caught:
+        await recognise("ngrok")
+    assert "https://ngrok.com/download" in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+async def test_one_that_gives_no_answer(
+    tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prx_tunnel_ngrok.program.ANSWER", 0.2)
+    silent = script(tmp_path / "bin", "#!/bin/sh\nexec sleep 60\n")
+    with pytest.raises(ConnectError, match=r"version gave no answer in 0\.2 s"):
+        await recognise(silent)
