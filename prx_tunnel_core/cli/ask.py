@@ -54,7 +54,7 @@ def register(tunnel: Commands) -> None:
         parser = tunnel.add_parser(op, help=_SUMMARIES[op], description=f"{_SUMMARIES[op]}.")
         parser.add_argument("--name", default="default", help="which tunnel (default: default)")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
-        parser.set_defaults(run=_run, op=op)
+        parser.set_defaults(parser=parser, run=_run, op=op)
 
 
 def _run(options: Namespace) -> int:

@@ -9,7 +9,7 @@ from prx_tunnel_core.cli import streams
 
 if TYPE_CHECKING:
     from prx_tunnel_core.cli.parser import Commands
-    from prx_tunnel_core.listing import ListedPlugin
+    from prx_tunnel_core.plugins import ListedPlugin
 
 
 def register(tunnel: Commands) -> None:
@@ -19,7 +19,7 @@ def register(tunnel: Commands) -> None:
         description="List the installed backends and observers, and what is wrong with each.",
     )
     parser.add_argument("--json", action="store_true", help="print an array of objects")
-    parser.set_defaults(run=_run)
+    parser.set_defaults(parser=parser, run=_run)
 
 
 def _run(options: Namespace) -> int:

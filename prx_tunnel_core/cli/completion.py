@@ -24,7 +24,7 @@ def register(commands: Commands) -> None:
         ),
     )
     parser.add_argument("shell", choices=SHELLS)
-    parser.set_defaults(run=_run)
+    parser.set_defaults(parser=parser, run=_run)
 
 
 def _run(options: Namespace) -> int:

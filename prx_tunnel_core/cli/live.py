@@ -30,6 +30,7 @@ class LiveView:
         self._console = Console(highlight=False, markup=False, emoji=False)
         self._status: TunnelStatus | None = None
         self._since = time.monotonic()
+        self._url = ""
         self._live = Live(
             console=self._console,
             get_renderable=self._now,
@@ -56,10 +57,10 @@ class LiveView:
         if isinstance(status, Failed):
             return  # the reason goes to stderr, when all has ended
         level, text = describe(status, self._config)
-        if isinstance(status, Connected):
-            self._show_url(status.info.public_url)
-        else:
-            self._print(text, _STYLES.get(level, ""))
+        self._print(f"[{level}] {text}", _STYLES.get(level, ""))
+        if isinstance(status, Connected) and status.info.public_url != self._url:
+            self._url = status.info.public_url
+            self._show_url(self._url)
         self._live.refresh()
 
     def note(self, line: str) -> None:
@@ -71,7 +72,7 @@ class LiveView:
         self._print("")
         public = exposure(url, self._config)
         if public:
-            self._print(public, "yellow")
+            self._print(f"[{WARNING}] {public}", _STYLES[WARNING])
 
     def _print(self, text: str, style: str = "") -> None:
         # Soft wrapping leaves the breaking of lines to the terminal, which undoes it on copying.

@@ -28,7 +28,7 @@ def register(tunnel: Commands) -> None:
     parser.add_argument("--name", default="default", help="which tunnel (default: default)")
     parser.add_argument("--follow", "-f", action="store_true", help="wait for more, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="print an object for each line")
-    parser.set_defaults(run=_run)
+    parser.set_defaults(parser=parser, run=_run)
 
 
 def _run(options: Namespace) -> int:

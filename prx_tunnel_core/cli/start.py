@@ -35,7 +35,7 @@ def register(tunnel: Commands) -> None:
         "--detach", action="store_true", help="run in the background; return once connected"
     )
     parser.add_argument("--json", action="store_true", help="an object for each change of status")
-    parser.set_defaults(run=_run)
+    parser.set_defaults(parser=parser, run=_run)
 
 
 def _run(options: Namespace) -> int:

@@ -7,7 +7,7 @@ import os
 from typing import Protocol
 
 from prx_tunnel_core.cli import streams
-from prx_tunnel_core.cli.words import INFO, describe, exposure
+from prx_tunnel_core.cli.words import WARNING, describe, exposure
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.models import Connected, Failed, TunnelStatus, status_to_json
 
@@ -33,7 +33,7 @@ class PlainView:
         if isinstance(status, Connected):
             public = exposure(status.info.public_url, self._config)
             if public:
-                write(f"[{INFO}] {public}\n")
+                write(f"[{WARNING}] {public}\n")
 
     def note(self, line: str) -> None:
         streams.complain(line)

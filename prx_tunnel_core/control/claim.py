@@ -81,7 +81,7 @@ class Claim:
         self._remove_stale(file)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         # The mode is decided by the umask of that moment: a chmod would come too late.
-        umask = os.umask(0o077)
+        umask = os.umask(0o177)
         try:
             listener.bind(place.address(self._path, self._directory, file))
             listener.listen(BACKLOG)

@@ -1,0 +1,304 @@
+"""Who may serve a name, and where: locks, sockets and directories of a real file system."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from prx_tunnel_core import SetupError, Tunnel
+from prx_tunnel_core.control import AlreadyRunning, Claim, client, place, serve, take
+from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.health import Prober
+from support.memory import FakeProber, Memory
+from support.virtual import no_plugins
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    directory = tmp_path / "runtime"
+    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(directory))
+    return directory
+
+
+@pytest.fixture
+def umask() -> Iterator[None]:
+    """The most careless one that a shell can have."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def in_memory(name: str = "default") -> Tunnel:
+    return Tunnel(
+        {"backend": "memory"},
+        name=name,
+        backend=Memory().backend(),
+        plugins=no_plugins(),
+        prober=cast("Prober", FakeProber()),
+    )
+
+
+def status() -> int:
+    return client.call("status", "default").code
+
+
+@pytest.mark.usefixtures("umask")
+def test_everything_is_private_whatever_the_umask(runtime: Path) -> None:
+    claim = Claim("default")
+    try:
+        claim.listen()
+        modes = {file.name: stat.S_IMODE(file.lstat().st_mode) for file in runtime.iterdir()}
+        assert modes == {"default.lock": 0o600, "default.sock": 0o600}
+        assert stat.S_IMODE(runtime.stat().st_mode) == 0o700
+        assert os.umask(0) == 0
+    finally:
+        claim.release()
+    assert {file.name: file.stat().st_size for file in runtime.iterdir()} == {"default.lock": 0}
+
+
+def test_h04_the_second_leaves_the_first_as_it_was(runtime: Path) -> None:
+    first = Claim("default")
+    try:
+        first.listen()
+        before = {file.name: file.lstat() for file in runtime.iterdir()}
+        with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}; stop it with") as caught:
+            Claim("default")
+        assert caught.value.pid == os.getpid()
+        after = {file.name: file.lstat() for file in runtime.iterdir()}
+        assert after == before
+        assert first.intact()
+    finally:
+        first.release()
+    Claim("default").release()
+
+
+def test_two_names_do_not_meet() -> None:
+    first, second = Claim("default"), Claim("another.one-2_x")
+    first.listen()
+    second.listen()
+    first.release()
+    assert second.intact()
+    second.release()
+
+
+def test_h02_what_a_killed_process_left_is_taken_over(runtime: Path) -> None:
+    code = (
+        "import os, signal; from prx_tunnel_core.control import Claim;"
+        "c = Claim('default'); c.listen(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert sorted(os.listdir(runtime)) == ["default.lock", "default.sock"]
+    assert (runtime / "default.lock").read_text().strip().isdigit()
+    assert status() == 3  # H03: the number in the file is nobody's
+    claim = Claim("default")
+    claim.listen()
+    assert (runtime / "default.lock").read_text() == f"{os.getpid()}\n"
+    claim.release()
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "symlink", "fifo"])
+def test_h06_what_is_not_ours_is_not_removed(runtime: Path, kind: str) -> None:
+    runtime.mkdir(0o700)
+    for name in ("default.lock", "default.sock"):
+        path = runtime / name
+        make(path, kind)
+        if (kind, name) == ("file", "default.lock"):
+            continue  # an empty lock file is what a stopped tunnel leaves
+        before = path.lstat()
+        claim = None
+        try:
+            with pytest.raises(SetupError, match=r"remove"):
+                claim = Claim("default")
+                claim.listen()
+        finally:
+            if claim is not None:
+                claim.release()
+        assert os.path.samestat(path.lstat(), before)
+        path.rmdir() if kind == "directory" else path.unlink()
+
+
+def make(path: Path, kind: str) -> None:
+    match kind:
+        case "file":
+            path.touch(0o600)
+        case "directory":
+            path.mkdir()
+        case "symlink":
+            path.symlink_to(path.parent / "elsewhere")
+        case _:
+            os.mkfifo(path, 0o600)
+
+
+def test_h06_a_listener_whose_lock_was_removed_is_not_pushed_out(runtime: Path) -> None:
+    first = Claim("default")
+    first.listen()
+    (runtime / "default.lock").unlink()
+    second = Claim("default")
+    with pytest.raises(AlreadyRunning, match="another process"):
+        second.listen()
+    second.release()
+    assert (runtime / "default.sock").is_socket()
+    first.release()
+
+
+def test_only_the_own_socket_is_removed_at_the_end(runtime: Path) -> None:
+    claim = Claim("default")
+    claim.listen()
+    (runtime / "default.sock").unlink()
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(runtime / "default.sock"))
+        claim.release()
+        assert (runtime / "default.sock").is_socket()
+
+
+@pytest.mark.parametrize("length", [60, 103, 104, 108, 400])
+def test_h07_a_path_that_no_address_can_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    deep = tmp_path
+    while len(str(deep)) < length:
+        deep = deep / ("d" * 50)
+    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(deep))
+
+    async def main() -> None:
+        async with in_memory() as tunnel, serve(tunnel):
+            await tunnel.start()
+            assert await anyio.to_thread.run_sync(status) == 0
+
+    anyio.run(main)
+    assert os.listdir(deep) == ["default.lock"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("open", "is open to other users; run: chmod 700"),
+        ("symlink", "is not a directory of its own"),
+        ("file", "is not a directory of its own"),
+        ("relative", "must be an absolute path"),
+        pytest.param(
+            "foreign",
+            "belongs to user 65534, and you are user 0",
+            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away"),
+        ),
+        ("below a file", "is not a directory of its own"),
+    ],
+)
+def test_h08_a_directory_that_cannot_be_trusted(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch, kind: str, reason: str
+) -> None:
+    if kind in ("open", "foreign"):
+        runtime.mkdir(0o700)
+        runtime.chmod(0o750) if kind == "open" else os.chown(runtime, 65534, -1)
+    elif kind == "symlink":
+        (runtime.parent / "elsewhere").mkdir(0o700)
+        runtime.symlink_to(runtime.parent / "elsewhere")
+    elif kind == "relative":
+        monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", "runtime")
+    else:
+        runtime.touch()
+        if kind == "below a file":
+            monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(runtime / "below"))
+    with pytest.raises(SetupError, match=reason) as caught:
+        Claim("default")
+    assert "PRX_TUNNEL_RUNTIME_DIR" in str(caught.value)
+
+
+def test_the_directory_is_found_without_an_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PRX_TUNNEL_RUNTIME_DIR")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert place.runtime_path() == f"{tmp_path}/prx-tunnel"
+    # H24: a session's variable in a container that has no such directory
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert place.runtime_path() == f"{tmp_path}/.local/state/prx-tunnel/run"
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert place.runtime_path() == f"{tmp_path}/Library/Caches/TemporaryItems/prx-tunnel"
+
+
+@pytest.mark.parametrize("name", ["a", "0", "a.b_c-d", "x" * 32])
+def test_names(name: str) -> None:
+    assert place.check_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "A", ".a", "-a", "a/b", "..", "ä", "a\n", "x" * 33, "a b"])
+def test_what_is_no_name(name: str) -> None:
+    with pytest.raises(ConfigError, match="tunnel name"):
+        Claim(name)
+
+
+@pytest.mark.anyio
+async def test_whoever_looks_at_the_lock_does_not_keep_a_start_out(runtime: Path) -> None:
+    import fcntl
+
+    Claim("default").release()
+    with (runtime / "default.lock").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        async with anyio.create_task_group() as tasks:
+
+            async def claim() -> None:
+                (await take("default")).release()
+
+            tasks.start_soon(claim)
+            await anyio.wait_all_tasks_blocked()
+            fcntl.flock(looking, fcntl.LOCK_UN)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("removed", ["socket", "lock", "directory"])
+async def test_h05_what_was_removed_comes_back(runtime: Path, removed: str) -> None:
+    async with in_memory() as tunnel, serve(tunnel, self_check=0.02):
+        await tunnel.start()
+        if removed == "directory":
+            os.rename(runtime, f"{runtime}-away")
+        else:
+            os.unlink(runtime / f"default.{'sock' if removed == 'socket' else 'lock'}")
+        with anyio.fail_after(20):
+            while not {"default.lock", "default.sock"} <= await names_in(runtime):
+                await anyio.sleep(0.01)
+            while await anyio.to_thread.run_sync(status) != 0:
+                await anyio.sleep(0.01)
+        with pytest.raises(AlreadyRunning):
+            await take("default")
+
+
+@pytest.mark.anyio
+async def test_h05_meanwhile_a_client_says_who_holds_the_name(runtime: Path) -> None:
+    async with in_memory() as tunnel, serve(tunnel):
+        (runtime / "default.sock").unlink()
+        reply = await anyio.to_thread.run_sync(client.call, "stop", "default")
+        assert reply.code == 1
+        assert f"(process {os.getpid()}) cannot be reached" in reply.text
+
+
+@pytest.mark.anyio
+async def test_files_that_are_in_use_look_used(runtime: Path) -> None:
+    """Files of the runtime directory that nobody used for six hours may be removed (XDG)."""
+    async with in_memory() as tunnel, serve(tunnel, self_check=0.02):
+        files = [runtime / name for name in os.listdir(runtime)]
+        for file in files:
+            os.utime(file, (0, 0))
+        with anyio.fail_after(20):
+            while any(os.stat(file).st_mtime < 1000 for file in files):
+                await anyio.sleep(0.01)
+
+
+async def names_in(directory: Path) -> set[str]:
+    try:
+        return set(os.listdir(directory))
+    except FileNotFoundError:
+        return set()
