@@ -42,7 +42,8 @@ class Launch:
 
     command: Sequence[str]
     env: Mapping[str, SecretStr]
-    secrets: Sequence[str]
+    secrets: Sequence[SecretStr]
+    """What else may come back in the agent's output; no plain text is kept anywhere."""
     details: Mapping[str, str]
 
 
@@ -66,7 +67,7 @@ async def running(
     async with open_process(
         launch.command,
         env=launch.env,
-        secrets=launch.secrets,
+        secrets=(secret.get_secret_value() for secret in launch.secrets),
         on_line=agent.take,
         grace=GRACE,
     ) as process:

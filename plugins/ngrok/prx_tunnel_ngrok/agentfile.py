@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from pydantic import SecretStr
+
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_ngrok.config import NgrokConfig
 from prx_tunnel_ngrok.policy import Policy
@@ -33,10 +35,7 @@ class UsersFile:
 
     path: str
     version: int | None
-    secrets: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return f"<UsersFile {self.path}>"
+    secrets: tuple[SecretStr, ...]
 
 
 def users_file(config: NgrokConfig) -> UsersFile | None:
@@ -57,7 +56,7 @@ def users_file(config: NgrokConfig) -> UsersFile | None:
     return UsersFile(
         path=os.path.abspath(path),
         version=int(version[1]) if version else None,
-        secrets=tuple(_SECRETS.findall(text)),
+        secrets=tuple(map(SecretStr, _SECRETS.findall(text))),
     )
 
 
@@ -93,7 +92,7 @@ def written(
         policy_path = None
         if policy is not None:
             policy_path = os.path.join(folder, "policy.json")
-            _write(policy_path, json.dumps(policy, indent=1))
+            _write(policy_path, policy.as_json())
         paths = ([] if users is None else [users.path]) + [ours]
         yield AgentFiles(_joined(paths), policy_path, web_addr)
 

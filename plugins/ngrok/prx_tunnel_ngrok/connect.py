@@ -32,7 +32,10 @@ async def connect(
     program = await recognise(config.program)
     users = users_file(config)
     rules = policy.build(config)
-    secrets = [*policy.secrets_in(rules), *(() if users is None else users.secrets)]
+    secrets = [
+        *(() if rules is None else rules.secrets()),
+        *(() if users is None else users.secrets),
+    ]
     with written(config, users, rules) as files:
         if users is not None:
             await check_configuration(program, files.config, secrets)

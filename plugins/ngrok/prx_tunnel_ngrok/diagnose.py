@@ -70,10 +70,5 @@ def _policy(config: NgrokConfig) -> list[Check]:
         return [Check("traffic policy", "fail", str(error))]
     if rules is None:
         return [Check("traffic policy", "ok", "none: everybody who knows the URL gets in")]
-    kinds = [
-        str(action.get("type"))
-        for each in rules.values()
-        for rule in each
-        for action in rule.get("actions", [])
-    ]
-    return [Check("traffic policy", "ok", ", ".join(kinds))]
+    kinds = [action.get("type") for action in rules.actions()]
+    return [Check("traffic policy", "ok", ", ".join(map(str, kinds)))]

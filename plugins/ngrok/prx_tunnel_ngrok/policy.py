@@ -7,17 +7,21 @@ cost and of trust: the visitor's network first, then the signature, then who it 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Any
+
+from pydantic import SecretStr
 
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_ngrok import yaml12
 from prx_tunnel_ngrok.config import LoginConfig, NgrokConfig, OAuthConfig, OidcConfig
 
 Rule = dict[str, Any]
-Policy = dict[str, list[Rule]]
+Phases = dict[str, list[Rule]]
 
 PHASES = ("on_tcp_connect", "on_http_request", "on_http_response", "on_event_destination")
 # `restrict-ips` lets in only who is in `allow` and not in `deny`: a list of refused networks alone
@@ -28,34 +32,39 @@ LARGEST_FILE = 1 << 20  # bytes
 _SECRET_KEY = re.compile(r"secret|password|credential|token|private_?key", re.IGNORECASE)
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The document; it holds passwords, so a debugger's or a traceback's look shows none of it."""
+
+    phases: Phases = field(repr=False)
+
+    def as_json(self) -> str:
+        """Ngrok takes JSON, which is YAML too."""
+        return json.dumps(self.phases, indent=1)
+
+    def actions(self) -> Iterator[Rule]:
+        """Every action of every rule, in order."""
+        for rules in self.phases.values():
+            for rule in rules:
+                yield from (each for each in rule.get("actions", ()) if isinstance(each, dict))
+
+    def secrets(self) -> list[SecretStr]:
+        """What its keys say is secret, to be masked in all output."""
+        return [SecretStr(text) for text in _secrets_in(self.phases)]
+
+
 def build(config: NgrokConfig) -> Policy | None:
     """The policy that the keys ask for; None when none does.
 
     Raises ConfigError when `traffic_policy` is not one, or its file cannot be read.
     """
-    policy: Policy = {}
+    phases: Phases = {}
     ours = [*_networks(config), *_webhook(config), *_basic_auth(config), *_login(config)]
     if ours:
-        policy["on_http_request"] = ours
+        phases["on_http_request"] = ours
     for phase, rules in _users(config).items():
-        policy.setdefault(phase, []).extend(rules)
-    return policy or None
-
-
-def secrets_in(value: object, *, under_secret: bool = False) -> Iterator[str]:
-    """The texts in a policy whose key says that they are secret, to be masked in all output."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            secret = under_secret or _SECRET_KEY.search(str(key)) is not None
-            yield from secrets_in(inner, under_secret=secret)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from secrets_in(inner, under_secret=under_secret)
-    elif isinstance(value, str) and under_secret:
-        yield value
-        user, colon, password = value.partition(":")
-        if user and colon:
-            yield password
+        phases.setdefault(phase, []).extend(rules)
+    return Policy(phases) if phases else None
 
 
 def _action(kind: str, **config: object) -> Rule:
@@ -123,7 +132,7 @@ def _only(login: LoginConfig, email: str) -> Iterator[Rule]:
         yield {"expressions": none_of, "actions": [_action("deny")]}
 
 
-def _users(config: NgrokConfig) -> Policy:
+def _users(config: NgrokConfig) -> Phases:
     source = config.traffic_policy
     if source is None:
         return {}
@@ -157,3 +166,18 @@ def _read(path: str, where: str) -> Any:
         return yaml12.load(text)
     except ValueError as error:
         raise ConfigError(f"{where}: {path}: {error}") from None
+
+
+def _secrets_in(value: object, *, under_secret: bool = False) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            secret = under_secret or _SECRET_KEY.search(str(key)) is not None
+            yield from _secrets_in(inner, under_secret=secret)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _secrets_in(inner, under_secret=under_secret)
+    elif isinstance(value, str) and under_secret:
+        yield value
+        user, colon, password = value.partition(":")
+        if user and colon:
+            yield password

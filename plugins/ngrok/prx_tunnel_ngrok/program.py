@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import anyio
+from pydantic import SecretStr
 
 from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
 from prx_tunnel_core.process import TunnelProcess, find_program, open_process
@@ -56,7 +57,7 @@ async def recognise(program: str) -> Agent:
     return Agent(path, version)
 
 
-async def check_configuration(agent: Agent, files: str, secrets: Iterable[str]) -> None:
+async def check_configuration(agent: Agent, files: str, secrets: Iterable[SecretStr]) -> None:
     """Have the agent read its configuration files; raises SetupError with what it says is wrong.
 
     A file that is not valid has been ignored by agents: they went on without its settings.
@@ -66,11 +67,12 @@ async def check_configuration(agent: Agent, files: str, secrets: Iterable[str]) 
         raise SetupError(f"ngrok refuses its configuration: {words(chr(10).join(printed))}")
 
 
-async def _run(command: list[str], secrets: Iterable[str] = ()) -> tuple[int, list[str]]:
+async def _run(command: list[str], secrets: Iterable[SecretStr] = ()) -> tuple[int, list[str]]:
     """The exit code of a command that only prints, and the lines that say something."""
     try:
         with anyio.fail_after(ANSWER):
-            async with open_process(command, secrets=secrets, grace=1.0) as process:
+            plain = (secret.get_secret_value() for secret in secrets)
+            async with open_process(command, secrets=plain, grace=1.0) as process:
                 code = await process.wait()
                 return code, _said(process)
     except TimeoutError:

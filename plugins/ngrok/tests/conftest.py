@@ -117,18 +117,18 @@ def standin(tmp_path: Path) -> Iterator[StandIn]:
 @pytest.fixture
 def busy_port() -> Iterator[int]:
     """A port on which somebody else listens, the next one being free."""
-    with socket.socket() as listener, socket.socket() as next_one:
-        while True:
+    while True:
+        with socket.socket() as listener, socket.socket() as next_one:
             listener.bind(("127.0.0.1", 0))
             port: int = listener.getsockname()[1]
             try:
                 next_one.bind(("127.0.0.1", port + 1))
-            except OSError:
+            except (OSError, OverflowError):
                 continue
             next_one.close()
-            break
-        listener.listen()
-        yield port
+            listener.listen()
+            yield port
+            return
 
 
 @dataclass

@@ -213,6 +213,12 @@ def note_run(folder: Path, arguments: list[str]) -> int:
     return number
 
 
+def note_call(folder: Path, arguments: list[str]) -> None:
+    """Leave what a short command was given."""
+    with (folder / "calls.jsonl").open("a") as file:
+        file.write(json.dumps({"argv": arguments, "env": dict(os.environ)}) + "\n")
+
+
 def http(folder: Path, plan: dict[str, Any], arguments: list[str]) -> NoReturn:
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -229,6 +235,8 @@ def http(folder: Path, plan: dict[str, Any], arguments: list[str]) -> NoReturn:
 def main(program: str, arguments: list[str]) -> None:
     folder = Path(program).resolve().parent
     plan = json.loads((folder / "plan.json").read_text())
+    if arguments[:1] != ["http"]:
+        note_call(folder, arguments)
     match arguments:
         case ["version"]:
             say(plan.get("says", f"ngrok version {plan['version']}"))
