@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from prx_tunnel_core import health
+from prx_tunnel_core.backend import Target
 from prx_tunnel_core.models import Check, TunnelHealth, state_of
 
 if TYPE_CHECKING:
@@ -22,10 +23,18 @@ PROVIDER_TIMEOUT = 10.0  # seconds for a backend's own word
 PROBE_TIMEOUT = 10.0  # seconds for everything else that is asked, each
 
 
+class Probes(Protocol):
+    """Who looks from outside: `health.Prober`, unless a test answers instead."""
+
+    async def local(self, target: Target) -> Check: ...
+    async def public(self, url: str, *, connected_for: float) -> tuple[Check, float | None]: ...
+    async def aclose(self) -> None: ...
+
+
 class HealthCheck:
     """The health of one tunnel: never two checks at a time, each about the connection of now."""
 
-    def __init__(self, tunnel: Tunnel, prober: health.Prober | None) -> None:
+    def __init__(self, tunnel: Tunnel, prober: Probes | None) -> None:
         self.latest: TunnelHealth | None = None
         self.connection: Up | None = None
         self._tunnel = tunnel

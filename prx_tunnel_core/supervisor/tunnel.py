@@ -33,7 +33,7 @@ from prx_tunnel_core.models import (
 )
 from prx_tunnel_core.plugins import Plugins
 from prx_tunnel_core.supervisor.backoff import Ladder
-from prx_tunnel_core.supervisor.checking import HealthCheck
+from prx_tunnel_core.supervisor.checking import HealthCheck, Probes
 from prx_tunnel_core.supervisor.lifecycle import Lifecycle, Parts
 from prx_tunnel_core.supervisor.observing import Observation
 from prx_tunnel_core.supervisor.watching import Urls, Watch
@@ -65,7 +65,7 @@ class Tunnel:
         backend: Backend[Any] | None = None,
         plugins: Plugins | None = None,
         tables: Mapping[str, Any] = _NO_TABLES,
-        prober: health.Prober | None = None,
+        prober: Probes | None = None,
         online: Callable[[], bool] = health.online,
         ladder: Callable[..., Ladder] = Ladder,
     ) -> None:
