@@ -52,7 +52,7 @@ class EchoApp:
         self.wait_for(1)
 
     def wait_for(self, requests: int) -> None:
-        """From now on answer none before so many have arrived, so that they are under way at once."""
+        """Answer none of the next requests before so many have arrived, and so are under way."""
         self._missing = requests
         self._all_here = anyio.Event()
 

@@ -15,9 +15,10 @@ import pytest
 from prx_tunnel_custom import prx_tunnel_backends, tunnel
 from prx_tunnel_custom.config import CustomConfig
 
+from prx_tunnel_core import Failed, Tunnel
 from prx_tunnel_core.backend import Backend, Connection, Target
 from prx_tunnel_core.config import validate
-from prx_tunnel_core.errors import ProgramExited, ProgramNotFound
+from prx_tunnel_core.errors import ConnectError, ProgramExited, ProgramNotFound
 from prx_tunnel_core.expansion import expand
 
 pytestmark = pytest.mark.anyio
@@ -156,6 +157,49 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
+
+
+async def test_a_pattern_that_never_matches_is_an_error_with_the_last_lines(
+    tmp_path: Path,
+) -> None:
+    pid = tmp_path / "pid"
+    code = (
+        f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); print('listening at [')"
+    )
+    custom = {
+        "command": [sys.executable, "-u", "-c", f"{code}; {STAY}"],
+        "url_pattern": "bore.pub",
+        "connect_timeout": 1,
+        "stop_grace": 1,
+    }
+    table = {"backend": "custom", "custom": custom, "reconnect": {"enabled": False}}
+    async with Tunnel(table) as up:
+        with anyio.fail_after(SOON), pytest.raises(ConnectError, match=r"said: listening at \["):
+            await up.start()
+        assert isinstance(up.status, Failed)
+    assert not any(alive([int(pid.read_text())]))
+
+
+async def test_no_secret_is_in_the_arguments_of_any_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNNEL_TOKEN", "canary-token")
+    pids = tmp_path / "pids"
+    lines = [
+        "import subprocess",
+        "child = subprocess.Popen(['sleep', '60'])",
+        f"open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')",
+        f"print({SAID!r})",
+    ]
+    with anyio.fail_after(SOON):
+        async with connect(*lines, env={"X": "${TUNNEL_TOKEN}"}):
+            for process in pids.read_text().split():
+                assert b"canary" not in told(process, "cmdline")
+                assert b"canary" in told(process, "environ")
+
+
+def told(pid: str, name: str) -> bytes:
+    return Path(f"/proc/{pid}/{name}").read_bytes()
 
 
 # --- a known URL -------------------------------------------------------------------------------
