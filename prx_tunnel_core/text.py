@@ -84,17 +84,17 @@ def _spellings(secret: str) -> set[str]:
     secret = secret.strip()
     if len(secret) < SHORTEST_SECRET:
         return set()
-    quoted = urllib.parse.quote(secret, safe="", errors="surrogateescape")
+    quoted = urllib.parse.quote(secret, safe="", errors="surrogatepass")
     forms = {
         secret,
         quoted,
         _LOWER_HEX.sub(lambda match: match[0].lower(), quoted),
-        urllib.parse.quote_plus(secret, errors="surrogateescape"),
+        urllib.parse.quote_plus(secret, errors="surrogatepass"),
         secret.encode("unicode_escape").decode("ascii"),
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
         json.dumps(secret)[1:-1].replace("/", "\\/"),
-        *_base64_forms(secret.encode(errors="surrogateescape")),
+        *_base64_forms(secret.encode(errors="surrogatepass")),
     }
     forms |= {line.strip() for line in secret.splitlines() if len(line.strip()) >= 16}
     return {form for form in forms if len(form) >= SHORTEST_SECRET}

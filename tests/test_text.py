@@ -172,8 +172,9 @@ def test_secrets_may_be_added_and_the_redactor_shows_none() -> None:
     assert "swordfish" not in str(vars(Redactor(["sword"])))
 
 
-def test_a_half_surrogate_in_a_secret_breaks_nothing() -> None:
-    assert Redactor(["abcd\udc80"])("abcd\udc80") == MASK
+@pytest.mark.parametrize("half", ["\udc80", "\ud800"])
+def test_a_half_surrogate_in_a_secret_breaks_nothing(half: str) -> None:
+    assert Redactor([f"abcd{half}"])(f"abcd{half}") == MASK
 
 
 LONG_LINES = {
