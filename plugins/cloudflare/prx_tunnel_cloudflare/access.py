@@ -138,7 +138,7 @@ class AccessMiddleware:
             logger.warning("refused %s: %s", scope.get("path"), reason)
             await _refuse(scope, receive, send, 403)
         except KeysUnavailable as reason:
-            logger.error("cannot verify anyone: %s", reason)
+            logger.warning("cannot verify anyone: %s", reason)
             await _refuse(scope, receive, send, 503)
         else:
             await self._app({**scope, CLAIMS: claims}, receive, send)

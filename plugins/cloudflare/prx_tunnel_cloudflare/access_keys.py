@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +17,9 @@ LIFESPAN = 3600.0
 old one live on for seven days."""
 PAUSE = 10.0
 """Seconds between two requests, whatever tokens arrive: any stranger can make up a key's name."""
+
+KEPT = 7 * 86_400.0
+"""Seconds that keys may serve while no new ones can be had: as long as Access keeps an old one."""
 
 _TIMEOUT = 5.0  # seconds for each step of a request
 _LARGEST = 256 * 1024  # bytes
@@ -41,21 +45,22 @@ class KeyStore:
 
     def known(self, key_id: str) -> jwt.PyJWK | None:
         """The key, when it is here and not due for renewal; never waits."""
-        if self._fetched_at is None or self._clock() - self._fetched_at >= LIFESPAN:
-            return None
-        return self._keys.get(key_id)
+        return self._keys.get(key_id) if self._age() < LIFESPAN else None
 
     def find(self, key_id: str) -> jwt.PyJWK | None:
         """The key, after a look for new ones when that is due; None when the team has no such key.
 
-        Known keys outlive a server that does not answer. Raises KeysUnavailable without any.
+        Known keys serve on while no server answers. Raises KeysUnavailable when there are none.
         """
         with self._fetching:
             if self.known(key_id) is None and self._may_ask():
                 self._fetch()
-            if not self._keys:
+            if self._age() >= KEPT:
                 raise KeysUnavailable(self._problem)
             return self._keys.get(key_id)
+
+    def _age(self) -> float:
+        return math.inf if self._fetched_at is None else self._clock() - self._fetched_at
 
     def _may_ask(self) -> bool:
         return self._tried_at is None or self._clock() - self._tried_at >= PAUSE
@@ -84,5 +89,8 @@ def _get(url: str) -> bytes:
 
 
 def _read(content: bytes) -> dict[str, jwt.PyJWK]:
-    keys = jwt.PyJWKSet.from_dict(json.loads(content)).keys
+    answer = json.loads(content)
+    if not isinstance(answer, dict):
+        raise ValueError("the answer is no key set")  # noqa: TRY004 - about bytes, not about a caller
+    keys = jwt.PyJWKSet.from_dict(answer).keys
     return {key.key_id: key for key in keys if key.key_id}

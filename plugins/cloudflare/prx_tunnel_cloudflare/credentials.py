@@ -100,13 +100,15 @@ def _read(path: str, key: str) -> str:
         handle = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise SetupError(f"{key}: {path}: {getattr(error, 'strerror', error)}") from None
-    with open(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise SetupError(f"{key}: {path} is not a file")
         if status.st_size > _LARGEST:
             raise SetupError(f"{key}: {path} is far too large")
-        content = file.read(_LARGEST)
+        content = os.read(handle, _LARGEST)
+    finally:
+        os.close(handle)
     try:
         return content.decode()
     except UnicodeDecodeError:

@@ -69,6 +69,12 @@ _UNTRUSTED = Reason(
     f"api.trycloudflare.com, {_EDGE} from it ({{detail}})",
     weight=4,
 )
+_NO_NAMES = Reason(
+    Cause.DNS,
+    "Cloudflare's edge (argotunnel.com) cannot be looked up; check this machine's network and name "
+    "server, or use another, such as 1.1.1.1 ({detail})",
+    weight=4,
+)
 
 # The first rule that matches counts.
 _RULES = (
@@ -148,15 +154,9 @@ _RULES = (
         ),
         "Error opening metrics server listener",
     ),
-    _Rule(
-        Reason(
-            Cause.DNS,
-            "Cloudflare's edge (argotunnel.com) cannot be looked up; check this machine's network "
-            "and name server, or use another, such as 1.1.1.1 ({detail})",
-            weight=4,
-        ),
-        "edge discovery: error looking up Cloudflare edge IPs|Could not lookup srv records",
-    ),
+    _Rule(_NO_NAMES, "Could not lookup srv records"),
+    # With fixed addresses it goes on after that, so what follows tells more.
+    _Rule(replace(_NO_NAMES, weight=2), "edge discovery: error looking up Cloudflare edge IPs"),
     _Rule(_UNTRUSTED, f"{_DIAL}|{_SERVE}", r"\b(x509|CRYPTO_ERROR|certificate)\b"),
     _Rule(
         Reason(

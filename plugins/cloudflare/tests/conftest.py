@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,8 +14,12 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # for cloudflare_kit, which the stand-in uses as well
 
 from cloudflare_kit.installed import StandIn  # noqa: E402
+from prx_tunnel_cloudflare.settings import CloudflareConfig  # noqa: E402
 
 from prx_tunnel_core.backend import Target  # noqa: E402
+from prx_tunnel_core.config import validate  # noqa: E402
+
+Configure = Callable[..., CloudflareConfig]
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -51,3 +57,21 @@ def token() -> str:
         "s": "Y2FuYXJ5LXNlY3JldA==",
     }
     return base64.b64encode(json.dumps(content).encode()).decode()
+
+
+@pytest.fixture
+def configure(stand_in: StandIn) -> Configure:
+    """The configuration of a tunnel that runs the stand-in, fast to give up."""
+
+    def configure(**table: Any) -> CloudflareConfig:
+        table = {"program": str(stand_in.program), "connect_timeout": 20.0, **table}
+        return validate(CloudflareConfig, table, path="tunnel.cloudflare")
+
+    return configure
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,1 +1,1 @@
-"""What the tests of the Cloudflare backend share: the recordings, and a stand-in that plays them."""
+"""What these tests share: the recordings, and a stand-in that plays them."""

@@ -15,7 +15,7 @@ _HIDDEN = {
     "cacert", "edge", "ha-connections", "max-edge-addr-retries", "protocol", "quick-service",
     "features", "region", "tag", "stdin-control",
 }  # fmt: skip
-_FLAG = re.compile(r"--([a-z0-9][a-z0-9-]*)")
+_FLAG = re.compile(r"^ +--([a-z0-9-]+)", re.MULTILINE)
 # Those without a value, so that the next word is not taken for one.
 _SWITCHES = {"no-autoupdate", "hello-world", "no-prechecks", "post-quantum", "stdin-control"}
 
@@ -51,11 +51,11 @@ def understand(words: list[str]) -> Call:
     call = Call()
     if not words or words.pop(0) != "tunnel":
         raise Usage("You did not specify any valid additional argument to the cloudflared tunnel")
-    known = _known("a02-help-tunnel")
+    known = _known("a02-help-tunnel") | _HIDDEN
     while words:
         word = words.pop(0)
         if word == "run" and not call.run:
-            call.run, known = True, _known("a02-help-tunnel-run")
+            call.run, known = True, _known("a02-help-tunnel-run") | {"protocol"}
         elif word.startswith("-"):
             _take_flag(call, word.lstrip("-"), words, known)
         else:
@@ -67,13 +67,16 @@ def understand(words: list[str]) -> Call:
 
 def _known(name: str) -> set[str]:
     text = "\n".join(recordings.runs(name)[0].lines)
-    return set(_FLAG.findall(text)) | _HIDDEN
+    # The help of `run` also shows the flags that only its parent takes.
+    text = text.rpartition("SUBCOMMAND OPTIONS:")[2]
+    return set(_FLAG.findall(text))
 
 
 def _take_flag(call: Call, text: str, words: list[str], known: set[str]) -> None:
     name, equals, value = text.partition("=")
     if name not in known:
-        message = f"Incorrect Usage: flag provided but not defined: -{name}"
+        sign = ":" if call.run else "."
+        message = f"Incorrect Usage{sign} flag provided but not defined: -{name}"
         raise Usage(message, stream=1, code=0)  # yes: on stdout, and success
     if not equals:
         value = "true" if name in _SWITCHES else words.pop(0)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 _INDEX = re.compile(r'connIndex["=:]+(\d+)')
 _BANNER = re.compile(r"\|  https://(\S+)")
 _PUSHED = re.compile(r'Updated to new configuration config=(null|"(?:[^"\\]|\\.)*") version=(\d+)')
-_REFUSED = ("Register tunnel error from server side",)
 _REFUSED_QUIC = "control stream encountered a failure while serving"
 _GONE = ("Serve tunnel error", "Lost connection with the edge", "Unregistered tunnel connection")
 
@@ -40,10 +39,7 @@ class State:
             self.push(json.loads(json.loads(match[1])) if match[1] != "null" else {}, int(match[2]))
         elif any(text in line for text in _GONE):
             self.connections.discard(_index(line))
-        if any(text in line for text in _REFUSED) or (
-            "Serve tunnel error" in line and _REFUSED_QUIC in line
-        ):
-            self.refused += 1
+        self.refused += _refuses(line)
 
     def push(self, config: dict[str, object], version: int) -> None:
         rules = config.get("ingress")
@@ -81,6 +77,11 @@ class State:
         if self.succeeded:
             lines.append(f'{name}_success{{rpcName="registerConnection"}} {self.succeeded}')
         return "\n".join(lines) + "\n"
+
+
+def _refuses(line: str) -> bool:
+    silently = "Serve tunnel error" in line and _REFUSED_QUIC in line
+    return silently or "Register tunnel error from server side" in line
 
 
 def _index(line: str) -> int:

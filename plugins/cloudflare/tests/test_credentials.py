@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prx_tunnel_cloudflare.credentials import load_credentials
+from prx_tunnel_cloudflare.settings import CloudflareConfig
+
+from prx_tunnel_core.config import validate
+from prx_tunnel_core.errors import SetupError
+
+TUNNEL = "6ff42ae2-765d-4adf-8112-31c55c1551ef"
+FILE = {"AccountTag": "a", "TunnelSecret": "canary-secret", "TunnelID": TUNNEL}
+
+
+def read(**table: Any) -> CloudflareConfig:
+    return validate(CloudflareConfig, table, path="tunnel.cloudflare")
+
+
+def local(path: Path) -> CloudflareConfig:
+    return read(credentials_file=str(path), tunnel_id=TUNNEL.upper(), hostname="app.example.com")
+
+
+def test_a_quick_tunnel_has_none() -> None:
+    assert load_credentials(read()).token is None
+
+
+def test_token_file_is_read_at_each_attempt(tmp_path: Path, token: str) -> None:
+    path = tmp_path / "token"
+    config = read(token_file=str(path))
+    path.write_text(f"  {token}\n")
+    credentials = load_credentials(config)
+    assert credentials.token is not None
+    assert credentials.token.get_secret_value() == token
+    assert token in credentials.hidden
+    assert "Y2FuYXJ5LXNlY3JldA==" in credentials.hidden
+    assert repr(credentials) == "<Credentials>"
+    path.unlink()
+    with pytest.raises(SetupError, match=r"token_file: .*No such file"):
+        load_credentials(config)
+
+
+def test_home_is_expanded(tmp_path: Path, token: str) -> None:
+    (tmp_path / "home" / "token").write_text(token)
+    assert load_credentials(read(token_file="~/token")).token is not None
+
+
+def test_credentials_file(tmp_path: Path) -> None:
+    path = tmp_path / "tunnel.json"
+    path.write_text(json.dumps(FILE))
+    assert load_credentials(local(path)).hidden == ("canary-secret",)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "no tunnel credentials file"),
+        ("[]", "no tunnel credentials file"),
+        ("[" * 100_000, "far too large"),
+        ("[" * 60_000, "no tunnel credentials file"),
+        (json.dumps({"TunnelID": TUNNEL}), "no tunnel credentials file"),
+        (json.dumps({**FILE, "TunnelID": "other"}), "another tunnel"),
+    ],
+)
+def test_a_file_that_is_not_it(tmp_path: Path, content: str, words: str) -> None:
+    path = tmp_path / "tunnel.json"
+    path.write_text(content)
+    with pytest.raises(SetupError, match=r"tunnel\.cloudflare\.credentials_file") as refused:
+        load_credentials(local(path))
+    assert words in str(refused.value)
+    assert "canary" not in str(refused.value)
+
+
+def test_what_is_no_file_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for name, words in (("fifo", "not a file"), ("", "not a file"), ("binary", "not a text file")):
+        with pytest.raises(SetupError, match=words):
+            load_credentials(read(token_file=str(tmp_path / name)))
+
+
+def test_a_token_file_with_something_else(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("canary-token")
+    with pytest.raises(SetupError, match="eyJ") as refused:
+        load_credentials(read(token_file=str(tmp_path / "token")))
+    assert "canary" not in str(refused.value)
