@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from prx_tunnel_core.cli import streams
 from prx_tunnel_core.cli.words import ERROR, WARNING, describe, exposure
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.control.answers import of_attempts
@@ -61,7 +62,6 @@ class LiveView:
         if isinstance(status, Connected) and status.info.public_url != self._url:
             self._url = status.info.public_url
             self._show_url(self._url)
-        self._live.refresh()
 
     def note(self, line: str) -> None:
         self._print(line, "yellow")
@@ -75,8 +75,11 @@ class LiveView:
             self._print(f"[{WARNING}] {public}", _STYLES[WARNING])
 
     def _print(self, text: str, style: str = "") -> None:
-        # Soft wrapping leaves the breaking of lines to the terminal, which undoes it on copying.
-        self._console.print(Text(text, style=style), soft_wrap=True)
+        try:
+            # Soft: the terminal breaks the lines, and so undoes that when they are copied.
+            self._console.print(Text(text, style=style), soft_wrap=True)
+        except OSError:  # the terminal is gone; whether the tunnel goes too is for SIGHUP to say
+            streams.give_up()
 
     def _now(self) -> Text:
         status, passed = self._status, time.monotonic() - self._since

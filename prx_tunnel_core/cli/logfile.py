@@ -22,10 +22,13 @@ INDENT = "    "  # of the lines of a record after its first
 def path_of(name: str) -> Path:
     import platformdirs
 
-    path = platformdirs.user_log_path("prx-tunnel", appauthor=False)
-    if not path.is_absolute():
-        raise SetupError("this user has no home directory; set XDG_STATE_HOME to a directory")
-    return path / f"{name}.log"
+    try:
+        directory = platformdirs.user_log_path("prx-tunnel", appauthor=False)
+    except RuntimeError:
+        raise SetupError(
+            "this user has no home directory; set XDG_STATE_HOME to a directory"
+        ) from None
+    return directory / f"{name}.log"
 
 
 def start_logging(name: str, secrets: Iterable[str]) -> None:

@@ -107,13 +107,33 @@ def _holder(directory: int, name: str) -> tuple[bool, int]:
 
 def _wait_for_end(pid: int) -> None:
     """A stop that has returned leaves nothing behind, not even the process that was asked."""
-    deadline = time.monotonic() + ENDING
-    while pid and time.monotonic() < deadline:
+    if not pid:
+        return
+    if hasattr(os, "pidfd_open"):
+        # Tells of the end at once; the number lives on until the parent has taken notice of it,
+        # which in a container may be seconds later or never.
+        import select
+
         try:
-            os.kill(pid, 0)
+            end = os.pidfd_open(pid)
         except OSError:
             return
+        try:
+            select.select([end], [], [], ENDING)
+        finally:
+            os.close(end)
+        return
+    deadline = time.monotonic() + ENDING
+    while _exists(pid) and time.monotonic() < deadline:
         time.sleep(0.005)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _not_running(name: str) -> Reply:

@@ -24,6 +24,9 @@ from prx_tunnel_core import (
 )
 from prx_tunnel_core.models import Verdict
 
+# What a program says is logged here, by core.
+logger = logging.getLogger("prx_tunnel_core.program")
+
 _attempts: Iterator[int] = count()
 
 
@@ -33,6 +36,10 @@ class LabConfig(BackendConfig):
     url: str = "https://lab.example.com"
     gate: str = ""
     """A FIFO: the tunnel drops, for the reason that is written to it."""
+    opened: str = ""
+    """A FIFO: connecting takes until something is written to it."""
+    stuck: bool = False
+    """Closing takes for ever."""
     token: SecretStr | None = None
     verdict: Verdict = "ok"
 
@@ -44,33 +51,44 @@ class LabConnection(Connection):
         self._config = config
 
     async def wait_closed(self) -> str:
-        if not self._config.gate:
-            await anyio.sleep_forever()
-        gate = os.open(self._config.gate, os.O_RDONLY | os.O_NONBLOCK)
-        try:
-            await anyio.wait_readable(gate)
-            return os.read(gate, 4096).decode()
-        finally:
-            os.close(gate)
+        return await word_from(self._config.gate)
 
     async def check(self) -> Iterable[Check]:
         return [Check("edge", self._config.verdict, "as the test said")]
+
+
+async def word_from(fifo: str) -> str:
+    """What is written to the FIFO; without one, nothing ever."""
+    if not fifo:
+        await anyio.sleep_forever()
+    descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        await anyio.wait_readable(descriptor)
+        return os.read(descriptor, 4096).decode()
+    finally:
+        os.close(descriptor)
 
 
 @asynccontextmanager
 async def connect(config: LabConfig, target: Target) -> AsyncIterator[Connection]:
     step, _, reason = config.steps[min(next(_attempts), len(config.steps) - 1)].partition(" ")
     if config.token is not None:
-        logging.getLogger("prx_tunnel_core.program").debug(
-            "lab: logged in with %s", config.token.get_secret_value()
-        )
+        logger.debug("lab: logged in with %s", config.token.get_secret_value())
     if step == "fail":
         raise ConnectError(reason)
     if step == "setup":
         raise SetupError(reason)
     if step == "hang":
         await anyio.sleep_forever()
-    yield LabConnection(config)
+    if config.opened:
+        await word_from(config.opened)
+    try:
+        yield LabConnection(config)
+    finally:
+        if config.stuck:
+            logger.info("closing takes for ever")
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep_forever()
 
 
 @hookimpl
