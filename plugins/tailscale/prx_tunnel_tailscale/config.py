@@ -45,9 +45,10 @@ class TailscaleConfig(BackendConfig):
     @classmethod
     def _mount(cls, path: str) -> str:
         # tailscale itself refuses what path.Clean would change (cli/serve_v2.go, cleanURLPath).
-        if not _PATH.fullmatch(path) or posixpath.normpath(path) != (path.rstrip("/") or "/"):
+        mount = path.removesuffix("/") or "/"
+        if not _PATH.fullmatch(path) or "//" in path or posixpath.normpath(path) != mount:
             raise ValueError("begin with '/'; letters, digits and . _ ~ - between single slashes")
-        return path.rstrip("/") or "/"
+        return mount
 
     @field_validator("program")
     @classmethod

@@ -8,13 +8,15 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from prx_tunnel_core.urls import is_loopback, normalise
+from prx_tunnel_core.urls import UrlRule, is_loopback, normalise
 from prx_tunnel_tailscale.problems import Unreadable
 from prx_tunnel_tailscale.version import Version
 
 RUNNING = "Running"
 SETTLING = frozenset({"NoState", "Starting"})
 """States that pass by themselves."""
+
+_ONLY_A_HOST = UrlRule()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +98,8 @@ def _name(dns_name: str, suffix: str) -> str:
     if not host:
         return ""
     try:
-        # Alone, so that nothing in it can become a port, a path or a user name.
-        valid = normalise(f"https://{host}") == f"https://{host}"
+        # As a URL of its own, so that nothing in it can become a port, a path or a user name.
+        valid = _ONLY_A_HOST.accept(f"https://{host}") == f"https://{host}"
     except ValueError:
         valid = False
     inside = not suffix or host.endswith("." + suffix.lower().strip("."))

@@ -140,6 +140,11 @@ TOO_OLD = Problem(
     "this tailscale is too old: 1.52 or later is needed",
     "update it: https://tailscale.com/download",
 )
+NO_VERSION = Problem(
+    "no-version",
+    "the program does not tell its version the way tailscale does",
+    "check tunnel.tailscale.program, or update it: https://tailscale.com/download",
+)
 TARGET_REFUSED = Problem(
     "target-refused",
     "this tailscale cannot forward to that address",

@@ -12,7 +12,7 @@ from prx_tunnel_core import ConnectError, ProgramNotFound, find_program, open_pr
 from prx_tunnel_core.errors import ProgramExited, TunnelError
 from prx_tunnel_tailscale.config import TailscaleConfig
 from prx_tunnel_tailscale.node import Node, parse_node
-from prx_tunnel_tailscale.problems import TOO_OLD
+from prx_tunnel_tailscale.problems import NO_VERSION, TOO_OLD
 from prx_tunnel_tailscale.refusals import explain
 from prx_tunnel_tailscale.serveconfig import ServeConfig, parse_serve_config
 from prx_tunnel_tailscale.version import OLDEST, Version, parse_version
@@ -27,6 +27,11 @@ _MAC_APP = "/Applications/Tailscale.app/Contents/MacOS/Tailscale"
 class Answer:
     returncode: int
     lines: tuple[str, ...] = field(repr=False)
+
+    @property
+    def said(self) -> str:
+        """The output on one line, for an error."""
+        return " | ".join(line.strip() for line in self.lines if line.strip())[:500]
 
     @property
     def document(self) -> str:
@@ -74,7 +79,7 @@ class Tailscale:
         answer = await self.run("version", "--json")
         version = parse_version(answer.document)
         if version is None:
-            raise TOO_OLD.error(f"{self.program} version --json tells no version")
+            raise NO_VERSION.error(f"{self.program} version --json: {answer.said or 'nothing'}")
         if version < OLDEST:
             raise TOO_OLD.error(f"{self.program} is {version}")
         return version
@@ -114,10 +119,9 @@ class Tailscale:
 
     def failure(self, answer: Answer) -> TunnelError:
         """What a command that failed wanted to say."""
-        said = " | ".join(line.strip() for line in answer.lines if line.strip())[:500]
         return explain(
             ProgramExited(
-                f"tailscale exited with code {answer.returncode}: {said or 'it said nothing'}",
+                f"tailscale exited with code {answer.returncode}: {answer.said or 'nothing'}",
                 returncode=answer.returncode,
                 tail=answer.lines,
             )

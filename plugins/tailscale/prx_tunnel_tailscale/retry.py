@@ -6,8 +6,8 @@ import random
 
 import anyio
 
-TRIES = 6
-_STEP = 0.05  # seconds
+TRIES = 5
+_STEP = 0.03  # seconds
 
 
 async def pause(number: int) -> None:

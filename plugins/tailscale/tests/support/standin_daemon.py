@@ -1,44 +1,77 @@
 """The stand-in's tailscaled: what it knows, and what it refuses.
 
-It stands in `state.json` beside the program; a lock lets in one client at a time.
+It stands in `state` in the program's folder; a lock lets in one client at a time.
 """
 
 from __future__ import annotations
 
+# Thousands of these programs are started: json, contextlib, signal or typing would each take longer
+# to import than all the rest takes.
 import fcntl
-import json
+import marshal
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NoReturn
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+HERE = os.path.dirname(os.path.abspath(sys.argv[0]))
 USAGE = "try `tailscale {} --help` for usage info"
 
 
-@contextmanager
-def daemon() -> Iterator[dict[str, Any]]:
-    """What tailscaled knows; changes are kept. One client at a time."""
-    with open(f"{HERE}/lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with open(f"{HERE}/state.json") as file:
-            state = json.load(file)
-        forget_ended_sessions(state)
-        before = json.dumps(state)
-        yield state
-        if json.dumps(state) != before:
-            with open(f"{HERE}/state.new", "w") as file:
-                json.dump(state, file)
-            os.replace(f"{HERE}/state.new", f"{HERE}/state.json")
+class Daemon:
+    """What tailscaled knows, from its file; changes are kept. One client at a time."""
+
+    def __init__(self, folder: str = HERE) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> dict[str, Any]:
+        self.lock = open(f"{self.folder}/lock", "w")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        with open(f"{self.folder}/state", "rb") as file:
+            kept = file.read()
+        self.before = marshal.loads(kept)
+        state: dict[str, Any] = marshal.loads(kept)
+        forget_ended_sessions(state, self.folder)
+        self.state = state
+        return state
+
+    def __exit__(self, *_: object) -> None:
+        if self.state != self.before:
+            write_state(self.folder, marshal.dumps(self.state))
+        self.lock.close()
 
 
-def forget_ended_sessions(state: dict[str, Any]) -> None:
+def write_state(folder: str, state: bytes) -> None:
+    with open(f"{folder}/state.new", "wb") as file:
+        file.write(state)
+    os.replace(f"{folder}/state.new", f"{folder}/state")
+
+
+def as_json(value: object, indent: str = "  ", margin: str = "") -> str:
+    """The value the way Go writes it."""
+    inner = margin + indent
+    if isinstance(value, dict) and value:
+        items = [f"{as_json(key)}: {as_json(item, indent, inner)}" for key, item in value.items()]
+    elif isinstance(value, list) and value:
+        items = [as_json(item, indent, inner) for item in value]
+    elif isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    else:
+        plain = repr(value)
+        return {"None": "null", "True": "true", "False": "false"}.get(plain, plain)
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    lines = f",\n{inner}".join(items)
+    return f"{opening}\n{inner}{lines}\n{margin}{closing}"
+
+
+def forget_ended_sessions(state: dict[str, Any], folder: str) -> None:
     """A session lives as long as its program holds its connection: here, a lock."""
     foreground = state["serve"].get("Foreground", {})
     for name in [*foreground]:
         try:
-            with open(f"{HERE}/session-{name}") as held:
+            with open(f"{folder}/session-{name}") as held:
                 fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             continue

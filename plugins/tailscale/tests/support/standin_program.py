@@ -1,22 +1,23 @@
 """`tailscale`, and the tailscaled that it talks to, for tests.
 
-A copy of this file under the program's name is run as a real child process. The recordings say how
-the real program behaves, and `test_standin.py` compares the two. It differs in one thing: it does
-not try for two seconds to reach a daemon that is not there.
+A script under the program's name runs it, as a real child process. The recordings say how the real
+program behaves, and `test_standin.py` compares the two. It differs in one thing: it does not try
+for two seconds to reach a daemon that is not there.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
-import secrets
-import signal
+import os
 import sys
 import time
-from typing import Any, NoReturn
 
 import standin_daemon as tailscaled
 from standin_daemon import HERE, USAGE, Flags, complain, fail, refuse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 POLL = 0.01
 
@@ -27,7 +28,7 @@ def say(*lines: str) -> None:
 
 def main(arguments: list[str]) -> None:
     socket = "/var/run/tailscale/tailscaled.sock"
-    with tailscaled.daemon() as state:
+    with tailscaled.Daemon() as state:
         state["calls"].append(arguments)
         faults = state["faults"]
     if arguments[0].startswith("--socket="):
@@ -38,7 +39,7 @@ def main(arguments: list[str]) -> None:
     if command in faults.get("garbage", {}):
         say(faults["garbage"][command])
     elif arguments[0] == "version":
-        say(json.dumps(tailscaled.version(state), indent="\t"), "")
+        say(tailscaled.as_json(tailscaled.version(state), "\t"), "")
     elif arguments[0] == "status":
         status(socket)
     elif arguments[1] == "status":
@@ -50,16 +51,20 @@ def main(arguments: list[str]) -> None:
 
 
 def status(socket: str) -> None:
-    with tailscaled.daemon() as state:
+    with tailscaled.Daemon() as state:
         tailscaled.reach(state)
         document = dict(state["status"])
         if tailscaled.take(state, "starting"):
             document["BackendState"] = "Starting"
-    print(json.dumps(document, indent=2), end="", flush=True)
+        if "revoked after status" in state["faults"]:
+            left = state["faults"].pop("revoked after status")
+            held = {"CapMap": dict.fromkeys(left), "Capabilities": left}
+            state["status"]["Self"] = document["Self"] | held
+    print(tailscaled.as_json(document), end="", flush=True)
 
 
 def serve_status(socket: str) -> None:
-    with tailscaled.daemon() as state:
+    with tailscaled.Daemon() as state:
         if state["daemon"] != "up":
             why = (
                 "no such file or directory" if state["daemon"] == "absent" else "connection refused"
@@ -72,13 +77,13 @@ def serve_status(socket: str) -> None:
         served = state["serve"]
         if tailscaled.take(state, "lingering"):  # a session that the daemon has not yet forgotten
             served = {**served, "Foreground": {"0123456789abcdef": state["lingering"]}}
-        if tailscaled.take(state, "unlisted"):
+        if "Foreground" in served and tailscaled.take(state, "listed late"):
             served = {}
-    say(json.dumps(served, indent=2))
+    say(tailscaled.as_json(served))
 
 
 def reset(subcommand: str) -> None:
-    with tailscaled.daemon() as state:
+    with tailscaled.Daemon() as state:
         if state["status"]["BackendState"] == "NeedsLogin":
             refuse("netMap is nil")
         tailscaled.check_operator(state)
@@ -92,7 +97,7 @@ def serve(subcommand: str, flags: Flags) -> None:
             "",
             USAGE.format(subcommand),
         )
-    with tailscaled.daemon() as state:
+    with tailscaled.Daemon() as state:
         tailscaled.reach(state, "getting client status: ")
         tailscaled.check_logged_in(state["status"])
         held = tailscaled.capabilities(state)
@@ -100,14 +105,13 @@ def serve(subcommand: str, flags: Flags) -> None:
             {"https", "funnel"} if subcommand == "funnel" else set() if flags.off else {"https"}
         )
         consent = state.get("consent")
-    if not needed <= held:
+        granted = state["faults"].get("granted")
+    if not needed <= held and not granted:
         enable(subcommand, needed, held, consent)
-    if subcommand == "funnel" and not any(
-        "funnel-ports" in each for each in tailscaled.capabilities(state)
-    ):
-        with tailscaled.daemon() as state:
-            if not any("funnel-ports" in each for each in tailscaled.capabilities(state)):
-                fail("port 443 is not allowed for funnel")
+    with tailscaled.Daemon() as state:
+        held = tailscaled.capabilities(state)
+    if subcommand == "funnel" and not granted and not any("funnel-ports" in cap for cap in held):
+        fail("port 443 is not allowed for funnel")
     if flags.off:
         remove(subcommand, flags)
     elif flags.bg:
@@ -126,27 +130,19 @@ def enable(subcommand: str, needed: set[str], held: set[str], consent: str | Non
             "See https://tailscale.com/s/no-funnel."
         )
     link = f"https://login.tailscale.com/f/{subcommand}?node=nTESTCNTRL"
-    name = subcommand.capitalize()
-    say(
-        "",
-        f"{name} is not enabled on your tailnet.",
-        "To enable, visit:",
-        "",
-        f"         {link}",
-        "",
-    )
-    if consent == "exit":
-        sys.exit(0)
-    signal.signal(signal.SIGINT, lambda *_: lose_connection())
-    while not needed <= held:
-        time.sleep(POLL)
-        with tailscaled.daemon() as state:
-            held = tailscaled.capabilities(state)
+    intro = [f"{subcommand.capitalize()} is not enabled on your tailnet.", "To enable, visit:"]
+    try:
+        if consent != "in silence":
+            say("", *intro, "", f"         {link}", "")
+        if consent == "exit":
+            sys.exit(0)
+        while not needed <= held:
+            time.sleep(POLL)
+            with tailscaled.Daemon() as state:
+                held = tailscaled.capabilities(state)
+    except KeyboardInterrupt:
+        fail(time.strftime("%Y/%m/%d %H:%M:%S lost connection to tailscaled: context canceled"))
     say("Success.")
-
-
-def lose_connection() -> NoReturn:
-    fail(time.strftime("%Y/%m/%d %H:%M:%S lost connection to tailscaled: context canceled"))
 
 
 def announcement(
@@ -162,7 +158,7 @@ def announcement(
 
 
 def keep(subcommand: str, flags: Flags) -> None:
-    with tailscaled.daemon() as state:
+    with tailscaled.Daemon() as state:
         if state["faults"].get("pretend"):
             return
         tailscaled.store(state, subcommand, flags)
@@ -186,17 +182,22 @@ def keep(subcommand: str, flags: Flags) -> None:
 
 def hold(subcommand: str, flags: Flags) -> None:
     """A foreground session: it ends with this process, however that ends."""
-    session = secrets.token_hex(8)
+    session = os.urandom(8).hex()
     held = open(f"{HERE}/session-{session}", "w")  # noqa: SIM115 - held for life
     fcntl.flock(held, fcntl.LOCK_EX)
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    print(os.getpid(), file=held, flush=True)
+    try:
+        live(session, subcommand, flags)
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def live(session: str, subcommand: str, flags: Flags) -> None:
     place: dict[str, Any] = {}
-    with tailscaled.daemon() as state:
+    with tailscaled.Daemon() as state:
         faults = state["faults"]
         tailscaled.store(state, subcommand, flags)
-        if tailscaled.in_use(state, flags.port, foreground=False) or tailscaled.in_use(
-            state, flags.port, foreground=True
-        ):
+        if any(tailscaled.in_use(state, flags.port, foreground=each) for each in (True, False)):
             refuse(f"listener already exists for port {flags.port}")
         tailscaled.mount(place, state, subcommand, flags)
         if not faults.get("unheld"):
@@ -207,7 +208,7 @@ def hold(subcommand: str, flags: Flags) -> None:
     say(*faults.get("says after", []))
     while True:
         time.sleep(POLL)
-        with tailscaled.daemon() as state:
+        with tailscaled.Daemon() as state:
             if state["daemon"] in ("absent", "refused"):
                 fail("unexpected EOF")
             gone = session not in state["serve"].get("Foreground", {})
@@ -216,7 +217,7 @@ def hold(subcommand: str, flags: Flags) -> None:
 
 
 def remove(subcommand: str, flags: Flags) -> None:
-    with tailscaled.daemon() as state:
+    with tailscaled.Daemon() as state:
         served = state["serve"]
         key = f"{tailscaled.host_of(state)}:{flags.port}"
         handlers = served.get("Web", {}).get(key, {}).get("Handlers", {})
@@ -232,7 +233,3 @@ def remove(subcommand: str, flags: Flags) -> None:
             del served["TCP"][str(flags.port)]
         for part in [part for part in served if not served[part]]:
             del served[part]
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
+import marshal
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prx_tunnel_tailscale.config import TailscaleConfig
+from standin_daemon import Daemon, write_state
 
 HERE = Path(__file__).parent
 RECORDINGS = HERE.parent / "recordings"
@@ -70,18 +69,21 @@ class StandIn:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.program = folder / "tailscale"
-        source = (HERE / "standin_program.py").read_text()
-        self.program.write_text(f"#!{sys.executable} -SEs\n{source}")
+        self.program.write_text(
+            f"#!{sys.executable} -SEs\n"
+            f"import sys\nsys.path.insert(0, {str(HERE)!r})\n"
+            "import standin_program\nstandin_program.main(sys.argv[1:])\n"
+        )
         self.program.chmod(0o755)
-        shutil.copy(HERE / "standin_daemon.py", folder)
-        self._write({
+        state = {
             "calls": [],
             "daemon": "up",
             "version": "1.96.0",
             "status": json.loads(recorded("07-on-status-json")[0].stdout),
             "serve": {},
             "faults": {},
-        })  # fmt: skip
+        }
+        write_state(str(folder), marshal.dumps(state))
 
     def config(self, **settings: Any) -> TailscaleConfig:
         return TailscaleConfig(program=str(self.program), **settings)
@@ -89,15 +91,8 @@ class StandIn:
     @contextmanager
     def edit(self) -> Iterator[dict[str, Any]]:
         """What tailscaled knows; changes are kept."""
-        with open(self.folder / "lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            state = json.loads((self.folder / "state.json").read_text())
+        with Daemon(str(self.folder)) as state:
             yield state
-            self._write(state)
-
-    def _write(self, state: dict[str, Any]) -> None:
-        (self.folder / "state.new").write_text(json.dumps(state))
-        os.replace(self.folder / "state.new", self.folder / "state.json")
 
     def fault(self, **faults: Any) -> None:
         with self.edit() as state:
@@ -129,9 +124,21 @@ class StandIn:
         with self.edit() as state:
             state["serve"] = served
 
+    def linger(self, served: dict[str, Any], *, times: int) -> None:
+        """Tailscaled tells of a session that has ended, so many times."""
+        with self.edit() as state:
+            state["lingering"] = served
+            state["faults"]["lingering"] = times
+
+    def session_pid(self) -> int:
+        (session,) = self.served["Foreground"]
+        return int((self.folder / f"session-{session}").read_text())
+
     @property
     def served(self) -> dict[str, Any]:
-        return dict(json.loads(self.run("funnel", "status", "--json").stdout))
+        """What `funnel status --json` would say."""
+        with self.edit() as state:
+            return dict(state["serve"])
 
     @property
     def calls(self) -> list[list[str]]:
