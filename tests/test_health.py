@@ -272,6 +272,14 @@ def test_without_such_files_the_kernel_is_asked(monkeypatch: pytest.MonkeyPatch)
     assert online(route_files=["/nonexistent"])
 
 
+def test_what_cannot_be_told_counts_as_online(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_: object) -> socket.socket:
+        raise os_error(errno.EMFILE)
+
+    monkeypatch.setattr(socket, "socket", exhausted)
+    assert online(route_files=["/nonexistent"])
+
+
 def in_a_network_of_its_own(code: str) -> str:
     """Run the code where there is no network but a loopback that is down."""
     unshare = shutil.which("unshare")

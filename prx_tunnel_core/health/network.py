@@ -16,11 +16,12 @@ from functools import partial
 from prx_tunnel_core.isolation import call_in_thread, describe
 from prx_tunnel_core.models import Verdict
 
-# Errors that say nothing of the other side: no way there, or nothing left on this machine.
-_OURS = frozenset({
+_NO_WAY = frozenset({
     errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL,
-    errno.EAFNOSUPPORT, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN,
+    errno.EAFNOSUPPORT,
 })  # fmt: skip
+# Errors that say nothing of the other side: no way there, or nothing left on this machine.
+_OURS = _NO_WAY | {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
 
 # There is no such name. Everything else a resolver says (EAI_AGAIN) is about itself.
 _NO_SUCH_NAME = frozenset(
@@ -64,7 +65,7 @@ def _is_default_v4(row: list[str]) -> bool:
 
 def _is_default_v6(row: list[str]) -> bool:
     """Columns: destination, prefix length, …, flags as the ninth, interface."""
-    if len(row) != 10 or row[:2] != ["0" * 32, "00"] or row[9] == "lo":
+    if len(row) != 10 or row[:2] != ["0" * 32, "00"]:
         return False
     return _is_usable(row[8])
 
@@ -78,7 +79,7 @@ def _is_routed(family: socket.AddressFamily, address: str) -> bool:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((address, 9))  # for UDP this chooses a route, no more
     except OSError as error:
-        return error.errno not in _OURS
+        return error.errno not in _NO_WAY
     return True
 
 

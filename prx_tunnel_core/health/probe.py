@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -37,14 +36,13 @@ _HEADERS = {
 
 
 class Prober:
-    """The probes of one tunnel, with one TLS context and one HTTP transport for its life.
+    """The probes of one tunnel; its HTTP transport and TLS context are made once.
 
     `timeout`: seconds that one probe may take in all, look-up and TLS included. No probe raises.
     """
 
     def __init__(self, *, timeout: float = 10.0) -> None:
         self._timeout = timeout
-        self._tls: ssl.SSLContext | None = None
         self._transports: dict[str | None, httpx.AsyncHTTPTransport] = {}
 
     async def aclose(self) -> None:
@@ -73,7 +71,8 @@ class Prober:
         seconds since the tunnel came up.
         """
         try:
-            address = _Address.of(url)
+            # In a thread: what knows of proxies takes 40 ms to import.
+            address = await call_in_thread(partial(_Address.of, url))
         except ValueError as error:
             return Check("public", "unknown", f"{url!r} cannot be probed: {error}"), None
         if connected_for < FIRST_LOOK_UP and not (address.is_literal or is_loopback(address.host)):
@@ -124,22 +123,10 @@ class Prober:
         if proxy not in self._transports:
             try:
                 # Importing httpx and reading the certificates would stall the loop for 150 ms.
-                self._transports[proxy] = await call_in_thread(partial(self._open, proxy))
+                self._transports[proxy] = await call_in_thread(partial(_open_transport, proxy))
             except Exception as error:  # no such file of certificates, not a proxy's address
                 raise _Unanswered("unknown", f"not probed: {describe(error)}") from error
         return self._transports[proxy]
-
-    def _open(self, proxy: str | None) -> httpx.AsyncHTTPTransport:
-        import httpx
-
-        if self._tls is None:
-            self._tls = httpx.create_ssl_context()
-            self._tls.load_default_certs()  # the system's too: a company's own authority
-        # Each probe connects anew: a kept connection says little about the next visitor's.
-        limits = httpx.Limits(max_keepalive_connections=0)
-        return httpx.AsyncHTTPTransport(
-            verify=self._tls, trust_env=False, limits=limits, proxy=proxy
-        )
 
     def _explain(
         self, error: Exception, address: _Address, connected_for: float
@@ -202,6 +189,16 @@ class _Address:
     def is_public(self) -> bool:
         address = _ip(self.host)
         return not is_loopback(self.host) if address is None else address.is_global
+
+
+def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
+    import httpx
+
+    certificates = httpx.create_ssl_context()
+    certificates.load_default_certs()  # the system's too: a company's own authority
+    # Each probe connects anew: a kept connection says little about the next visitor's.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncHTTPTransport(verify=certificates, limits=limits, proxy=proxy)
 
 
 @asynccontextmanager
