@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -105,7 +106,7 @@ class RunningAgent(Connection):
         return self._judged(self.log.refusal)
 
     async def wait_closed(self) -> str:
-        await self._until(self._given_up, wake_in=self._until_given_up)
+        await self._until(lambda: self._patience_left() <= 0, wake_in=self._patience_left)
         if self._ended:
             return words(self.log.death()) or self.process.exit_reason()
         return str(self.log.refusal)
@@ -116,24 +117,17 @@ class RunningAgent(Connection):
             checks.append(await health.agent_answers(self.log.inspector))
         return checks
 
-    def _given_up(self) -> bool:
-        """Whether to end an agent that, once it was connected, would try for ever."""
-        match self.log.refusal:
-            case Refusal(treatment=Treatment.PERMANENT):
-                return True
-            case Refusal(treatment=Treatment.LIMITED):
-                return self._until_given_up() <= 0
-            case _:
-                return False
-
-    def _until_given_up(self) -> float:
-        refused_at = self.log.refused_at
-        if refused_at is None:
-            return float("inf")
-        return refused_at + self._patience.refused - time.monotonic()
+    def _patience_left(self) -> float:
+        """Seconds until an agent is given up that, once connected, would itself try for ever."""
+        refusal = self.log.refusal
+        if refusal is None or refusal.treatment is Treatment.TRANSIENT:
+            return math.inf
+        if refusal.treatment is Treatment.PERMANENT or self.log.refused_at is None:
+            return 0.0
+        return self.log.refused_at + self._patience.refused - time.monotonic()
 
     async def _until(
-        self, condition: Callable[[], bool], wake_in: Callable[[], float] = lambda: float("inf")
+        self, condition: Callable[[], bool], wake_in: Callable[[], float] = lambda: math.inf
     ) -> None:
         """Return when the condition holds, or the agent has ended and all it said is read."""
         with single():
@@ -175,6 +169,4 @@ class RunningAgent(Connection):
             )
         if any(sign in text.lower() for sign in _OUR_FAULT):
             return SetupError(f"the agent does not start: {text}")
-        return ConnectError(
-            f"{self.process.exit_reason()}" if not text else f"the agent ended: {text}"
-        )
+        return ConnectError(f"the agent ended: {text}" if text else self.process.exit_reason())

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -23,9 +24,12 @@ from prx_tunnel_ngrok.config import NgrokConfig
 from prx_tunnel_ngrok.policy import Policy
 
 LOOPBACK = "127.0.0.1"
+# Below those that systems hand out by themselves, to whoever connects to somewhere meanwhile.
+PORTS = range(15_000, 32_768)
+LARGEST_FILE = 1 << 20  # characters that are looked at
 
 # Found by pattern, not by parsing: a file that is no valid YAML still holds its token.
-_SECRETS = re.compile(r"^\s*(?:authtoken|api_key)\s*:\s*[\"']?([^\s\"'#]+)", re.MULTILINE)
+_SECRETS = re.compile(r"\b(?:authtoken|api_key)[\"']?\s*:\s*[\"']?([^\s\"'#,}]+)")
 _VERSION = re.compile(r"^version\s*:\s*[\"']?(\d+)", re.MULTILINE)
 
 
@@ -46,18 +50,24 @@ def users_file(config: NgrokConfig) -> UsersFile | None:
     path = os.path.expanduser(config.config_file or default_path())
     if config.config_file is None and not os.path.isfile(path):
         return None
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read(1 << 20)
-    except OSError as error:
-        where = f"tunnel.ngrok.config_file: {path}: {error.strerror}"
-        raise ConfigError(f"{where}; name a file that ngrok can read") from None
+    text = _read(path)
     version = _VERSION.search(text)
     return UsersFile(
         path=os.path.abspath(path),
         version=int(version[1]) if version else None,
         secrets=tuple(map(SecretStr, _SECRETS.findall(text))),
     )
+
+
+def _read(path: str) -> str:
+    where = f"ngrok's configuration file {path} (tunnel.ngrok.config_file)"
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ConfigError(f"{where} is not a file")
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read(LARGEST_FILE)
+    except OSError as error:
+        raise ConfigError(f"{where} cannot be read: {error.strerror}") from None
 
 
 def default_path() -> str:
@@ -121,11 +131,12 @@ def _web_addr(config: NgrokConfig) -> str | None:
 
 
 def _free_port() -> int:
-    """A port that is free now; when another takes it first, the agent says so and we try anew."""
-    with socket.socket() as listener:
-        listener.bind((LOOPBACK, 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A port that is free now; should another take it first, the next attempt finds another."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as listener, suppress(OSError):
+            listener.bind((LOOPBACK, port))
+            return port
 
 
 def _joined(paths: list[str]) -> str:

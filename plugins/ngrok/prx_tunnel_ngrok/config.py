@@ -104,8 +104,11 @@ class NgrokConfig(BackendConfig):
     @field_validator("allow_cidrs", "deny_cidrs")
     @classmethod
     def _networks(cls, networks: list[str]) -> list[str]:
-        # `strict=False`: ngrok takes "203.0.113.7/24" for its network, as people mean it.
-        return [str(ip_network(network, strict=False)) for network in networks]
+        try:
+            # Not strict: "203.0.113.7/24" is its network, as people mean it.
+            return [str(ip_network(network, strict=False)) for network in networks]
+        except ValueError:
+            raise ValueError('write networks as "203.0.113.0/24" or "2001:db8::/32"') from None
 
     @field_validator("basic_auth")
     @classmethod

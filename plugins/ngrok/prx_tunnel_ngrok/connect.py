@@ -21,14 +21,13 @@ from prx_tunnel_ngrok.program import Agent, check_configuration, recognise
 
 logger = logging.getLogger("prx_tunnel_ngrok")
 
-DEFAULT_PATIENCE = Patience()
-
 
 @asynccontextmanager
 async def connect(
-    config: NgrokConfig, target: Target, patience: Patience = DEFAULT_PATIENCE
+    config: NgrokConfig, target: Target, patience: Patience | None = None
 ) -> AsyncIterator[Connection]:
     """Yields once the agent has a session and its public URL."""
+    patience = patience or _patience(config)
     program = await recognise(config.program)
     users = users_file(config)
     rules = policy.build(config)
@@ -45,14 +44,15 @@ async def connect(
             secrets=secrets,
             details=_details(program, files),
         )
-        for pause in (*patience.between_tries, None):
+        pauses = iter(patience.between_tries)
+        while True:
             async with running(launch, target, patience) as agent:
                 refusal = await agent.connected()
                 if refusal is None:
                     _compare(config, agent)
                     yield agent
                     return
-            await _pause(refusal, pause)
+            await _pause(refusal, next(pauses, None))
 
 
 def authtoken(config: NgrokConfig) -> SecretStr | None:
@@ -61,6 +61,12 @@ def authtoken(config: NgrokConfig) -> SecretStr | None:
         return config.authtoken
     inherited = os.environ.get("NGROK_AUTHTOKEN", "").strip()
     return SecretStr(inherited) if inherited else None
+
+
+def _patience(config: NgrokConfig) -> Patience:
+    """Ours ends a little before core's, for we can tell why it took so long."""
+    limit = config.connect_timeout
+    return Patience() if limit is None else Patience(start=limit * 0.9)
 
 
 def _command(config: NgrokConfig, target: Target, program: Agent, files: AgentFiles) -> list[str]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
+import json
+from contextlib import closing
+from http.client import HTTPConnection, HTTPException
+
+import anyio
+import anyio.to_thread
 
 from prx_tunnel_core.models import Check
 from prx_tunnel_ngrok.log import AgentLog
@@ -10,6 +15,7 @@ from prx_tunnel_ngrok.log import AgentLog
 # Seconds that the agent may take to reconnect by itself: it pauses up to 30 s between tries.
 RECOVERY = 60.0
 ANSWER = 5.0  # seconds for a local answer
+LONGEST_ANSWER = 1 << 16  # bytes
 
 
 def session(log: AgentLog, now: float, recovery: float = RECOVERY) -> Check:
@@ -33,20 +39,26 @@ async def agent_answers(address: str) -> Check:
     Asks for `/api/status`, seldom, since the agent logs each request. What the API says of the
     tunnel is only used against it, and `/api/tunnels` not at all: it lists a lost tunnel.
     """
-    import httpx
-
-    # Without the certificates that a client loads by default: this is plain HTTP on loopback.
-    no_certificates = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        async with httpx.AsyncClient(
-            timeout=ANSWER, trust_env=False, verify=no_certificates
-        ) as client:
-            answer = await client.get(f"http://{address}/api/status")
-        status = answer.json().get("status") if answer.status_code == 200 else None
-    except httpx.HTTPError as error:
-        return Check("agent", "fail", f"its local API does not answer: {type(error).__name__}")
-    except (ValueError, AttributeError):
-        status = None
-    if status in (None, "online"):
+        with anyio.fail_after(ANSWER):
+            status = await anyio.to_thread.run_sync(_ask, address, ANSWER, abandon_on_cancel=True)
+    except (OSError, HTTPException) as error:
+        reason = str(error) or type(error).__name__
+        return Check("agent", "fail", f"its local API does not answer: {reason}")
+    if status in ("", "online"):
         return Check("agent", "ok", "answers")
-    return Check("agent", "unknown", f"says of itself: {str(status)[:40]}")
+    return Check("agent", "unknown", f"says of itself: {status}")
+
+
+def _ask(address: str, timeout: float) -> str:
+    """What the agent says of itself; empty when its answer is something else."""
+    with closing(HTTPConnection(address, timeout=timeout)) as connection:
+        connection.request("GET", "/api/status")
+        answer = connection.getresponse()
+        body = answer.read(LONGEST_ANSWER)
+    if answer.status != 200:
+        return ""
+    try:
+        return str(json.loads(body)["status"])[:40]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""

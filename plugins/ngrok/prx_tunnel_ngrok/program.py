@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import anyio
 from pydantic import SecretStr
 
-from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
+from prx_tunnel_core.errors import ConnectError, SetupError
 from prx_tunnel_core.process import TunnelProcess, find_program, open_process
 from prx_tunnel_ngrok.codes import words
 
@@ -64,7 +64,8 @@ async def check_configuration(agent: Agent, files: str, secrets: Iterable[Secret
     """
     code, printed = await _run([agent.path, "config", "check", "--config", files], secrets)
     if code != 0:
-        raise SetupError(f"ngrok refuses its configuration: {words(chr(10).join(printed))}")
+        said = words("\n".join(printed))
+        raise SetupError(f"ngrok refuses its configuration: {said}")
 
 
 async def _run(command: list[str], secrets: Iterable[SecretStr] = ()) -> tuple[int, list[str]]:
@@ -87,8 +88,8 @@ def _is_pyngrok(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             start = file.read(4096)
-    except OSError as error:
-        raise ProgramNotFound(f"{path}: {error.strerror}") from None
+    except OSError:
+        return False  # a script has to be read in order to be run
     return start.startswith(b"#!") and b"pyngrok" in start
 
 

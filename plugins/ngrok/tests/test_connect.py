@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 from prx_tunnel_ngrok.agent import Patience
-from prx_tunnel_ngrok.connect import connect
+from prx_tunnel_ngrok.connect import _patience, connect
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import ConfigError, ConnectError, SetupError
@@ -138,7 +138,11 @@ async def test_another_file_of_the_user(standin: StandIn, target: Target, tmp_pa
 
 
 async def test_a_file_that_cannot_be_used(standin: StandIn, target: Target, tmp_path: Path) -> None:
-    for name, complaint in {"none.yml": "No such file", "a,b.yml": "has a comma"}.items():
+    for name, complaint in {
+        "none.yml": "No such file",
+        "a,b.yml": "has a comma",
+        "": "is not a file",
+    }.items():
         if "," in name:
             (tmp_path / name).write_text("version: 3\n")
         with pytest.raises(ConfigError, match=complaint):
@@ -220,6 +224,11 @@ async def test_an_agent_that_would_try_for_ever_is_given_up(
     assert str(caught.value).startswith("not connected after 0.4 s: ")
     assert expected in str(caught.value)
     assert gone(standin.runs()[0].pid)
+
+
+@pytest.mark.parametrize(("limit", "start"), [(None, 30.0), (100.0, 90.0)])
+def test_ours_ends_before_cores(standin: StandIn, limit: float | None, start: float) -> None:
+    assert _patience(standin.config(connect_timeout=limit)).start == start
 
 
 async def test_our_own_last_agent_may_still_be_online_for_a_while(

@@ -75,6 +75,14 @@ def test_a_reconnect_announces_nothing_and_keeps_the_url(log: AgentLog, clock: C
     assert log.error == ""
 
 
+def test_a_loss_counts_once_from_its_beginning(log: AgentLog, clock: Clock) -> None:
+    come_up(log)
+    for clock.now in (1, 2):
+        lose(log)
+    assert log.losses == 1
+    assert log.lost_at == 1
+
+
 def test_a_late_heartbeat_timeout_of_an_old_session_means_nothing(log: AgentLog) -> None:
     come_up(log)
     tell(log, "heartbeat timeout, terminating session", clientid="cid5", obj="csess")

@@ -177,7 +177,7 @@ def test_a_file_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         ("on_http_request: [oauth]", "on_http_request is not a list of rules"),
         ("on_http_request: [", "line 1"),
         ("a: !!python/object/apply:os.system [id]", "could not determine a constructor"),
-        ("[" * 1500, "not YAML"),
+        ("[" * 500, "not YAML"),
         ("#" * (1 << 21), "larger than any traffic policy"),
     ],
 )
