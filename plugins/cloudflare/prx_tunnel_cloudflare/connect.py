@@ -16,7 +16,6 @@ from prx_tunnel_cloudflare.ingress import read_ingress
 from prx_tunnel_cloudflare.metrics import Metrics, NoAnswer
 from prx_tunnel_cloudflare.naming import public_hostname
 from prx_tunnel_cloudflare.readiness import Refused, until_registered
-from prx_tunnel_cloudflare.reasons import Reason
 from prx_tunnel_cloudflare.refusal import explain_refusal
 from prx_tunnel_cloudflare.settings import CloudflareConfig
 from prx_tunnel_core.backend import Connection, Target
@@ -33,16 +32,11 @@ _DEFAULT_TIMEOUT = 60.0  # seconds
 async def connect(config: CloudflareConfig, target: Target) -> AsyncIterator[Connection]:
     credentials = load_credentials(config)
     _check_metrics_port(config)
-    reason: Reason | None = None
     try:
         async with run_cloudflared(config, target, credentials) as connector:
-            try:
-                connection = await _open(config, target, connector)
-            finally:
-                reason = connector.journal.reason
-            yield connection
-    except Refused:
-        raise await explain_refusal(config, target, credentials, reason) from None
+            yield await _open(config, target, connector)
+    except Refused as refused:  # by then, the refused cloudflared has ended
+        raise await explain_refusal(config, target, credentials, refused.reason) from None
 
 
 async def _open(

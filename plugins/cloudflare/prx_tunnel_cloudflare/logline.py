@@ -13,23 +13,42 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
 
 _LONGEST = 16 * 1024  # characters; the longest line of interest is a pushed configuration
 _LEVELS = {"DBG": "debug", "INF": "info", "WRN": "warn", "ERR": "error", "FTL": "fatal"}
 _TEXT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (DBG|INF|WRN|ERR|FTL) (.*)", re.DOTALL)
+_FIELD_BEGIN = re.compile(r" [A-Za-z_][A-Za-z0-9_-]*=")
 _FIELD = re.compile(r' ([A-Za-z_][A-Za-z0-9_-]*)=("(?:[^"\\]|\\.)*"|[^ ]*)', re.DOTALL)
 
-_NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 
-
-@dataclass(frozen=True, slots=True)
 class LogLine:
-    message: str
-    level: str = ""
-    """`debug`, `info`, `warn`, `error` or `fatal`; empty for plain text."""
-    fields: Mapping[str, str] = field(default_factory=lambda: _NO_FIELDS)
+    """A message, its level (empty for plain text), and fields, which are read when asked for.
+
+    A visitor can make the log flood, and of those lines only the message is ever looked at.
+    """
+
+    __slots__ = ("_fields", "_rest", "level", "message")
+
+    def __init__(
+        self,
+        message: str,
+        level: str = "",
+        fields: Mapping[str, str] | None = None,
+        *,
+        rest: str = "",
+    ) -> None:
+        self.message = message
+        self.level = level
+        """`debug`, `info`, `warn`, `error` or `fatal`."""
+        self._fields = fields
+        self._rest = rest
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        if self._fields is None:
+            pairs = _FIELD.finditer(self._rest)
+            self._fields = {pair[1]: _unquote(pair[2]) for pair in pairs}
+        return self._fields
 
     @property
     def error(self) -> str:
@@ -40,28 +59,13 @@ def parse(line: str) -> LogLine:
     """The line taken apart; never raises."""
     line = line[:_LONGEST]
     if text := _TEXT.fullmatch(line):
-        return _from_text(_LEVELS[text[1]], text[2])
+        level, rest = _LEVELS[text[1]], text[2]
+        begin = _FIELD_BEGIN.search(rest)
+        message = rest if begin is None else rest[: begin.start()]
+        return LogLine(message, level, rest=rest[len(message) :])
     if line.startswith("{"):
         return _from_json(line)
     return LogLine(line)
-
-
-def _from_text(level: str, rest: str) -> LogLine:
-    begin = _FIELD.search(rest)
-    if begin is None:
-        return LogLine(rest, level)
-    message = rest[: begin.start()]
-    fields = {match[1]: _unquote(match[2]) for match in _FIELD.finditer(rest, begin.start())}
-    return LogLine(message, level, MappingProxyType(fields))
-
-
-def _unquote(value: str) -> str:
-    if not value.startswith('"'):
-        return value
-    try:
-        return str(json.loads(value))
-    except ValueError:
-        return value[1:-1]  # Go knows escapes that JSON does not
 
 
 def _from_json(line: str) -> LogLine:
@@ -71,4 +75,13 @@ def _from_json(line: str) -> LogLine:
     except (ValueError, KeyError, TypeError, RecursionError):
         return LogLine(line)
     fields = {str(key): str(value) for key, value in content.items()}
-    return LogLine(str(message), str(level), MappingProxyType(fields))
+    return LogLine(str(message), str(level), fields)
+
+
+def _unquote(value: str) -> str:
+    if not value.startswith('"'):
+        return value
+    try:
+        return str(json.loads(value))
+    except ValueError:
+        return value[1:-1]  # Go knows escapes that JSON does not

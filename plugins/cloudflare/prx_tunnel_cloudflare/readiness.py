@@ -10,6 +10,7 @@ import anyio
 
 from prx_tunnel_cloudflare.connector import Connector
 from prx_tunnel_cloudflare.metrics import Metrics, NoAnswer
+from prx_tunnel_cloudflare.reasons import Reason
 from prx_tunnel_core.errors import single
 
 LOOK_EVERY = 0.25  # seconds, when the log brings no news
@@ -21,6 +22,11 @@ for moments, while a new tunnel spreads through its network, and cloudflared wou
 
 class Refused(Exception):
     """Cloudflare refuses to register the tunnel, again and again."""
+
+    def __init__(self, reason: Reason | None) -> None:
+        super().__init__()
+        self.reason = reason
+        """What the log says of it, if anything."""
 
 
 async def until_registered(connector: Connector) -> Metrics:
@@ -51,15 +57,16 @@ async def _registered(connector: Connector) -> Metrics:
         refusals = await _refusals(connector, metrics)
         if refused_since is None and refusals:
             refused_since = anyio.current_time()
-        elif refused_since is not None and refusals >= REFUSALS:
-            _believe(anyio.current_time() - refused_since)
+        elif _believed(refusals, refused_since):
+            raise Refused(connector.journal.reason)
         await connector.news(LOOK_EVERY)
     return metrics
 
 
-def _believe(refused_for: float) -> None:
-    if refused_for >= REFUSED_FOR:
-        raise Refused
+def _believed(refusals: int, since: float | None) -> bool:
+    return (
+        since is not None and refusals >= REFUSALS and anyio.current_time() - since >= REFUSED_FOR
+    )
 
 
 async def _metrics(connector: Connector) -> Metrics:

@@ -21,6 +21,7 @@ _SILENT = (
     "Cloudflare refuses to register the tunnel and does not say why; most often its token was "
     "replaced or the tunnel deleted: look at the tunnel's page, and copy the token anew"
 )
+_QUICK = "Cloudflare does not register the quick tunnel that it has just made; try again later"
 _HTTP2_WORKS = (
     "Cloudflare refuses to register the tunnel over QUIC, but not over HTTP/2; "
     'set tunnel.cloudflare.protocol = "http2"'
@@ -33,8 +34,9 @@ async def explain_refusal(
     """The error for a tunnel that was refused; `known` is what the log said of it."""
     if known is not None and known.cause in (Cause.UNAUTHORIZED, Cause.REFUSED):
         return _final(known)
-    # A quick tunnel's credentials are as old as the attempt: the next one brings others.
-    if config.kind == "quick" or config.protocol == "http2":
+    if config.kind == "quick":  # its credentials are as old as the attempt: the next brings others
+        return ConnectError(_QUICK)
+    if config.protocol == "http2":
         return ConnectError(_SILENT)
     async with run_cloudflared(config, target, credentials, protocol="http2") as connector:
         with anyio.move_on_after(HEARING):

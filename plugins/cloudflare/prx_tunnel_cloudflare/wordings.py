@@ -39,6 +39,8 @@ class _Rule:
 
 def classify(line: LogLine) -> Reason | None:
     """The reason that the line gives, if any."""
+    if not _ANY.match(line.message):
+        return None
     rule = next((rule for rule in _RULES if rule.matches(line)), None)
     if rule is None:
         return None
@@ -221,3 +223,5 @@ _RULES = (
         f"Lost connection with the edge|failed to accept incoming stream requests|{_SERVE}",
     ),
 )
+
+_ANY = re.compile("|".join(rule.message for rule in _RULES))

@@ -86,7 +86,7 @@ async def test_a_quick_tunnel_is_not_run_again(
 ) -> None:
     """It would cost another quick tunnel, of which one address may make few."""
     stand_in.plan(SILENT)
-    with pytest.raises(ConnectError, match="does not say why"):
+    with pytest.raises(ConnectError, match="quick tunnel that it has just made"):
         async with connect(configure(), target):
             pytest.fail("not connected")
     assert len(stand_in.runs) == 1
