@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -64,3 +65,19 @@ if sys.platform == "darwin":
             queue.close()
             raise
         return queue
+
+
+def how_it_ended(code: int | None) -> str:
+    """What an exit code means, in words that follow the program's name."""
+    if code is None:
+        return "is running"
+    if code < 0:
+        return f"was ended by {_signal_name(-code)}"
+    return f"exited with code {code}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

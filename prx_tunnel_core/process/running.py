@@ -10,17 +10,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import anyio
-import anyio.abc
 
 from prx_tunnel_core.backend import Connection
 from prx_tunnel_core.errors import ProgramExited, TunnelError, single
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import group, guard
 from prx_tunnel_core.process.connection import ProcessConnection
-from prx_tunnel_core.process.exits import ExitWatch
+from prx_tunnel_core.process.exits import ExitWatch, how_it_ended
 from prx_tunnel_core.process.program import (
     check,
     child_environment,
@@ -114,8 +113,10 @@ class TunnelProcess:
         self._output = Reader(self.name, Redactor([*secrets, *hidden]), on_line)
         self.tail = self._output.tail
         """The last lines of both streams, without escapes and secrets."""
+        self._reaped = anyio.Event()
         self._ended = anyio.Event()
         self._stopping = False
+        self._asked = anyio.Event()
         self._group_gone = False
         self._life = anyio.CancelScope(shield=True)
         self._host = os.getpid()
@@ -156,7 +157,7 @@ class TunnelProcess:
     def exit_reason(self) -> str:
         """How it ended, with its last lines, for an error or a status."""
         lines = self.last_lines()
-        return f"{self.name} {self._how_it_ended()}{': ' if lines else ''}{lines}"
+        return f"{self.name} {how_it_ended(self.returncode)}{': ' if lines else ''}{lines}"
 
     def last_lines(self, count: int = 5) -> str:
         """The last lines that say something, on one line."""
@@ -177,14 +178,6 @@ class TunnelProcess:
         if self.returncode is None:
             group.signal_group(self.pid, signal.SIGKILL)
 
-    def _how_it_ended(self) -> str:
-        code = self.returncode
-        if code is None:
-            return "is running"
-        if code < 0:
-            return f"was ended by {_signal_name(-code)}"
-        return f"exited with code {code}"
-
     def _exited(self) -> ProgramExited:
         return ProgramExited(
             self.exit_reason(), returncode=self.returncode or 0, tail=tuple(self.tail)
@@ -198,39 +191,42 @@ class TunnelProcess:
                     await self._watch()
                 except anyio.get_cancelled_exc_class():
                     # asyncio.run() ends with a cancellation of every task, past every shield.
-                    if self._life.cancel_called:
+                    if self._life.cancel_called or self._is_fork():
                         raise
 
     async def _watch(self) -> None:
         async with anyio.create_task_group() as streams:
-            for fd in self._pipes():
-                streams.start_soon(self._output.drain, fd)
+            for pipe in self._pipes():
+                os.set_blocking(pipe.fileno(), False)
+                streams.start_soon(self._output.drain, pipe.fileno())
             await self._exit.wait()
             # Until the leader is reaped, the group's number is certainly ours.
             if not self._stopping:
                 group.signal_group(self.pid, signal.SIGKILL)
             self.returncode = self._popen.wait()
             self._group_gone = not self._stopping or not group.group_alive(self.pid)
+            self._reaped.set()
             with anyio.move_on_after(PIPE_HELD):
                 await self._output.drained.wait()
-            if not self._output.drained.is_set() and not self._stopping:
+            if not self._output.drained.is_set():
+                if self._stopping:
+                    await self._asked.wait()  # whoever holds the pipe may still be leaving
                 await group.end_escaped(self._token)
             streams.cancel_scope.deadline = anyio.current_time() + DRAIN_AFTER_EXIT
         self._close()
 
-    def _pipes(self) -> list[int]:
-        streams = (self._popen.stdout, self._popen.stderr)
-        return [stream.fileno() for stream in streams if stream is not None]
+    def _pipes(self) -> list[IO[bytes]]:
+        return [pipe for pipe in (self._popen.stdout, self._popen.stderr) if pipe is not None]
 
     def _close(self) -> None:
         self._ended.set()
         self._output.close()
 
     async def _end(self, grace: float, stop_signals: Sequence[signal.Signals]) -> None:
-        if os.getpid() != self._host:
-            return  # a fork leaves the context: the program is its parent's
         self._stopping = True
         try:
+            if self._is_fork():
+                return
             for number, each in enumerate(stop_signals):
                 await self._ask(each, grace if number == 0 else 0.5)
             await self._kill()
@@ -244,13 +240,14 @@ class TunnelProcess:
         # CONT, for a stopped program would take the signal only when continued.
         group.signal_group(self.pid, each, signal.SIGCONT)
         with anyio.move_on_after(patience):
-            await self._ended.wait()
+            await self._reaped.wait()
             while self._alive():
                 await anyio.sleep(0.01)
 
     async def _kill(self) -> None:
         if self._alive():
             group.signal_group(self.pid, signal.SIGKILL)
+        self._asked.set()
         await group.end_escaped(self._token)
         with anyio.move_on_after(REAP):
             await self._ended.wait()
@@ -266,7 +263,7 @@ class TunnelProcess:
 
     def _release(self) -> None:
         """Give everything back, once nothing reads or watches any more."""
-        if os.getpid() != self._host:
+        if self._is_fork():
             return
         if self.returncode is None:
             self._end_at_once()
@@ -274,9 +271,12 @@ class TunnelProcess:
             guard.release(self.pid)
         self._close()
         self._exit.close()
-        for stream in (self._popen.stdout, self._popen.stderr):
-            if stream is not None:
-                stream.close()
+        for pipe in self._pipes():
+            pipe.close()
+
+    def _is_fork(self) -> bool:
+        """Whether a fork of the host leaves the context: the program is its parent's."""
+        return os.getpid() != self._host
 
     def _end_at_once(self) -> None:
         """A second cancellation by asyncio itself broke into the orderly end."""
@@ -286,10 +286,3 @@ class TunnelProcess:
         except subprocess.TimeoutExpired:
             logger.error("%s (process %d) does not die, even by KILL", self.name, self.pid)  # noqa: TRY400
         group.end_escaped_at_once(self._token)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -1,0 +1,246 @@
+"""A host that is killed runs no `finally`; its guard ends what it left. Linux: within 2 seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from prx_tunnel_core.process import guard, guard_main
+from support.proc import alive, gone, heard, host, program
+
+WITHIN = 2.0
+
+STUBBORN = """
+command = program(
+    "child:ignore:TERM;pid:child;hang", "escape:ignore:TERM;pid:escaped;hang",
+    "daemonize:ignore:TERM;pid:daemon;closeout;hang", "child:pid:stopped;stop;hang",
+    "ignore:TERM", "pid:leader", "hang",
+)
+
+async def main():
+    async with open_process(command) as process:
+        labels = ("child", "escaped", "daemon", "stopped", "leader")
+        say(*[await pid_of(process, label) for label in labels], guard_pid())
+        await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+
+
+def pids_of(process: subprocess.Popen[str]) -> list[int]:
+    return [int(word) for word in heard(process)]
+
+
+def test_c04_a_killed_host_leaves_nothing() -> None:
+    with ExitStack() as hosts:
+        started = [hosts.enter_context(host(STUBBORN)) for _ in range(5)]
+        for process in started:
+            pids = pids_of(process)
+            assert len(pids) == 6
+            assert all(map(alive, pids))
+            process.kill()
+            gone(pids, WITHIN)
+
+
+STARTING = """
+async def restart():
+    while True:
+        async with open_process(program("escape:ignore:TERM;hang", "hang"), grace=0.01):
+            pass
+
+async def main():
+    guard.prepare()
+    say(group.host_token(), guard_pid())
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(restart)
+
+anyio.run(main)
+"""
+
+
+def test_c06_killed_in_the_middle_of_starting() -> None:
+    with ExitStack() as hosts:
+        started = [hosts.enter_context(host(STARTING)) for _ in range(5)]
+        for number, process in enumerate(started):
+            token, guard_process = heard(process)
+            time.sleep(0.013 * number)  # not to wait for anything: to be killed elsewhere each time
+            process.kill()
+            gone([int(guard_process)], WITHIN)
+            assert guard_main.carriers(token.encode()) == []
+
+
+POLITE = """
+async def main():
+    polite = program(f"on:TERM,touch:{sys.argv[1]}+exit:0", "pid:first", "hang")
+    async with open_process(polite) as a:
+        first = await pid_of(a, "first")
+        old = guard_pid()
+        os.kill(old, signal.SIGKILL)
+        os.waitid(os.P_PID, old, os.WEXITED | os.WNOWAIT)
+        async with open_process(program("pid:second", "hang")) as b:
+            second = await pid_of(b, "second")
+            assert old != guard_pid()
+            say(first, second, guard_pid())
+            await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+
+
+def test_a_new_guard_knows_the_groups_of_one_that_was_killed(tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    with host(POLITE, str(asked)) as process:
+        pids = pids_of(process)
+        process.kill()
+        gone(pids, WITHIN)
+    assert asked.exists(), "who only carries the token is killed without being asked"
+
+
+WORKER = """
+async def main():
+    async with open_process(program("pid:leader", "hang")) as process:
+        leader = await pid_of(process, "leader")
+        worker = os.fork()
+        if worker == 0:
+            os.close(1)
+            os.close(2)
+            time.sleep(1000)
+        say(worker, leader, guard_pid())
+        await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+
+
+def test_a_forked_worker_that_holds_the_pipe_keeps_nothing_alive() -> None:
+    with host(WORKER) as process:
+        worker, *pids = pids_of(process)
+        try:
+            process.kill()
+            gone(pids, WITHIN)
+            assert alive(worker), "it is the host's own business"
+        finally:
+            os.kill(worker, signal.SIGKILL)
+            gone([worker], WITHIN)
+
+
+ONE = """
+count = 0
+
+async def run():
+    global count
+    async with open_process(program("print:up", "hang")) as process:
+        await process.first_match(starts("up"))
+        count += 1
+        while count < 6:
+            await anyio.sleep(0.001)
+        guards.add(guard_pid())
+
+async def main():
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(run)
+
+guards = set()
+threads = [threading.Thread(target=anyio.run, args=(main,)) for _ in range(2)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+command = f"/proc/{guard_pid()}/cmdline"
+say(len(guards), len(children()), open(command).read().count("guard_main.py"))
+"""
+
+
+def test_one_guard_for_all_threads_and_programs() -> None:
+    with host(ONE) as process:
+        assert heard(process) == ["1", "0", "1"]
+        assert process.wait() == 0
+
+
+FROZEN = """
+async def main():
+    guard.prepare()
+    os.kill(guard_pid(), signal.SIGSTOP)
+    for _ in range(10):
+        async with open_process(program("print:up", "hang")) as process:
+            await process.first_match(starts("up"))
+    say(guard_pid())
+
+anyio.run(main)
+"""
+
+
+def test_a_frozen_guard_stalls_nobody() -> None:
+    with host(FROZEN) as process:
+        pids = pids_of(process)
+        begun = time.monotonic()
+        assert process.wait() == 0
+        assert time.monotonic() - begun < 1
+        gone(pids, WITHIN)
+
+
+WITHOUT = """
+import logging
+
+async def main():
+    async with open_process(program("print:up", "hang")) as process:
+        await process.first_match(starts("up"))
+        say(guard_pid(), len(children()))
+
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+real, sys.executable = sys.executable, sys.argv[1]
+sys.frozen = len(sys.argv) > 2
+program = lambda *steps, old=program: [real, *old(*steps)[1:]]
+anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("arguments", [["/usr/bin/uwsgi"], [""], [sys.executable, "frozen"]])
+def test_a_host_that_is_no_interpreter_is_not_started_again(arguments: list[str]) -> None:
+    with host(WITHOUT, *arguments) as process:
+        assert heard(process) == ["None", "1"]
+        assert process.wait() == 0
+
+
+def test_without_a_guard_programs_run_all_the_same() -> None:
+    with host(WITHOUT, "/nonexistent/python") as process:
+        warning = " ".join(heard(process))
+        assert warning.startswith("no guard: programs would outlive a kill of this process")
+        while (line := heard(process))[0] == "no":
+            pass
+        assert line == ["None", "1"]
+        assert process.wait() == 0
+
+
+def test_c08_a_number_that_is_now_another_process_is_left_alone() -> None:
+    with subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True) as other:
+        try:
+            guard_main.end({other.pid: b"1"}, b"no such token")
+            assert alive(other.pid)
+            guard_main.end({other.pid: guard_main.start_time(other.pid)}, b"no such token")
+            assert other.wait(5) == -signal.SIGTERM
+        finally:
+            other.kill()
+
+
+def test_the_guard_is_not_told_of_what_is_gone() -> None:
+    groups: dict[int, bytes] = {}
+    guard_main.note(b"+%d" % os.getpid(), groups)
+    assert groups == {os.getpid(): guard_main.start_time(os.getpid())}
+    guard_main.note(b"-%d" % os.getpid(), groups)
+    guard_main.note(b"-1", groups)
+    assert groups == {}
+
+
+def test_the_script_is_there() -> None:
+    assert os.path.samefile(guard.SCRIPT, guard_main.__file__)
+    assert program()[0] == sys.executable
