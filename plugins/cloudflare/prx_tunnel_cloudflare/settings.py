@@ -71,7 +71,7 @@ class CloudflareConfig(BackendConfig):
     metrics_port: Port | None = None
     """Where cloudflared's metrics server listens; a free port when not set."""
     program: str = "cloudflared"
-    extra_args: Annotated[list[str], Field(default_factory=list)]
+    extra_args: list[str] = Field(default_factory=list)
     access: AccessConfig | None = None
 
     @property
