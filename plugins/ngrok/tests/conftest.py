@@ -52,6 +52,14 @@ class Run:
     files: dict[str, dict[str, str]]
     pid: int
 
+    @property
+    def is_gone(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
 
 @dataclass
 class StandIn:
