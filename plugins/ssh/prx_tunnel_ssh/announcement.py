@@ -57,7 +57,7 @@ class Announcement(asyncssh.SSHClientSession[bytes]):
         return "\n".join(self.tail) or "(it printed nothing)"
 
     def _read(self, raw: bytes) -> None:
-        text = _clean(raw)
+        text = _clean(raw).strip()
         if text:
             self.tail.append(text)
             logger.debug("server: %s", text)
@@ -78,7 +78,7 @@ class Announcement(asyncssh.SSHClientSession[bytes]):
 
 
 def _clean(raw: bytes) -> str:
-    return printable(raw[:LONGEST_LINE].decode(errors="replace")).strip()
+    return printable(raw[:LONGEST_LINE].decode(errors="replace"))
 
 
 async def wait_for_url(

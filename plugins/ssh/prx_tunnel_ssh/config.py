@@ -93,13 +93,18 @@ class SshConfig(BackendConfig):
     def listen_host(self) -> str:
         """The address asked of the server.
 
-        Where something stands in front of the server, its loopback is enough; where the port itself
-        is public, it has to listen on every address (an empty host, RFC 4254 section 7.1).
+        Where something stands in front of the server, its loopback is enough: one address of it,
+        because for `localhost` OpenSSH takes both 127.0.0.1 and ::1 and is content with either,
+        although another program may have the port on the one that is used. Where the port itself
+        is public, the server has to listen everywhere: an empty host (RFC 4254, section 7.1).
         """
         if self.remote_host is not None:
             return self.remote_host
-        fronted = self.public_url is not None or self.url_pattern is not None
-        return "localhost" if fronted or self.server_on_loopback() else ""
+        if self.url_pattern is not None:
+            return "localhost"  # what OpenSSH's client says, for servers that are none
+        if self.public_url is not None or self.server_on_loopback():
+            return "::1" if self.host == "::1" else "127.0.0.1"
+        return ""
 
     def url_of(self, port: int) -> str:
         """The public URL when `port` was forwarded and the server announces none."""

@@ -46,6 +46,11 @@ class EmbeddedConnection(Connection):
         port = Check("listener", "ok" if listening else "fail", self.public_url)
         return [*await self._connection.check(), port]
 
+    async def sever(self) -> bool:
+        """The relay's listener and connections are aborted: the tunnel has to notice by itself."""
+        self._relay.abort()
+        return True
+
 
 def cut(public_url: str) -> bool:
     """Cut the tunnel of that URL from outside, as a failing network would.

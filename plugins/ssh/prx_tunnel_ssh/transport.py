@@ -7,7 +7,7 @@ import base64
 import getpass
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,7 @@ from prx_tunnel_core.text import Redactor, printable
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.credentials import open_keys
 from prx_tunnel_ssh.hostkeys import KnownHosts, read_known_hosts, untrusted
+from prx_tunnel_ssh.wholly import wholly
 
 _TOO_MANY_FAILURES = "too many authentication failures"
 
@@ -86,7 +87,8 @@ async def open_transport(
 
 async def _connect(config: SshConfig, access: Access, peer: Peer) -> asyncssh.SSHClientConnection:
     try:
-        return await _finish(asyncssh.connect(**_options(config, access, peer)))
+        connecting = asyncssh.connect(**_options(config, access, peer))
+        return await wholly(connecting, undo=_disconnect, interrupt=True)
     except (OSError, asyncssh.Error, ValueError) as error:
         raise _explain(error, config, access, peer) from None
 
@@ -121,26 +123,6 @@ def _options(config: SshConfig, access: Access, peer: Peer) -> dict[str, Any]:
         "x509_trusted_certs": None,
         "host_based_auth": False,
     }
-
-
-async def _finish(
-    connecting: Awaitable[asyncssh.SSHClientConnection],
-) -> asyncssh.SSHClientConnection:
-    """Await in a task of its own, so that cancellation can wait until nothing is left of it.
-
-    A cancel scope interrupts each await again, also those with which asyncssh would clean up.
-    """
-    task = asyncio.ensure_future(connecting)
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        task.cancel()
-        with CancelScope(shield=True):
-            await asyncio.wait([task])
-            if not task.cancelled() and task.exception() is None:
-                await _disconnect(task.result())
-        raise
-    return task.result()
 
 
 async def _disconnect(connection: asyncssh.SSHClientConnection) -> None:

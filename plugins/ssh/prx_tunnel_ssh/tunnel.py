@@ -53,6 +53,10 @@ class SshConnection(Connection):
             return [Check("ssh", "fail", f"no answer to a keepalive in {self._patience:g} s")]
         return [Check("ssh", "ok", f"the server answered in {seconds * 1000:.0f} ms")]
 
+    async def sever(self) -> bool:
+        self._transport.connection.abort()
+        return True
+
 
 @asynccontextmanager
 async def open_tunnel(

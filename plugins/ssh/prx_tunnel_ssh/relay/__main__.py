@@ -53,7 +53,7 @@ async def _serve(arguments: Arguments, log: Log) -> None:
         log(
             "relay up",
             listen=f"{arguments.listen[0]}:{relay.port}",
-            http=None if relay.web is None else relay.web.port,
+            http=relay.web_port or None,
             fingerprint=host_key.get_fingerprint(),
             host_key=host_key.export_public_key().decode().strip(),
         )

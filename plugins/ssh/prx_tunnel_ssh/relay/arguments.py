@@ -33,6 +33,12 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         parser.error("--certificate needs --http")
     if given.url is not None and (given.domain is None or "{name}" not in given.url):
         parser.error("--url needs --domain, and contains {name}")
+    site = _site(given)
+    try:
+        if site is not None:
+            site.url_of("name", 1)
+    except ValueError as error:
+        parser.error(f"--domain and --url make no URL: {error}")
     return Arguments(
         listen=given.listen,
         authorized_keys=given.authorized_keys,
@@ -41,7 +47,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         certificate=given.certificate,
         key=given.key,
         settings=RelaySettings(
-            bind=given.bind, ports=given.ports, limits=_limits(given), site=_site(given)
+            bind=given.bind, ports=given.ports, limits=_limits(given), site=site
         ),
     )
 
@@ -79,12 +85,8 @@ def _site(given: argparse.Namespace) -> Site | None:
     if given.domain is None:
         return None
     domain = given.domain.lower().strip(".")
-    return Site(domain, given.url or _url(domain, given.http[1], tls=given.certificate is not None))
-
-
-def _url(domain: str, port: int, *, tls: bool) -> str:
-    scheme, default = ("https", 443) if tls else ("http", 80)
-    return f"{scheme}://{{name}}.{domain}" + ("" if port == default else f":{port}")
+    scheme = "http" if given.certificate is None else "https"
+    return Site(domain, given.url or f"{scheme}://{{name}}.{domain}:{{port}}")
 
 
 def _address(text: str) -> Address:

@@ -215,6 +215,8 @@ def _end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:
     """Those that are not about one connection only, spelled as they came."""
     named = [value for name, value in headers if name == b"connection"]
     listed = {token.strip().lower() for value in named for token in value.split(b",")}
-    # Framing is not for a client to switch off by naming it here.
+    # Framing and routing are not for a client to switch off by naming them here.
     dropped = _HOP_BY_HOP | (listed - {b"content-length", b"transfer-encoding", b"host"})
+    if any(name == b"transfer-encoding" for name, _ in headers):
+        dropped |= {b"content-length"}  # RFC 9112, section 6.3: it has no say
     return [(name, value) for name, value in headers.raw_items() if name.lower() not in dropped]

@@ -41,11 +41,20 @@ class Grants:
         self._relay = relay
         self._log = log
         self._tunnels: dict[str, Tunnel] = {}
+        self._ended = False
         self._visitors = Visitors(relay.settings.limits.visitors)
         self.announce: Callable[[str], None] = lambda _url: None
 
     async def grant(self, host: str, port: int) -> Tunnel | None:
         """The tunnel that the guest asked for, or None when it cannot have it."""
+        tunnel = await self._granted(host, port)
+        if self._ended and tunnel is not None:
+            # The guest left meanwhile, and asyncssh would keep what nobody closes.
+            tunnel.close()
+            return None
+        return tunnel
+
+    async def _granted(self, host: str, port: int) -> Tunnel | None:
         site = self._relay.settings.site
         if site is not None and port in site.ports:
             return await self._site(site, host, port)
@@ -56,9 +65,8 @@ class Grants:
 
     @property
     def urls(self) -> list[str]:
-        site = self._relay.settings.site
-        names = [t.name for t in self._tunnels.values() if isinstance(t, SiteTunnel)]
-        return [] if site is None else [site.url_of(name) for name in names]
+        """Those of its web sites."""
+        return [t.url for t in self._tunnels.values() if isinstance(t, SiteTunnel)]
 
     @property
     def listening(self) -> bool:
@@ -67,6 +75,7 @@ class Grants:
 
     def end(self) -> None:
         """The guest has gone: let its visitors read what is left, but not for ever."""
+        self._ended = True
         self.close()
         left = [visitor for visitor in self._visitors if isinstance(visitor, End)]
         if left:
@@ -81,9 +90,10 @@ class Grants:
         place = f"site {name}"
         if not await self._take(place):
             return None
-        tunnel = SiteTunnel(self._lease(place, host, port), name)
-        self._keep(place, tunnel, url=site.url_of(name))
-        self.announce(site.url_of(name))
+        url = site.url_of(name, self._relay.web_port)
+        tunnel = SiteTunnel(self._lease(place, host, port), url)
+        self._keep(place, tunnel, url=url)
+        self.announce(url)
         return tunnel
 
     async def _port(self, host: str, port: int) -> Tunnel | None:

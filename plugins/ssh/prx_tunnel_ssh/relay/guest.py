@@ -59,6 +59,7 @@ class Guest(asyncssh.SSHServer):
         if not self._admitted:
             return
         self._relay.guests.discard(self)
+        self._relay.outlasted_by(self.connection)
         self._relay.sources.give_back(source_of(self._address))
         if self.grants is not None:
             self.grants.end()

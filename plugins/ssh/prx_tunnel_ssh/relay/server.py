@@ -19,6 +19,7 @@ from prx_tunnel_ssh.relay.limits import Places, Rate
 from prx_tunnel_ssh.relay.log import Log
 from prx_tunnel_ssh.relay.settings import RelaySettings
 from prx_tunnel_ssh.relay.web import SiteTunnel, Web
+from prx_tunnel_ssh.wholly import wholly
 
 # A guest that is silent for 45 seconds is gone, and its ports are free again.
 _KEEPALIVE_SECONDS = 15.0
@@ -41,6 +42,7 @@ class Relay:
         self.owners = Places(limits.per_key)
         self.tunnels = Places(limits.tunnels_per_key)
         self.web: Web | None = None
+        self._leftovers: set[asyncio.Task[None]] = set()
         self._arrivals = Rate(limits.new_per_minute)
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
@@ -48,6 +50,11 @@ class Relay:
     def port(self) -> int:
         """The port of the SSH server."""
         return 0 if self._acceptor is None else self._acceptor.get_port()
+
+    @property
+    def web_port(self) -> int:
+        """The port of the sites; 0: there are none."""
+        return 0 if self.web is None else self.web.port
 
     def refusal(self, source: str) -> str | None:
         """Count a new connection; why it cannot stay, or None."""
@@ -63,6 +70,15 @@ class Relay:
         holder = self.places.get(f"site {name}")
         return None if holder is None else holder.site(name)
 
+    def outlasted_by(self, connection: asyncssh.SSHServerConnection) -> None:
+        """Remember what asyncssh is still doing for a connection that is closed.
+
+        A moment later it is done. To cancel it would be worse: a port may be half open.
+        """
+        for task in tuple(connection._tasks):  # noqa: SLF001
+            self._leftovers.add(task)
+            task.add_done_callback(self._leftovers.discard)
+
     def abort(self) -> None:
         """Cut everything at once, as a power failure would."""
         if self._acceptor is not None:
@@ -75,7 +91,7 @@ class Relay:
             end.abort()
 
     async def listen(self, host: str, port: int, host_key: asyncssh.SSHKey) -> None:
-        self._acceptor = await asyncssh.listen(
+        listening = asyncssh.listen(
             host,
             port,
             server_factory=lambda: Guest(self),
@@ -84,6 +100,8 @@ class Relay:
             keepalive_interval=_KEEPALIVE_SECONDS,
             keepalive_count_max=_KEEPALIVE_COUNT,
             compression_algs=["none"],  # no bombs
+            # Who may come in, `admits` says; () would mean the files of the user's own account.
+            authorized_client_keys=None,
             config=None,
             gss_host=None,
             host_based_auth=False,
@@ -95,6 +113,7 @@ class Relay:
             allow_scp=False,
             encoding=None,
         )
+        self._acceptor = await wholly(listening, undo=_close, interrupt=False)
 
     async def end(self) -> None:
         if self._acceptor is not None:
@@ -104,12 +123,17 @@ class Relay:
         for guest in tuple(self.guests):
             guest.connection.close()
             await guest.connection.wait_closed()
-        while self.ends:
+        while self.ends or self._leftovers:
             for end in tuple(self.ends):
                 end.abort()
-            await asyncio.sleep(0)
+            await asyncio.wait({*self._leftovers, asyncio.ensure_future(asyncio.sleep(0))})
         if self._acceptor is not None:
             await self._acceptor.wait_closed()
+
+
+async def _close(acceptor: asyncssh.SSHAcceptor) -> None:
+    acceptor.close()
+    await acceptor.wait_closed()
 
 
 @asynccontextmanager

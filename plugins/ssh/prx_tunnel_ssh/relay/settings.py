@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from prx_tunnel_core.urls import normalise
+
 _MOST_TRIES = 64
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
@@ -89,12 +91,12 @@ class Site:
 
     domain: str
     url: str
-    """What is announced; `{name}` is the name of the tunnel."""
+    """What is announced; `{name}` is the name of the tunnel, `{port}` that of the sites."""
     ports: frozenset[int] = frozenset({80, 443})
     """A guest who asks for one of these gets a host name instead of a port."""
 
-    def url_of(self, name: str) -> str:
-        return self.url.replace("{name}", name)
+    def url_of(self, name: str, port: int) -> str:
+        return normalise(self.url.replace("{name}", name).replace("{port}", str(port)))
 
     def name_of(self, host: str) -> str | None:
         """The name of the tunnel that this `Host` header or authority means."""

@@ -30,9 +30,9 @@ _IDLE_SECONDS = 60.0
 
 
 class SiteTunnel(Tunnel):
-    def __init__(self, lease: Lease, name: str) -> None:
+    def __init__(self, lease: Lease, url: str) -> None:
         super().__init__(lease)
-        self.name = name
+        self.url = url
 
     @override
     def get_port(self) -> int:
@@ -107,6 +107,10 @@ class Web:
 
     async def _answer(self, visit: Visit, request: h11.Request) -> bool:
         """Whether the connection can carry another request."""
+        names = {name for name, _ in request.headers}
+        if {b"content-length", b"transfer-encoding"} <= names:
+            await visit.refuse(400, "the length of this request can be read in two ways")
+            return False
         hosts = [value for name, value in request.headers if name == b"host"]
         name = self._site.name_of(hosts[0].decode("latin-1")) if len(hosts) == 1 else None
         tunnel = None if name is None else self._find(name)

@@ -1,0 +1,94 @@
+"""`[tunnel.ssh]`: what may be said, and what the errors say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+from prx_tunnel_ssh import connect, prx_tunnel_backends
+from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.pattern import compile_pattern
+
+from prx_tunnel_core.backend import Backend, Target
+from prx_tunnel_core.config import validate
+from prx_tunnel_core.errors import ConfigError, SetupError
+
+
+def error(**table: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        validate(SshConfig, table, path="tunnel.ssh")
+    return str(caught.value)
+
+
+def test_a_backend_is_offered() -> None:
+    (backend,) = prx_tunnel_backends()
+    assert isinstance(backend, Backend)
+    assert (backend.name, backend.config, backend.program) == ("ssh", SshConfig, None)
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ({"port": 2222}, "host is missing: without it, port has no meaning"),
+        ({"host": "me@relay.test"}, "tunnel.ssh.host: a plain name or address"),
+        ({"host": " "}, "tunnel.ssh.host"),
+        ({"host": "r.test", "port": 0}, "tunnel.ssh.port"),
+        ({"host": "r.test", "known_hosts": ""}, "tunnel.ssh.known_hosts: is empty"),
+        ({"host": "r.test", "public_url": "https://a.test"}, "has no {port}"),
+        ({"host": "r.test", "public_url": "a.test:{port}"}, "tunnel.ssh.public_url: the scheme"),
+        ({"host": "r.test", "url_pattern": "https://.*"}, "put parentheses around the URL"),
+        ({"host": "r.test", "url_pattern": "(https://"}, "not a regular expression of RE2"),
+        ({"host": "r.test", "url_pattern": "(.*)"}, "it matches everything"),
+        ({"host": "r.test", "keepalive_count": 0}, "tunnel.ssh.keepalive_count"),
+        ({"host": "r.test", "password": "abc"}, "a secret has at least 4 characters"),
+        (
+            {"host": "r.test", "url_pattern": "(https://a)", "public_url": "https://a.test:{port}"},
+            "keep one",
+        ),
+    ],
+)
+def test_what_is_refused(table: dict[str, Any], reason: str) -> None:
+    assert reason in error(**table)
+
+
+@pytest.mark.parametrize(
+    ("table", "address"),
+    [
+        ({"host": "relay.test"}, ""),
+        ({"host": "relay.test", "public_url": "https://t.relay.test:{port}"}, "127.0.0.1"),
+        ({"host": "relay.test", "url_pattern": "(https://a)"}, "localhost"),
+        ({"host": "127.0.0.1"}, "127.0.0.1"),
+        ({"host": "::1"}, "::1"),
+        ({"host": "relay.test", "remote_host": "billing"}, "billing"),
+    ],
+)
+def test_the_address_that_the_server_listens_on(table: dict[str, Any], address: str) -> None:
+    assert SshConfig(**table).listen_host == address
+
+
+def test_the_public_url() -> None:
+    assert SshConfig(host="relay.test").url_of(8080) == "http://relay.test:8080"
+    assert SshConfig(host="2001:db8::1").url_of(80) == "http://[2001:db8::1]"
+    fronted = SshConfig(host="relay.test", public_url="https://hooks.test:{port}/in/")
+    assert fronted.url_of(20_001) == "https://hooks.test:20001/in"
+
+
+def test_being_offline_is_an_excuse_only_for_servers_elsewhere() -> None:
+    assert SshConfig().server_on_loopback()
+    assert SshConfig(host="localhost").server_on_loopback()
+    assert not SshConfig(host="relay.test").server_on_loopback()
+
+
+def test_a_hostile_line_does_not_stall_the_pattern() -> None:
+    pattern = compile_pattern(r"((a+)+)$".replace("((a+)+)", "(?:(?:a+)+)(b)"))
+    assert pattern.search("a" * 50_000) is None
+
+
+def test_on_trio_it_says_what_it_needs() -> None:
+    async def attempt() -> None:
+        async with connect(SshConfig(), Target("127.0.0.1", 9)):
+            pass
+
+    with pytest.raises(SetupError, match="needs asyncio"):
+        trio.run(attempt)
