@@ -8,26 +8,22 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-import importlib_metadata
 import pytest
 
 from prx_tunnel_core import Backend, BackendConfig, PluginError, UnknownBackend, hookimpl
 from prx_tunnel_core.backend import AnyBackend, Connection, Target
-from prx_tunnel_core.errors import ConfigError, SetupError
-from prx_tunnel_core.models import Idle, Stopped
-from prx_tunnel_core.plugins import SWITCH, ListedPlugin, Plugins
-from support.distributions import HEADER, Site, backend, observer
+from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.plugins import SWITCH, FoundPlugin, ListedPlugin, Plugins
+from support.distributions import HEADER, Site, backend, forget_modules_of, observer
 
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delenv(SWITCH, raising=False)
-    before = set(sys.modules)
+    known = set(sys.modules)
     yield Site(tmp_path)
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
-            del sys.modules[name]
+    forget_modules_of(tmp_path, known=known)
 
 
 def listed(name: str, plugins: Plugins | None = None) -> ListedPlugin:
@@ -160,136 +156,6 @@ def test_the_first_of_two_versions_on_the_path_is_the_one(site: Site, tmp_path: 
         sys.path.remove(str(later))
 
 
-# --- broken plugins ----------------------------------------------------------------------------
-
-
-def hook(body: str) -> str:
-    return f"{HEADER}\n@hookimpl\ndef prx_tunnel_backends():\n    {body}\n"
-
-
-BROKEN = {
-    "raises": ("1 / 0", "ZeroDivisionError: division by zero"),
-    "missing-dependency": ("import no_such_module", "No module named 'no_such_module'"),
-    "exits": ("import sys; sys.exit('you need a newer Python')", "SystemExit: you need a newer"),
-    "syntax": ("def (", "SyntaxError"),
-    "empty": ("", "implements no hook; is @hookimpl missing?"),
-    "unmarked": ("def prx_tunnel_backends(): ...", "implements no hook; is @hookimpl missing?"),
-    "typo": (
-        f"{HEADER}\n@hookimpl\ndef prx_tunnel_backend(): ...",
-        "unknown hook 'prx_tunnel_backend'",
-    ),
-    "arguments": (
-        f"{HEADER}\n@hookimpl\ndef prx_tunnel_backends(config): ...",
-        "'config'} are declared in the hookimpl",
-    ),
-    "none": (hook("return None"), "provides no backend 'x' (but: none)"),
-    "not-iterable": (hook("return 3"), "returned int; yield Backend objects"),
-    "url": (hook("return 'https://x.example'"), "yielded str, not Backend"),
-    "wrong-type": (hook("yield object()"), "yielded object, not Backend"),
-    "a-class": (hook("yield Backend"), "yielded type, not Backend"),
-    "async": (
-        f"{HEADER}\n@hookimpl\nasync def prx_tunnel_backends(): return []",
-        "is an `async def`; write a plain function",
-    ),
-    "async-generator": (
-        f"{HEADER}\n@hookimpl\nasync def prx_tunnel_backends(): yield 1",
-        "returned async_generator; yield Backend objects",
-    ),
-    "half-way": (f"{backend('x')}\n    raise LookupError('late')", "raised LookupError: late"),
-    "exits-late": (f"{backend('x')}\n    raise SystemExit(3)", "raised SystemExit: 3"),
-    "bad-name": (backend("../x"), "Backend name '../x': use a-z"),
-    "twice": (backend("x", "x"), "yielded two of the name 'x'"),
-    "another-name": (backend("y", "z"), "provides no backend 'x' (but: y, z)"),
-    "an-observer": (observer("x"), "provides no backend 'x' (but: none)"),
-}
-
-
-@pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN)
-def test_l01_l02_l09_l10_l13_a_broken_plugin_harms_only_who_selects_it(
-    site: Site, source: str, reason: str
-) -> None:
-    site.plugin("x", source, version="0.3")
-    site.plugin("good", backend("good"))
-    plugins = Plugins()
-    assert plugins.backend("good").name == "good"
-    with pytest.raises(PluginError) as caught:
-        plugins.backend("x")
-    message = str(caught.value)
-    assert message.startswith("prx-tunnel-x 0.3: ")
-    assert reason in message
-    assert message.isprintable()
-    assert isinstance(caught.value, SetupError)
-    assert not listed("good").problem
-    if source != observer("x"):
-        entry = listed("x")
-        assert (entry.distribution, entry.version) == ("prx-tunnel-x", "0.3")
-        assert entry.problem
-
-
-def test_the_original_error_is_the_cause(site: Site) -> None:
-    site.plugin("x", "1 / 0")
-    with pytest.raises(PluginError) as caught:
-        Plugins().backend("x")
-    assert isinstance(caught.value.__cause__, ZeroDivisionError)
-
-
-def test_an_interrupt_by_the_user_is_not_held_back(site: Site) -> None:
-    site.plugin("x", "raise KeyboardInterrupt")
-    with pytest.raises(KeyboardInterrupt):
-        Plugins().backend("x")
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        b"[console_scripts]\nthis line has no sign\n",
-        b"[console_scripts]\n\xff\xfe = x:y\n",
-        b"\x00\x00[",
-    ],
-)
-def test_l07_a_malformed_file_of_an_unrelated_distribution_harms_nobody(
-    site: Site, damage: bytes
-) -> None:
-    site.install("aaa-unrelated", damage)
-    site.plugin("alpha", backend("alpha"))
-    assert Plugins().backend("alpha").name == "alpha"
-    assert not [entry for entry in Plugins().listing() if entry.distribution == "aaa-unrelated"]
-
-
-def test_l07_the_library_itself_gives_up_on_such_a_file(site: Site) -> None:
-    """When this fails, `find_installed` may become one line."""
-    site.install("aaa-unrelated", b"[console_scripts]\nthis line has no sign\n")
-    with pytest.raises(TypeError):
-        importlib_metadata.entry_points()
-
-
-def test_a_malformed_file_of_a_plugin_is_told_to_who_selects_it(site: Site) -> None:
-    site.install("prx-tunnel-alpha", "[prx_tunnel]\nno sign here\n", version="0.9")
-    with pytest.raises(PluginError, match=r"^prx-tunnel-alpha 0\.9: .* is malformed"):
-        Plugins().backend("alpha")
-    assert "malformed" in listed("alpha").problem
-
-
-def test_what_an_interrupted_removal_left_behind(site: Site) -> None:
-    site.install("x", "[prx_tunnel]\nalpha = site_gone\n", metadata=False)
-    with pytest.raises(PluginError, match=r"without metadata: .*No module named 'site_gone'"):
-        Plugins().backend("alpha")
-
-
-def test_l11_an_import_cannot_change_the_environment(
-    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("KEPT", "as it was")
-    monkeypatch.setenv("REMOVED", "still there")
-    change = "import os\nos.environ['KEPT'] = os.environ['ADDED'] = 'hunter22'\n"
-    site.plugin("alpha", f"{backend('alpha')}\n{change}\ndel os.environ['REMOVED']")
-    before = dict(os.environ)
-    Plugins().backend("alpha")
-    assert dict(os.environ) == before
-    assert "prx-tunnel-alpha 1.0: its import set ADDED, KEPT, REMOVED; undone" in caplog.text
-    assert "hunter22" not in caplog.text
-
-
 # --- one name, two plugins ---------------------------------------------------------------------
 
 
@@ -377,6 +243,11 @@ def test_registered_plugins_are_listed() -> None:
     ]
 
 
+def test_a_plugin_without_a_distribution_is_not_switched_off_by_nothing() -> None:
+    found = FoundPlugin("alpha", lambda: Registered("alpha"))
+    assert Plugins(environ={}, entry_points=lambda: [found]).backend("alpha").name == "alpha"
+
+
 # --- the off-switch ----------------------------------------------------------------------------
 
 
@@ -403,96 +274,3 @@ def test_the_switch_of_the_process_counts(many: Site) -> None:
     code = "from prx_tunnel_core.plugins import Plugins; Plugins().load_watchers();" + SHOW
     assert run(many, code) == ["site_w"]
     assert run(many, code, **{SWITCH: "w"}) == []
-
-
-# --- observers and watchers --------------------------------------------------------------------
-
-
-def test_an_observer_is_chosen_by_its_table(site: Site) -> None:
-    site.plugin("notify", observer("notify"))
-    site.plugin("other", observer("other"))
-    plugins = Plugins()
-    tables = {"gateway": {"port": 1}, "notify": {}, "other": "not a table"}
-    assert [chosen.name for chosen in plugins.observers(tables)] == ["notify"]
-    assert plugins.problems == []
-    assert listed("notify").kind == "observer"
-    assert listed("notify").summary == "the notify"
-
-
-def test_an_observer_that_is_broken_is_a_problem_and_no_error(
-    site: Site, caplog: pytest.LogCaptureFixture
-) -> None:
-    site.plugin("broken", "1 / 0")
-    site.plugin("alpha", backend("alpha"))
-    site.plugin("notify", observer("notify"))
-    plugins = Plugins()
-    for _ in range(2):
-        chosen = plugins.observers({"broken": {}, "alpha": {}, "notify": {}})
-        assert [observer.name for observer in chosen] == ["notify"]
-    broken, misplaced = plugins.problems
-    assert broken.startswith("[broken]: prx-tunnel-broken 1.0: ")
-    assert misplaced.startswith("[alpha]: prx-tunnel-alpha 1.0: provides no observer 'alpha'")
-    assert caplog.text.count("ZeroDivisionError") == 1
-
-
-def test_a_watcher_that_is_broken_is_a_problem_and_no_error(site: Site) -> None:
-    site.install("w-one", "[prx_tunnel.observers]\na = w_one\n", modules={"w_one": "1 / 0"})
-    good = f"{HEADER}\n@hookimpl\ndef prx_tunnel_health_checked(health): ...\n"
-    site.install("w-two", "[prx_tunnel.observers]\na = w_two\n", modules={"w_two": good})
-    plugins = Plugins()
-    plugins.load_watchers()
-    plugins.load_watchers()
-    (problem,) = plugins.problems
-    assert problem.startswith("w-one 1.0: ")
-    assert {(e.distribution, e.kind, bool(e.problem)) for e in plugins.listing()} >= {
-        ("w-one", "watcher", True),
-        ("w-two", "watcher", False),
-    }
-
-
-@pytest.mark.anyio
-async def test_a_module_behind_several_entries_is_told_once(site: Site) -> None:
-    source = f"""{backend("alpha")}
-@hookimpl
-async def prx_tunnel_status_changed(tunnel):
-    told.append(tunnel)
-told = []
-"""
-    entry_points = "[prx_tunnel]\nalpha = both\n[prx_tunnel.observers]\nalpha = both\n"
-    site.install("prx-tunnel-alpha", entry_points, modules={"both": source})
-    plugins = Plugins()
-    await plugins.status_changed("early", Idle(), Stopped())
-    plugins.load_watchers()
-    plugins.backend("alpha")
-    await plugins.status_changed("web", Idle(), Stopped())
-    assert sys.modules["both"].told == ["web"]
-
-
-def test_listing_a_plugin_does_not_make_it_one_that_is_told(many: Site) -> None:
-    plugins = Plugins()
-    plugins.listing()
-    assert plugins._told() == []
-
-
-# --- programs ----------------------------------------------------------------------------------
-
-
-def test_the_program_of_a_backend_is_looked_for(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = f"""{HEADER}
-@hookimpl
-def prx_tunnel_backends():
-    yield Backend(name="alpha", summary="", config=BackendConfig, connect=print,
-                  program="alphad", install_hint="apt install alphad")
-"""
-    site.plugin("alpha", source)
-    folder = tmp_path / "bin"
-    folder.mkdir(mode=0o755)
-    monkeypatch.setenv("PATH", str(folder))
-    entry = listed("alpha")
-    assert (entry.program, entry.program_path) == ("alphad", None)
-    assert entry.install_hint == "apt install alphad"
-    (folder / "alphad").write_text("#!/bin/sh\n")
-    (folder / "alphad").chmod(0o755)
-    assert listed("alpha").program_path == str(folder / "alphad")

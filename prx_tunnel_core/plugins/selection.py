@@ -133,7 +133,7 @@ class Plugins:
         return list(dict.fromkeys((*self._registered, *self._loaded.values())))
 
     def _is_off(self, found: FoundPlugin) -> bool:
-        off = {canonical(name.strip()) for name in self._environ.get(SWITCH, "").split(",")}
+        off = {canonical(name.strip()) for name in self._environ.get(SWITCH, "").split(",")} - {""}
         return not off.isdisjoint({"*", canonical(found.name), canonical(found.distribution)})
 
     def _load(self, found: FoundPlugin) -> LoadedPlugin:

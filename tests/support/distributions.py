@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -70,3 +71,10 @@ class Site:
             version=version,
             modules={module: source},
         )
+
+
+def forget_modules_of(folder: Path, *, known: Collection[str]) -> None:
+    """Let nothing that was imported from the folder stay, but what was there before."""
+    for name in set(sys.modules) - set(known):
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
+            del sys.modules[name]
