@@ -277,6 +277,24 @@ async def test_h05_what_was_removed_comes_back(runtime: Path, removed: str) -> N
 
 
 @pytest.mark.anyio
+async def test_h05_what_cannot_come_back_is_tried_again(
+    runtime: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with in_memory() as tunnel, serve(tunnel, self_check=0.02):
+        os.rename(runtime, f"{runtime}-away")
+        os.mkdir(runtime, 0o755)
+        os.chmod(runtime, 0o755)
+        with anyio.fail_after(20):
+            while caplog.text.count("is open to other users; run: chmod 700") < 3:
+                await anyio.sleep(0.01)
+        os.chmod(runtime, 0o700)
+        await tunnel.start()
+        with anyio.fail_after(20):
+            while await anyio.to_thread.run_sync(status) != 0:
+                await anyio.sleep(0.01)
+
+
+@pytest.mark.anyio
 async def test_h05_meanwhile_a_client_says_who_holds_the_name(runtime: Path) -> None:
     async with in_memory() as tunnel, serve(tunnel):
         (runtime / "default.sock").unlink()

@@ -47,6 +47,7 @@ def detach(job: Job, secrets: Iterable[str], stop: StopSignals, *, as_json: bool
     stop.tell(lambda: _terminate(daemon))
     with open(reading, encoding="utf-8") as report:
         code = _follow(report, daemon)
+    stop.tell(None)
     return INTERRUPTED if code and stop.requested else code
 
 
@@ -66,8 +67,8 @@ def _become_daemon(*, keep: int) -> None:
 
 def _serve(job: Job, secrets: Iterable[str], stop: StopSignals, report: _Report) -> int:
     try:
-        start_logging(job.name, secrets)
-        run(job, report, stop)
+        # Not before the name is ours: the log belongs to who runs the tunnel.
+        run(job, report, stop, on_claim=lambda: start_logging(job.name, secrets))
     except TunnelError as error:
         logger.error("%s", error)  # noqa: TRY400 - the reason is for a person
         code = USAGE if isinstance(error, (ConfigError, AlreadyRunning)) else FAILED

@@ -91,7 +91,10 @@ class LiveView:
             state += f": attempt {attempt} in {max(0.0, status.retry_in - passed):.0f} s"
         else:
             state += f" for {_duration(passed)}"
-        return Text(f"{state} (Ctrl-C stops)", no_wrap=True, overflow="ellipsis")
+        line = Text(f"{state} (Ctrl-C stops)", no_wrap=True)
+        # Room for the terminal's own ^C: on a new line it would leave this one behind.
+        line.truncate(max(1, self._console.width - 2), overflow="ellipsis")
+        return line
 
 
 def _duration(seconds: float) -> str:

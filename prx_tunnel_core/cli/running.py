@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 import anyio
@@ -26,15 +26,21 @@ class Job:
     plugins: Plugins
 
 
-def run(job: Job, view: View, stop: StopSignals) -> None:
-    """Return when the tunnel was stopped; raises TunnelError when it failed."""
-    anyio.run(_keep_open, job, view, stop, backend="asyncio")
+def run(
+    job: Job, view: View, stop: StopSignals, *, on_claim: Callable[[], None] = lambda: None
+) -> None:
+    """Return when the tunnel was stopped; raises TunnelError when it failed.
+
+    `on_claim` is called when it is sure that no other process runs a tunnel of that name.
+    """
+    anyio.run(_keep_open, job, view, stop, on_claim, backend="asyncio")
 
 
-async def _keep_open(job: Job, view: View, stop: StopSignals) -> None:
+async def _keep_open(job: Job, view: View, stop: StopSignals, on_claim: Callable[[], None]) -> None:
     # The name first: whoever comes second must not start as much as an observer.
     claim = await take(job.name)
     try:
+        on_claim()
         tunnel = Tunnel(
             job.config.tunnel, name=job.name, plugins=job.plugins, tables=job.config.tables
         )

@@ -16,12 +16,18 @@ from prx_tunnel_core.models import (
     Stopped,
     TunnelStatus,
 )
+from prx_tunnel_core.text import printable
 
 INFO, WARNING, ERROR = "INFO", "WARN", "ERROR"
 
 
 def describe(status: TunnelStatus, config: TunnelConfig) -> tuple[str, str]:
-    """The level and the text, which may have several lines."""
+    """The level and the text, which may have several lines, and nothing that moves a cursor."""
+    level, text = _describe(status, config)
+    return level, "\n".join(printable(line) for line in text.split("\n"))
+
+
+def _describe(status: TunnelStatus, config: TunnelConfig) -> tuple[str, str]:
     most = config.reconnect.max_attempts
     match status:
         case Idle():

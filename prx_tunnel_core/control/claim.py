@@ -136,6 +136,8 @@ class Claim:
         return True
 
     def _directory_is_current(self) -> bool:
+        if self._directory < 0:  # given up, when renewing failed
+            return False
         try:
             there = os.stat(place.runtime_path(), follow_symlinks=False)
         except OSError:

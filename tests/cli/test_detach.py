@@ -167,6 +167,23 @@ def test_k07_no_secret_in_what_is_asked(prx: Prx) -> None:
     assert "tok-0123456789" not in "".join(lines + texts)
 
 
+@pytest.mark.parametrize("detach", [[], ["--detach"]])
+def test_k03_no_secret_in_a_failure(prx: Prx, detach: list[str]) -> None:
+    prx.configure(lab="token = 'tok-0123456789'\nsteps = ['setup refused tok-0123456789']")
+    done = prx("tunnel", "start", *detach)
+    assert done.stderr.endswith("prx: refused **********\n")
+    assert "tok-0123456789" not in done.stdout + done.stderr
+    if detach:
+        assert "tok-0123456789" not in log_of(prx).read_text()
+
+
+def test_h04_the_second_does_not_write_into_the_log_of_the_first(prx: Prx) -> None:
+    prx.detach()
+    before = log_of(prx).read_text()
+    assert prx("tunnel", "start", "--detach").returncode == 2
+    assert log_of(prx).read_text() == before
+
+
 def test_i02_a_log_that_cannot_be_written_is_said_at_once(prx: Prx) -> None:
     elsewhere = prx.home / "elsewhere"
     elsewhere.touch()

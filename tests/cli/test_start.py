@@ -124,6 +124,16 @@ def test_a_failure_says_why_and_leaves_nothing(
         assert prx("tunnel", "status").returncode == 3
 
 
+def test_what_a_program_says_cannot_play_with_the_terminal(prx: Prx) -> None:
+    prx.configure(
+        lab='steps = ["fail \\u001b[2Jno\\u0007\\u001b]0;title\\u0007", "setup \\u001b[31mred"]'
+    )
+    done = prx("tunnel", "start")
+    assert "s: no\n" in done.stdout
+    assert done.stderr.endswith("prx: red\n")
+    assert "\x1b" not in done.stdout + done.stderr
+
+
 def test_a_backend_that_is_not_installed_is_a_matter_of_configuration(prx: Prx) -> None:
     done = prx("tunnel", "start", "--backend", "frp")
     assert done.returncode == 2
