@@ -6,12 +6,13 @@ The banner with the URL comes before, and proves nothing. Neither does the metri
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 
 from prx_tunnel_cloudflare.connector import Connector
 from prx_tunnel_cloudflare.metrics import Metrics, NoAnswer
 from prx_tunnel_cloudflare.reasons import Reason
-from prx_tunnel_core.errors import single
 
 LOOK_EVERY = 0.25  # seconds, when the log brings no news
 REFUSALS = 3
@@ -34,17 +35,7 @@ async def until_registered(connector: Connector) -> Metrics:
 
     Raises Refused; SetupError or ConnectError when cloudflared ends before.
     """
-    metrics: Metrics | None = None
-    with single():
-        async with anyio.create_task_group() as tasks:
-
-            async def stop_at_end() -> None:
-                await connector.process.wait()
-                tasks.cancel_scope.cancel()
-
-            tasks.start_soon(stop_at_end)
-            metrics = await _registered(connector)
-            tasks.cancel_scope.cancel()
+    metrics = await connector.while_running(partial(_registered, connector))
     if metrics is None:
         raise connector.ended()
     return metrics

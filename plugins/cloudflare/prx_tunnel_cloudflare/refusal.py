@@ -6,6 +6,8 @@ again that way, for as long as it takes to hear the reason.
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 
 from prx_tunnel_cloudflare.connector import Connector, run_cloudflared
@@ -40,7 +42,7 @@ async def explain_refusal(
         return ConnectError(_SILENT)
     async with run_cloudflared(config, target, credentials, protocol="http2") as connector:
         with anyio.move_on_after(HEARING):
-            await _hear(connector)
+            await connector.while_running(partial(_hear, connector))
         journal = connector.journal
     if journal.registered is not None:
         return ConnectError(_HTTP2_WORKS)
@@ -57,14 +59,6 @@ def _final(reason: Reason) -> TunnelError:
 
 
 async def _hear(connector: Connector) -> None:
-    """Return once the log has a reason or a registration, or the program has ended."""
-    async with anyio.create_task_group() as tasks:
-
-        async def stop_at_end() -> None:
-            await connector.process.wait()
-            tasks.cancel_scope.cancel()
-
-        tasks.start_soon(stop_at_end)
-        while connector.journal.registered is None and not connector.journal.refusals:
-            await connector.news(HEARING)
-        tasks.cancel_scope.cancel()
+    """Return once the log has a reason or a registration."""
+    while connector.journal.registered is None and not connector.journal.refusals:
+        await connector.news(HEARING)
