@@ -48,7 +48,10 @@ class Connection(ABC):
 
     @abstractmethod
     async def wait_closed(self) -> str:
-        """Wait until the tunnel has dropped and say why; a drop is no exception."""
+        """Wait until the tunnel has dropped and say why; a drop is no exception.
+
+        Raises SetupError when connecting again is of no use before someone has fixed something.
+        """
 
     async def check(self) -> Iterable[Check]:
         """What the provider says of the tunnel: edge connections, the state of a daemon…

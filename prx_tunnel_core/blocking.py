@@ -1,7 +1,7 @@
 """The same for synchronous hosts: a tunnel on an event loop of its own, in a thread of its own.
 
-    with open_tunnel({"backend": "ssh", "local_port": 3000}) as tunnel:
-        print(tunnel.info.public_url)
+with open_tunnel({"backend": "ssh", "local_port": 3000}) as tunnel:
+print(tunnel.info.public_url)
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class ProgramExited(ConnectError):
     `returncode` is its exit code, negative for a signal; `tail` its last lines, redacted.
     """
 
-    def __init__(self, message: str, *, returncode: int, tail: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, *, returncode: int = 0, tail: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.returncode = returncode
         self.tail = tuple(tail)

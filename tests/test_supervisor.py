@@ -168,7 +168,7 @@ async def test_connecting_is_bounded_in_time() -> None:
     memory = Memory(delay=math.inf)
     async with in_memory(memory, connect_timeout=7, reconnect={"enabled": False}) as tunnel:
         begun = trio.current_time()
-        with pytest.raises(ConnectError, match="not connected within 7 s"):
+        with pytest.raises(ConnectError, match=r"not connected within 7 s"):
             await tunnel.start()
         assert trio.current_time() - begun == pytest.approx(7)
 
@@ -571,6 +571,42 @@ async def test_whatever_a_backend_raises_is_a_tunnel_error(
         with pytest.raises(error, match=message):
             await tunnel.start()
         assert isinstance(tunnel.status, Failed)
+
+
+@virtual
+@pytest.mark.parametrize(
+    ("raised", "status"),
+    [
+        (SetupError("the token was revoked"), Failed("the token was revoked")),
+        (ZeroDivisionError("oops"), Reconnecting(1, "", 1.0)),
+        (SystemExit(3), Reconnecting(1, "", 1.0)),
+    ],
+)
+async def test_what_a_connection_raises_instead_of_a_reason(
+    raised: BaseException, status: Failed | Reconnecting
+) -> None:
+    @asynccontextmanager
+    async def connect(config: MemoryConfig, target: Target) -> AsyncIterator[Connection]:
+        async with memory.connect(config, target) as connection:
+
+            async def wait_closed() -> str:
+                await anyio.sleep(5)
+                raise raised
+
+            connection.wait_closed = wait_closed  # type: ignore[method-assign]
+            yield connection
+
+    memory = Memory()
+    backend = Backend(name="memory", summary="", config=MemoryConfig, connect=connect)
+    tunnel = Recorded({"backend": "memory"}, backend=backend, plugins=no_plugins())
+    async with tunnel:
+        await tunnel.start()
+        await anyio.sleep(5.1)
+        if isinstance(status, Failed):
+            assert tunnel.status == status
+        else:
+            assert isinstance(tunnel.status, Reconnecting)
+            assert tunnel.status.reason.startswith("a defect of backend 'memory': ")
 
 
 @virtual

@@ -31,10 +31,14 @@ def register(tunnel: Commands) -> None:
 
 
 def _run(options: Namespace) -> int:
+    import logging
+
     import anyio
 
     from prx_tunnel_core.cli.showcase import Showcase
 
+    # The steps tell what happens; without a handler, Python would print warnings among them.
+    logging.getLogger().addHandler(logging.NullHandler())
     tell = _say_nothing if options.json else _say
     showcase = Showcase(_config(options), tell)
     problem = anyio.run(showcase.run, backend="asyncio")

@@ -82,16 +82,16 @@ class Attempt:
 
     async def _stay(self, up: Up) -> Ended:
         """Wait for the first reason to leave the connection."""
-        reasons: list[tuple[str, bool]] = []
+        ends: list[tuple[TunnelError, bool]] = []
 
         async with anyio.create_task_group() as tasks:
 
             async def leave(wait: Callable[[], Awaitable[str]], *, closed: bool) -> None:
                 try:
-                    reason = await wait()
-                except Exception as error:  # noqa: BLE001 - a backend is foreign code
-                    reason = f"backend {self.backend.name!r} failed: {self._text(error)}"
-                reasons.append((self.redact(reason), closed))
+                    error: TunnelError = ConnectError(self.redact(await wait()))
+                except (Exception, SystemExit) as raised:  # noqa: BLE001 - foreign code
+                    error = self._classify(raised)
+                ends.append((error, closed))
                 tasks.cancel_scope.cancel()
 
             async def closed() -> None:
@@ -99,8 +99,8 @@ class Attempt:
 
             tasks.start_soon(closed)
             await leave(self.until_unhealthy, closed=False)
-        reason, by_itself = reasons[0]
-        ended = Ended(ConnectError(reason), anyio.current_time() - up.since)
+        error, by_itself = ends[0]
+        ended = Ended(error, anyio.current_time() - up.since)
         if by_itself:
             self.on_closed(ended)
         return ended

@@ -84,7 +84,8 @@ class Lifecycle:
     def _closed(self, ended: Ended) -> None:
         # The URL is withdrawn at once, not after what is left has been cleared away.
         self._parts.health.connection = None
-        self._plan(ended)
+        if not isinstance(ended.error, SetupError):
+            self._plan(ended)
 
     def _plan(self, ended: Ended) -> None:
         """Decide on the next attempt: Reconnecting, or the error with which to give up."""
