@@ -155,7 +155,7 @@ async def test_retry_after_is_a_floor_above_the_configured_maximum() -> None:
 async def test_without_reconnect_the_first_failure_ends_it() -> None:
     memory = Memory(errors=[ConnectError("refused")])
     async with in_memory(memory, reconnect={"enabled": False}) as tunnel:
-        with pytest.raises(ConnectError, match="^refused$"):
+        with pytest.raises(ConnectError, match=r"^refused$"):
             await tunnel.start()
         await tunnel.start()
         memory.connection.drop("edge went away")
