@@ -18,6 +18,9 @@ from prx_tunnel_ssh.keepalive import round_trip
 from prx_tunnel_ssh.pattern import compile_pattern
 from prx_tunnel_ssh.transport import Access, Transport, open_transport
 
+# How long a health check waits for the answer to a keepalive, at most.
+_CHECK_SECONDS = 5.0
+
 
 class SshConnection(Connection):
     def __init__(
@@ -112,7 +115,7 @@ async def _connection(config: SshConfig, transport: Transport, port: int) -> Ssh
         url = await wait_for_url(
             announcement, transport.peer.lost, pattern=config.url_pattern or ""
         )
-    patience = config.keepalive_interval * config.keepalive_count
+    patience = min(_CHECK_SECONDS, config.keepalive_interval * config.keepalive_count)
     connection = SshConnection(transport, url, port=port, details=details, patience=patience)
     if announcement is not None:
         connection.ends_with(announcement.ended)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import signal
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prx_tunnel_ssh.relay.__main__ import serve
+from prx_tunnel_ssh.relay.arguments import parse
+from prx_tunnel_ssh.relay.log import Log
 
 from prx_tunnel_core.backend import Target
 
@@ -163,8 +167,25 @@ class OpenSSHServer:
             yield program
 
 
+class Inside(logging.Handler):
+    """What a relay in this process says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+    async def line(self, text: str) -> str:
+        async with asyncio.timeout(PATIENCE):
+            while not any(text in line for line in self.lines):
+                await asyncio.sleep(0.005)
+        return next(line for line in self.lines if text in line)
+
+
 class StandaloneRelay:
-    """`python -m prx_tunnel_ssh.relay` as a process of its own."""
+    """`python -m prx_tunnel_ssh.relay`, as a process of its own or in this one."""
 
     def __init__(self, directory: Path, port: int) -> None:
         self.directory = directory
@@ -180,16 +201,34 @@ class StandaloneRelay:
 
     @asynccontextmanager
     async def serve(self, *arguments: str) -> AsyncIterator[Program]:
-        command = [
-            sys.executable, "-m", "prx_tunnel_ssh.relay",
-            "--listen", f"127.0.0.1:{self.port}", "--authorized-keys", str(self.authorized_keys),
-            *arguments,
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "prx_tunnel_ssh.relay", *self.arguments(*arguments)]
         async with run(command) as program:
-            up = await program.line("relay up")
-            public = up.partition('host_key="')[2].rstrip('"')
-            self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {public}\n")
+            self.trust(await program.line("relay up"))
             yield program
+
+    @asynccontextmanager
+    async def here(self, *arguments: str) -> AsyncIterator[Inside]:
+        """The same in this process, for tests that are not about processes: it is up at once."""
+        inside = Inside()
+        logger = logging.getLogger("prx_tunnel_ssh.relay")
+        level = logger.level
+        logger.setLevel(logging.INFO)
+        logger.addHandler(inside)
+        try:
+            async with serve(parse(self.arguments(*arguments)), Log()):
+                self.trust(await inside.line("relay up"))
+                yield inside
+        finally:
+            logger.removeHandler(inside)
+            logger.setLevel(level)
+
+    def arguments(self, *more: str) -> list[str]:
+        listen = f"127.0.0.1:{self.port}"
+        return ["--listen", listen, "--authorized-keys", str(self.authorized_keys), *more]
+
+    def trust(self, up: str) -> None:
+        public = up.partition('host_key="')[2].rstrip('"')
+        self.known_hosts.write_text(f"[127.0.0.1]:{self.port} {public}\n")
 
     def settings(self, **more: Any) -> dict[str, Any]:
         return {

@@ -82,7 +82,7 @@ async def test_who_comes_back_gets_the_port_of_a_connection_that_is_dead(
 ) -> None:
     command = relay.ssh("-N", "-v", "-R", f"{unused_port}:127.0.0.1:9", "127.0.0.1")
     config = SshConfig(**relay.settings(remote_port=unused_port))
-    async with relay.serve("--ports", str(unused_port)), run(command) as client:
+    async with relay.here("--ports", str(unused_port)), run(command) as client:
         await client.line("remote forward success")
         with pytest.raises(ConnectError, match="in use"):
             async with connect(config, app.target):
@@ -104,24 +104,17 @@ async def test_a_term_signal_is_a_clean_end(relay: StandaloneRelay, app: App) ->
 
 async def test_the_host_key_is_made_once_and_private(relay: StandaloneRelay) -> None:
     path = relay.directory / "relay_host_key"
-    async with relay.serve() as program:
+    async with relay.here() as program:
         made = await program.line("host key made")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert asyncssh.read_private_key(str(path)).get_fingerprint() in made
     first = relay.known_hosts.read_text()
-    async with relay.serve():
+    async with relay.here():
         assert relay.known_hosts.read_text() == first
     path.chmod(0o644)
-    async with run([*_command(relay)]) as program:
-        assert await program.wait() == 1
-        await program.line(f"chmod 600 {path}")
-
-
-def _command(relay: StandaloneRelay, *arguments: str) -> list[str]:
-    return [
-        sys.executable, "-m", "prx_tunnel_ssh.relay", "--listen", f"127.0.0.1:{relay.port}",
-        "--authorized-keys", str(relay.authorized_keys), *arguments,
-    ]  # fmt: skip
+    with pytest.raises(SetupError, match=f"chmod 600 {path}"):
+        async with relay.here():
+            pass
 
 
 @pytest.mark.parametrize(
@@ -145,7 +138,8 @@ def test_arguments_that_make_no_sense(
 
 async def test_files_that_are_missing(relay: StandaloneRelay) -> None:
     relay.authorized_keys.unlink()
-    async with run(_command(relay)) as program:
+    command = [sys.executable, "-m", "prx_tunnel_ssh.relay", *relay.arguments()]
+    async with run(command) as program:
         assert await program.wait() == 1
         await program.line("authorized keys:")
         assert "Traceback" not in program.output
@@ -156,7 +150,7 @@ async def test_a_key_that_is_taken_from_the_file_is_refused_from_then_on(
 ) -> None:
     other = make_key(tmp_path / "other")
     config = SshConfig(**relay.settings())
-    async with relay.serve() as program:
+    async with relay.here() as program:
         async with connect(config, NOBODY):
             pass
         relay.authorize(other)
@@ -181,7 +175,7 @@ async def test_the_options_of_a_key_mean_what_they_say_or_refuse_it(
         'permitlisten="8080" ': False,
         'expiry-time="20200101" ': False,
     }
-    async with relay.serve():
+    async with relay.here():
         for options, accepted in expected.items():
             relay.authorize(relay.client_key, options=options)
             try:
@@ -193,7 +187,7 @@ async def test_the_options_of_a_key_mean_what_they_say_or_refuse_it(
 
 async def test_connections_of_one_key_are_limited(relay: StandaloneRelay) -> None:
     config = SshConfig(**relay.settings())
-    async with relay.serve("--per-key", "1") as program, connect(config, NOBODY):
+    async with relay.here("--per-key", "1") as program, connect(config, NOBODY):
         with pytest.raises(ConnectError):
             async with connect(config, NOBODY):
                 pass
@@ -211,7 +205,7 @@ async def test_connections_of_one_key_are_limited(relay: StandaloneRelay) -> Non
 async def test_connections_are_limited_before_they_say_a_word(
     relay: StandaloneRelay, limit: list[str], reason: str
 ) -> None:
-    async with relay.serve(*limit) as program, asyncio.timeout(PATIENCE):
+    async with relay.here(*limit) as program, asyncio.timeout(PATIENCE):
         first, writer = await asyncio.open_connection("127.0.0.1", relay.port)
         assert (await first.readline()).startswith(b"SSH-2.0-")
         second, other = await asyncio.open_connection("127.0.0.1", relay.port)
@@ -222,7 +216,7 @@ async def test_connections_are_limited_before_they_say_a_word(
 
 
 async def test_a_connection_that_never_proves_anything_is_closed(relay: StandaloneRelay) -> None:
-    async with relay.serve("--login-seconds", "0.2"), asyncio.timeout(PATIENCE):
+    async with relay.here("--login-seconds", "0.2"), asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
         assert b"SSH-2.0-" in await reader.read(-1)
         writer.close()
@@ -230,7 +224,7 @@ async def test_a_connection_that_never_proves_anything_is_closed(relay: Standalo
 
 async def test_keys_cannot_be_tried_for_ever(relay: StandaloneRelay) -> None:
     keys = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(4)]
-    async with relay.serve("--key-offers", "3") as program:
+    async with relay.here("--key-offers", "3") as program:
         with pytest.raises((asyncssh.ConnectionLost, ConnectionError)):
             await asyncssh.connect(
                 "127.0.0.1", relay.port, username="x", client_keys=keys, known_hosts=None,
@@ -241,7 +235,7 @@ async def test_keys_cannot_be_tried_for_ever(relay: StandaloneRelay) -> None:
 
 async def test_visitors_are_limited(relay: StandaloneRelay, app: App) -> None:
     async with (
-        relay.serve("--visitors", "1"),
+        relay.here("--visitors", "1"),
         asyncio.timeout(PATIENCE),
         connect(SshConfig(**relay.settings()), app.target) as connection,
     ):

@@ -32,7 +32,7 @@ async def test_a_stranger_without_an_accepted_key(relay: StandaloneRelay, tmp_pa
 
 
 async def test_a_stranger_who_guesses_a_password(relay: StandaloneRelay) -> None:
-    async with relay.serve():
+    async with relay.here():
         with pytest.raises(asyncssh.PermissionDenied):
             await asyncssh.connect(
                 "127.0.0.1", relay.port, username="root", password="root", client_keys=None,
@@ -45,7 +45,7 @@ async def test_a_key_opens_no_shell_and_runs_nothing(
     relay: StandaloneRelay, tmp_path: Path, domain: list[str]
 ) -> None:
     mark = tmp_path / "mark"
-    async with relay.serve(*domain):
+    async with relay.here(*domain):
         for arguments in (
             ["127.0.0.1", f"touch {mark}"],
             ["-s", "127.0.0.1", "sftp"],
@@ -59,12 +59,12 @@ async def test_a_key_opens_no_shell_and_runs_nothing(
 
 
 async def test_without_a_domain_there_is_no_session_at_all(relay: StandaloneRelay) -> None:
-    async with relay.serve():
+    async with relay.here():
         assert "Session refused" in await ssh(relay, "127.0.0.1")
 
 
 async def test_a_key_reaches_nothing_behind_the_relay(relay: StandaloneRelay, app: App) -> None:
-    async with relay.serve():
+    async with relay.here():
         inner = f"127.0.0.1:{app.target.port}"
         said = await ssh(relay, "-W", inner, "127.0.0.1")
         assert "open failed" in said
@@ -75,7 +75,7 @@ async def test_a_key_forwards_no_port_of_its_own_side_either(
     relay: StandaloneRelay, app: App, unused_port: int
 ) -> None:
     async with (
-        relay.serve(),
+        relay.here(),
         run(
             relay.ssh("-N", "-v", "-L", f"{unused_port}:127.0.0.1:{app.target.port}", "127.0.0.1")
         ) as client,
@@ -94,7 +94,7 @@ async def test_a_key_forwards_no_port_of_its_own_side_either(
 async def test_a_key_has_only_the_ports_that_are_allowed(
     relay: StandaloneRelay, tmp_path: Path
 ) -> None:
-    async with relay.serve("--ports", "0,30000-30010"):
+    async with relay.here("--ports", "0,30000-30010"):
         for asked in ("22222", "0.0.0.0:22222", str(tmp_path / "socket")):
             said = await ssh(relay, "-N", "-R", f"{asked}:127.0.0.1:9", "127.0.0.1")
             assert "forwarding failed" in said or "forwarding request failed" in said
@@ -103,14 +103,14 @@ async def test_a_key_has_only_the_ports_that_are_allowed(
 
 async def test_a_key_has_only_so_many_tunnels(relay: StandaloneRelay) -> None:
     two = ["-R", "0:127.0.0.1:9", "-R", "0:127.0.0.1:10"]
-    async with relay.serve("--tunnels-per-key", "1") as program:
+    async with relay.here("--tunnels-per-key", "1") as program:
         said = await ssh(relay, "-N", *two, "127.0.0.1")
         assert "remote port forwarding failed" in said
         await program.line('reason="too many tunnels with this key"')
 
 
 async def test_a_tun_device_is_refused(relay: StandaloneRelay) -> None:
-    async with relay.serve():
+    async with relay.here():
         connection = await asyncssh.connect(
             "127.0.0.1", relay.port, username="x", client_keys=[str(relay.client_key)],
             known_hosts=str(relay.known_hosts), config=None, agent_path=None,
@@ -124,7 +124,7 @@ async def test_a_tun_device_is_refused(relay: StandaloneRelay) -> None:
 
 async def test_visitors_come_in_at_the_loopback_only(relay: StandaloneRelay) -> None:
     """Whatever address the client asks for: which one it is, the relay's own `--bind` says."""
-    async with relay.serve() as program:
+    async with relay.here() as program:
         command = relay.ssh("-N", "-R", "0.0.0.0:0:127.0.0.1:9", "127.0.0.1")
         async with run(command) as client:
             await client.line("Allocated port")

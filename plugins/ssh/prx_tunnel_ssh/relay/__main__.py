@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import signal
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
-from prx_tunnel_core.errors import TunnelError
+from prx_tunnel_core.errors import SetupError, TunnelError
 from prx_tunnel_ssh.relay.arguments import Arguments, parse
 from prx_tunnel_ssh.relay.keys import AuthorizedKeys, read_host_key
 from prx_tunnel_ssh.relay.log import Log
-from prx_tunnel_ssh.relay.server import open_relay
+from prx_tunnel_ssh.relay.server import Relay, open_relay
 from prx_tunnel_ssh.transport import quiet_asyncssh
 
 
@@ -22,28 +24,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
     )
-    quiet_asyncssh()
     try:
-        asyncio.run(_serve(arguments, Log()))
-    except (TunnelError, ssl.SSLError, OSError) as error:
+        asyncio.run(_until_signalled(arguments, Log()))
+    except (TunnelError, OSError) as error:
         print(f"prx-tunnel relay: {error}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
-async def _serve(arguments: Arguments, log: Log) -> None:
-    admits = AuthorizedKeys(arguments.authorized_keys, log)
+async def _until_signalled(arguments: Arguments, log: Log) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serve(arguments, log):
+        await stop.wait()
+    log("relay down")
+
+
+@asynccontextmanager
+async def serve(arguments: Arguments, log: Log) -> AsyncIterator[Relay]:
+    """The relay of these arguments, up.
+
+    Raises SetupError for files that are of no use, ConnectError for addresses that are taken.
+    """
+    quiet_asyncssh()
     host_key = read_host_key(arguments.host_key, log)
     tls = _tls(arguments)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     if tls is not None:
-        loop.add_signal_handler(signal.SIGHUP, _read_certificate, tls, arguments, log)
+        read = functools.partial(_read_certificate, tls, arguments, log)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, read)
     async with open_relay(
         arguments.settings,
-        admits,
+        AuthorizedKeys(arguments.authorized_keys, log),
         host_key=host_key,
         listen=arguments.listen,
         web=arguments.http,
@@ -55,17 +67,19 @@ async def _serve(arguments: Arguments, log: Log) -> None:
             listen=f"{arguments.listen[0]}:{relay.port}",
             http=relay.web_port or None,
             fingerprint=host_key.get_fingerprint(),
-            host_key=host_key.export_public_key().decode().strip(),
+            host_key=" ".join(host_key.export_public_key().decode().split()[:2]),
         )
-        await stop.wait()
-    log("relay down")
+        yield relay
 
 
 def _tls(arguments: Arguments) -> ssl.SSLContext | None:
     if arguments.certificate is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(arguments.certificate, arguments.key)
+    try:
+        context.load_cert_chain(arguments.certificate, arguments.key)
+    except OSError as error:  # ssl.SSLError is one
+        raise SetupError(f"certificate: {arguments.certificate}: {error}") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -75,7 +89,7 @@ def _read_certificate(context: ssl.SSLContext, arguments: Arguments, log: Log) -
     try:
         context.load_cert_chain(str(arguments.certificate), arguments.key)
         log("certificate read", file=arguments.certificate)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
         log("certificate unreadable", file=arguments.certificate, reason=error)
 
 

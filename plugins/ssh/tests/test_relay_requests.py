@@ -1,0 +1,115 @@
+"""Requests and responses that lead nowhere, or that two parsers would read in two ways."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from prx_tunnel_ssh.relay.log import Log
+from prx_tunnel_ssh.relay.settings import Site
+from prx_tunnel_ssh.relay.web import Web
+from ssh_programs import App, StandaloneRelay, listening
+from ssh_sites import CLOSE, SITE, host_of, open_site, request, site_port, speak
+
+from prx_tunnel_core.backend import Target
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (request("nobody.t.test"), 404),
+        (request("t.test"), 404),
+        (request("a.b.t.test"), 404),
+        (request("evil.test"), 404),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a.t.test\r\nHost: b.t.test\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\n\r\n", 404),
+        (b"\x16\x03\x01 not http\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a.t.test\r\nX: " + b"y" * 70_000, 431),
+        (b"POST / HTTP/1.1\r\nHost: a.t.test\r\nContent-Length: 1, 2\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nHost: a.t.test\r\nTransfer-Encoding: xchunked\r\n\r\n", 501),
+        (b"GET / HTTP/1.1\r\nHost: a.t.test\r\n folded: x\r\n: y\r\n\r\n", 400),
+    ],
+)
+async def test_what_leads_nowhere(site: int, sent: bytes, status: int) -> None:
+    answer = await speak(site, sent)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert b"prx-tunnel relay: " in answer
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[int]:
+    """The port of the sites of a relay in this process, that has none at the moment."""
+    web = Web(Site("t.test", "http://{name}.t.test"), lambda _: None, Log())
+    await web.listen("127.0.0.1", 0, None)
+    yield web.port
+    await web.end()
+
+
+async def test_a_request_cannot_hide_in_the_body_of_another(
+    relay: StandaloneRelay, app: App
+) -> None:
+    """What one parser may read in one way and the next in another, is not passed on at all."""
+    hidden = request("admin.t.test", "X-Hidden: 1\r\n")
+    chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(hidden), hidden)
+    async with relay.here(*SITE) as program, open_site(relay, app.target) as connection:
+        for more in (
+            "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+            "Transfer-Encoding : chunked\r\n",
+            "Content-Length: +4\r\n",
+        ):
+            sent = request(host_of(connection), more) + chunked
+            answer = await speak(await site_port(program), sent)
+            assert answer[9:12] in {b"400", b"501"}, more
+    assert app.requests == []
+
+
+async def test_a_response_with_two_framings_has_one_when_it_arrives(
+    relay: StandaloneRelay,
+) -> None:
+    async def twofold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n"
+                     b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")  # fmt: skip
+        writer.close()
+
+    async with (
+        listening(twofold) as target,
+        relay.here(*SITE) as program,
+        open_site(relay, target) as connection,
+    ):
+        answer = await speak(await site_port(program), request(host_of(connection), CLOSE))
+    assert b"content-length" not in answer.lower()
+    assert answer.endswith(b"2\r\nok\r\n0\r\n\r\n")
+
+
+async def test_nothing_listens_at_the_other_end(relay: StandaloneRelay, unused_port: int) -> None:
+    async with (
+        relay.here(*SITE) as program,
+        open_site(relay, Target("127.0.0.1", unused_port)) as connection,
+    ):
+        answer = await speak(await site_port(program), request(host_of(connection)))
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b"prx-tunnel-relay: 502" in answer
+
+
+async def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one(
+    relay: StandaloneRelay,
+) -> None:
+    async def break_off(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        writer.close()
+
+    async with (
+        listening(break_off) as target,
+        relay.here(*SITE) as program,
+        open_site(relay, target) as connection,
+    ):
+        answer = await speak(await site_port(program), request(host_of(connection)))
+    assert b"half" in answer
+    assert not answer.endswith(b"0\r\n\r\n")
