@@ -14,6 +14,9 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # for cloudflare_kit, which the stand-in uses as well
 
 from cloudflare_kit.installed import StandIn  # noqa: E402
+from cloudflare_kit.team import AUDIENCE, Clock, Team  # noqa: E402
+from prx_tunnel_cloudflare.access import AccessVerifier  # noqa: E402
+from prx_tunnel_cloudflare.access_keys import KeyStore  # noqa: E402
 from prx_tunnel_cloudflare.settings import CloudflareConfig  # noqa: E402
 
 from prx_tunnel_core.backend import Target  # noqa: E402
@@ -75,3 +78,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def team() -> Iterator[Team]:
+    team = Team()
+    yield team
+    team.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def verifier(team: Team, clock: Clock) -> AccessVerifier:
+    keys = KeyStore(team.url, clock=clock)
+    return AccessVerifier(team="example", audience=AUDIENCE, keys=keys)
