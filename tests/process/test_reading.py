@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from prx_tunnel_core.process import open_process
 from prx_tunnel_core.process.output import LONGEST_LINE
-from prx_tunnel_core.process.reading import TAIL
+from prx_tunnel_core.process.reading import LINES_AT_ONCE, TAIL, Reader
+from prx_tunnel_core.text import Redactor
 from support.proc import Gate, alive, memory, program, starts
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +115,33 @@ async def test_b10_a_flood_stalls_neither_program_nor_loop_nor_memory(listener: 
     assert memory() - before < 8 << 20
     assert worst < 0.25  # a hundredth of it on a machine with nothing else to do
     assert bool(heard) == listener
+
+
+async def test_b10_others_have_their_turn_between_many_short_lines() -> None:
+    """One reading may hold 32 768 lines."""
+    since_turn = longest = 0
+
+    def count(_: str) -> None:
+        nonlocal since_turn, longest
+        since_turn += 1
+        longest = max(longest, since_turn)
+
+    async def turns() -> None:
+        nonlocal since_turn
+        while True:
+            since_turn = 0
+            await anyio.lowlevel.checkpoint()
+
+    reader = Reader("program", Redactor(), count)
+    readable, writable = os.pipe()
+    os.write(writable, b"y\n" * 30_000)
+    os.close(writable)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(turns)
+        await reader.drain(readable)
+        tasks.cancel_scope.cancel()
+    os.close(readable)
+    assert 0 < longest <= 2 * LINES_AT_ONCE
 
 
 async def test_the_tail_is_bounded_and_ends_with_the_last_line() -> None:
