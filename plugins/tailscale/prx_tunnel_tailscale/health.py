@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+import anyio
+
 from prx_tunnel_core import Check, TunnelError
 from prx_tunnel_tailscale import capability
 from prx_tunnel_tailscale.node import RUNNING, SETTLING, Node
@@ -24,6 +26,8 @@ ROUTE = "route"
 NETWORK = "network"
 KEY = "key"
 
+PATIENCE = 7.0  # seconds; core waits for ten, and could then only say that it does not know
+
 SOON = timedelta(days=7)
 """So long before its end a key is talked about."""
 
@@ -36,13 +40,21 @@ async def check_route(
     tailscale: Tailscale, route: Route, holds: Callable[[ServeConfig], bool]
 ) -> list[Check]:
     """Ask tailscaled about the node and the route; `holds` looks for the route. Never raises."""
-    try:
-        node = await tailscale.node()
-        served = await tailscale.serve_config()
-    except Unreadable as error:
-        return [Check(DAEMON, "unknown", str(error))]
-    except TunnelError as error:
-        return [Check(DAEMON, "fail", str(error))]
+    with anyio.move_on_after(PATIENCE):
+        try:
+            node = await tailscale.node()
+            served = await tailscale.serve_config()
+        except Unreadable as error:
+            return [Check(DAEMON, "unknown", str(error))]
+        except TunnelError as error:
+            return [Check(DAEMON, "fail", str(error))]
+        return judge(node, served, route, holds)
+    return [Check(DAEMON, "fail", f"tailscaled does not answer within {PATIENCE:.0f} s")]
+
+
+def judge(
+    node: Node, served: ServeConfig, route: Route, holds: Callable[[ServeConfig], bool]
+) -> list[Check]:
     checks = [check_state(node), check_control(node), check_permission(node, route)]
     checks.append(check_entry(served, route, holds))
     return [*checks, *check_network(node), *check_key(node, datetime.now(UTC))]

@@ -101,9 +101,9 @@ async def test_a_daemon_that_does_not_answer_fails(
         node.daemon("refused")
         assert_fails(await connection.check(), "tailscaled", "not running")
         node.daemon("up")
-        monkeypatch.setattr("prx_tunnel_tailscale.program.DEADLINE", 0.2)
+        monkeypatch.setattr("prx_tunnel_tailscale.health.PATIENCE", 0.2)
         node.fault(hang=["status"])
-        assert_fails(await connection.check(), "tailscaled", "no answer within")
+        assert_fails(await connection.check(), "tailscaled", "does not answer within")
         node.fault(hang=[])
         monkeypatch.undo()
 
