@@ -7,6 +7,7 @@ import base64
 import getpass
 import hashlib
 import logging
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -145,7 +146,7 @@ def _why_lost(error: Exception | None) -> str:
 def _explain(error: Exception, config: SshConfig, access: Access, peer: Peer) -> TunnelError:
     """The error in words, sorted by who can do something about it."""
     secrets = [] if config.password is None else [config.password.get_secret_value()]
-    text = Redactor(secrets)(printable(str(error)))
+    text = Redactor(secrets)(printable(_words(error)))
     server = f"{config.host}:{config.port}"
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
         if peer.shown_key is not None:
@@ -163,6 +164,13 @@ def _explain(error: Exception, config: SshConfig, access: Access, peer: Peer) ->
     return ConnectError(
         f"cannot connect to the SSH server {server}: {text or type(error).__name__}"
     )
+
+
+def _words(error: Exception) -> str:
+    """Asyncio's errors of a connection show the call that failed, not what happened."""
+    if isinstance(error, OSError) and (error.errno or 0) > 0:
+        return os.strerror(error.errno or 0)
+    return str(error)
 
 
 def _refused(config: SshConfig, keys: Sequence[asyncssh.SSHKeyPair]) -> SetupError:

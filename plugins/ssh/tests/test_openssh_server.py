@@ -143,6 +143,19 @@ async def test_forwarding_that_is_not_allowed(sshd: OpenSSHServer) -> None:
     assert "AllowTcpForwarding" in str(error)
 
 
+async def test_a_key_may_be_restricted_to_its_port(
+    sshd: OpenSSHServer, app: App, unused_port: int
+) -> None:
+    """As docs/backends/ssh.md advises."""
+    url = "https://hooks.example.test"
+    mine = configured(sshd, remote_port=unused_port, public_url=url)
+    options = ("AllowTcpForwarding remote", f"PermitListen 127.0.0.1:{unused_port}")
+    async with sshd.serve(*options, "ForceCommand /usr/sbin/nologin", "PermitTTY no"):
+        async with connect(mine, app.target) as connection:
+            assert connection.public_url == url
+        assert "PermitListen" in str(await refusal(configured(sshd)))
+
+
 async def test_a_port_that_is_taken(sshd: OpenSSHServer, app: App) -> None:
     config = configured(sshd, remote_port=app.target.port)
     async with sshd.serve():
@@ -157,6 +170,7 @@ async def test_a_server_that_cannot_be_reached(host: str, unused_port: int) -> N
     error = await refusal(config)
     assert isinstance(error, ConnectError)
     assert f"{host}:{unused_port}" in str(error)
+    assert "onnect call failed" not in str(error)
 
 
 async def test_what_listens_is_no_ssh_server() -> None:
