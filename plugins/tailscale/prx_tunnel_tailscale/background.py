@@ -66,19 +66,24 @@ class _KeptRoute(Connection):
 
 async def switch_on(tailscale: Tailscale, route: Route) -> None:
     """Have tailscaled keep the route; nothing is run when it does already."""
+    failure = ConnectError(f"tailscaled does not keep the route {route.url}, though it was told to")
     for number in range(1, TRIES + 1):
-        served = await tailscale.serve_config()
-        check_free(served, route, background=True)
-        if served.in_background(route):
+        if await _kept(tailscale, route):
             return
         try:
             await _run(tailscale, *route.background)
-        except EditRace:
+        except EditRace as race:
+            failure = race
             await pause(number)
+    if not await _kept(tailscale, route):
+        raise failure
+
+
+async def _kept(tailscale: Tailscale, route: Route) -> bool:
+    """Whether it is done; raises when somebody else has come to the port."""
     served = await tailscale.serve_config()
     check_free(served, route, background=True)
-    if not served.in_background(route):
-        raise ConnectError(f"tailscaled does not keep the route {route.url}, though it was told to")
+    return served.in_background(route)
 
 
 async def remove(tailscale: Tailscale, route: Route) -> None:

@@ -8,6 +8,7 @@ server's; the link stands on a line of its own.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import anyio
 
@@ -60,6 +61,5 @@ def _link_or_grant(line: str) -> str | None:
 
 
 def _offered(lacking: Problem, link: str) -> TunnelError:
-    return lacking.__class__(
-        problems.CONSENT.name, lacking.what, f"an admin of the tailnet enables it at {link}"
-    ).error()
+    fix = f"an admin of the tailnet enables it at {link} ; then start the tunnel again"
+    return replace(lacking, fix=fix).error()

@@ -16,6 +16,7 @@ from prx_tunnel_core import (
     ConnectError,
     Connection,
     ProgramExited,
+    TunnelError,
     TunnelProcess,
     open_process,
 )
@@ -62,24 +63,26 @@ async def confirmed(tailscale: Tailscale, route: Route, process: TunnelProcess) 
     Neither an exit code nor a line is proof: the program exits with 0 where Funnel is not enabled.
     """
     with anyio.move_on_after(ANNOUNCED):
-        await _announced(process)
+        try:
+            await process.first_match(lambda line: announces(line) or None)
+        except ProgramExited as ended:
+            raise explain(ended) from None
     with anyio.move_on_after(CONFIRMED):
-        while (session := (await tailscale.serve_config()).session_of(route)) is None:
-            if process.returncode is not None:
-                await _announced(process)
+        while process.returncode is None:
+            session = (await tailscale.serve_config()).session_of(route)
+            if session is not None:
+                return session
             await anyio.sleep(LOOK_AGAIN)
-        return session
+        raise await _why_it_ended(process)
     raise ConnectError(
         f"tailscale runs but tailscaled does not list the route {route.url}; it says: "
         f"{process.last_lines() or 'nothing'}"
     )
 
 
-async def _announced(process: TunnelProcess) -> None:
-    try:
-        await process.first_match(lambda line: announces(line) or None)
-    except ProgramExited as ended:
-        raise explain(ended) from None
+async def _why_it_ended(process: TunnelProcess) -> TunnelError:
+    code = await process.wait()
+    return explain(ProgramExited(process.exit_reason(), returncode=code, tail=tuple(process.tail)))
 
 
 def _holds(route: Route, session: str, served: ServeConfig) -> bool:

@@ -14,7 +14,8 @@ from prx_tunnel_tailscale.version import Version
 
 RUNNING = "Running"
 SETTLING = frozenset({"NoState", "Starting"})
-"""States that pass by themselves."""
+"""States that pass by themselves: a tailscaled that restarts goes through both in 0.1 s, and never
+looks logged out meanwhile (seen in 1.102.5)."""
 
 _ONLY_A_HOST = UrlRule()
 

@@ -93,9 +93,11 @@ def check_port(node: Node, port: int, *, public: bool) -> None:
 
 async def wait_until_free(tailscale: Tailscale, route: Route, *, background: bool) -> None:
     """Raise when the port is somebody's; a session of ours that just ended is waited for."""
+    served = await tailscale.serve_config()
     with anyio.move_on_after(LEAVE):
-        while (served := await tailscale.serve_config()).foreground_handlers(route.port):
+        while served.foreground_handlers(route.port):
             await anyio.sleep(LOOK_AGAIN)
+            served = await tailscale.serve_config()
     check_free(served, route, background=background)
 
 

@@ -88,11 +88,6 @@ FUNNEL_OFF = Problem(
     'give it the node attribute "funnel" in the policy: '
     "https://login.tailscale.com/admin/acls (see https://tailscale.com/s/no-funnel)",
 )
-CONSENT = Problem(
-    "consent",
-    "this tailnet has not enabled it yet",
-    "an admin opens the link above once; then start the tunnel again",
-)
 ENABLED_NOW = Problem(
     "enabled-now", "it was enabled this very moment", "it is tried again", ConnectError
 )

@@ -75,6 +75,14 @@ async def test_lost_races_are_run_again_both_ways(node: StandIn) -> None:
     assert node.changes() == [ON] * 3 + [OFF] * 3
 
 
+async def test_a_race_that_is_always_lost_is_told(node: StandIn) -> None:
+    node.fault(etag=5)
+    with pytest.raises(ConnectError, match="etag mismatch"):
+        async with connect(node.config(background=True), TARGET):
+            pass
+    assert node.served == {}
+
+
 async def test_what_others_add_later_stays(node: StandIn) -> None:
     async with connect(node.config(background=True, path="/pub"), TARGET):
         node.run("funnel", "--bg", "--set-path=/theirs", "http://127.0.0.1:4000")

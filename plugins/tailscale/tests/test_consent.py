@@ -14,8 +14,7 @@ LINK = "https://login.tailscale.com/f/funnel?node=nTESTCNTRL"
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("how", ["wait", "exit"])
-@pytest.mark.parametrize("background", [False, True])
+@pytest.mark.parametrize(("how", "background"), [("wait", True), ("exit", False)])
 async def test_the_link_is_told_whether_the_program_waits_or_exits_with_0(
     how: str, background: bool, node: StandIn
 ) -> None:

@@ -139,6 +139,13 @@ async def test_what_the_daemon_does_not_list_is_not_up(
             pass
 
 
+async def test_a_program_that_announces_and_dies_is_not_waited_for(node: StandIn) -> None:
+    node.fault(unheld=True, dies=True)
+    with pytest.raises(ConnectError, match="tailscaled ended or restarted"):
+        async with connect(node.config(), TARGET):
+            pass
+
+
 async def test_another_wording_of_the_announcement_is_no_obstacle(
     node: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

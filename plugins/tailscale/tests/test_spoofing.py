@@ -76,13 +76,12 @@ def test_there_are_enough_of_them() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("moment", ["says before", "says after"])
 @pytest.mark.parametrize("mute", [False, True])
 async def test_no_line_changes_the_url(
-    moment: str, mute: bool, node: StandIn, monkeypatch: pytest.MonkeyPatch
+    mute: bool, node: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("prx_tunnel_tailscale.foreground.ANNOUNCED", 0.3)
-    node.fault(**{moment: LINES}, mute=mute)
+    node.fault(says_before=LINES, says_after=LINES, mute=mute)
     async with connect(node.config(), TARGET) as connection:
         assert connection.public_url == f"https://{HOST}"
         assert "evil" not in str(dict(connection.details))

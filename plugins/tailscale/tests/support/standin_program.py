@@ -206,6 +206,8 @@ def live(session: str, subcommand: str, flags: Flags) -> None:
     if not faults.get("mute"):
         say(*announcement(place, subcommand, flags, ["Press Ctrl+C to exit."]))
     say(*faults.get("says after", []))
+    if faults.get("dies"):
+        fail("unexpected EOF")
     while True:
         time.sleep(POLL)
         with tailscaled.Daemon() as state:
