@@ -56,7 +56,9 @@ class Connection(ABC):
     async def check(self) -> Iterable[Check]:
         """What the provider says of the tunnel: edge connections, the state of a daemon…
 
-        Core makes each result part of the check `provider`. The default knows nothing.
+        Core folds the results into the check `provider`. `unknown` asks for patience: the program
+        is coming back by itself. A check named `local` is about the app's side, such as a route to
+        another port: it degrades the tunnel and never ends it. The default knows nothing.
         """
         return ()
 
@@ -104,6 +106,8 @@ class Backend(AnyBackend, Generic[ConfigT]):
     install_hint: str = ""
     diagnose: Callable[[ConfigT], Awaitable[Iterable[Check]]] | None = None
     """What `prx tunnel doctor` asks: everything that can be known without opening a tunnel."""
+    servers: Callable[[ConfigT], Iterable[str]] | None = None
+    """The `host:port` (TCP) that the program must reach, for `prx tunnel doctor`."""
 
     def __post_init__(self) -> None:
         from prx_tunnel_core.config import BackendConfig

@@ -98,6 +98,7 @@ async def test_status_of_a_connected_tunnel() -> None:
                 "started_at": tunnel.info.started_at.isoformat(),
             },
             "attempt": 0,
+            "drops_last_hour": 0,
             "message": "",
             "pid": os.getpid(),
             "details": {},

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from prx_tunnel_core.backend import Connection, Target
-from prx_tunnel_core.health import Prober, judge, provider_check
+from prx_tunnel_core.health import Prober, ask_provider, judge
 from prx_tunnel_core.models import Check, Verdict
 from support.http_server import Handler, free_port, says, serve, status
 
@@ -96,7 +96,7 @@ class Silent(Connection):
 
 @pytest.mark.anyio
 async def test_a_backend_without_a_word_of_its_provider() -> None:
-    assert await provider_check(Silent(), timeout=5) == Check(
+    assert (await ask_provider(Silent(), timeout=5)).provider == Check(
         "provider", "unknown", "this backend has no word of its provider"
     )
 
@@ -113,7 +113,7 @@ async def test_the_worst_word_counts_and_all_of_its_kind_are_told() -> None:
         ((ok, odd), Check("provider", "unknown", "metrics: no answer")),
         ((down, ok, odd, also), Check("provider", "fail", "region 1: gone; region 2: gone too")),
     ]:
-        assert await provider_check(Said(said), timeout=5) == folded
+        assert (await ask_provider(Said(said), timeout=5)).provider == folded
 
 
 def raising() -> Iterator[Check]:
@@ -138,7 +138,7 @@ def raising() -> Iterator[Check]:
 async def test_a_check_that_goes_wrong_is_unknown_and_logged(
     said: object, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    check = await provider_check(Said(said), timeout=5)
+    check = (await ask_provider(Said(said), timeout=5)).provider
     assert (check.name, check.verdict) == ("provider", "unknown")
     assert reason in check.detail
     assert reason in caplog.text
@@ -146,7 +146,7 @@ async def test_a_check_that_goes_wrong_is_unknown_and_logged(
 
 @pytest.mark.anyio
 async def test_a_check_that_raises_half_way_through() -> None:
-    check = await provider_check(Said(raising()), timeout=5)
+    check = (await ask_provider(Said(raising()), timeout=5)).provider
     assert check.verdict == "unknown"
     assert "in the middle" in check.detail
 
@@ -160,7 +160,7 @@ class NeverAnswers(Silent):
 def test_a_check_without_end_is_given_up_at_its_deadline() -> None:
     async def main() -> None:
         began = trio.current_time()
-        check = await provider_check(NeverAnswers(), timeout=5)
+        check = (await ask_provider(NeverAnswers(), timeout=5)).provider
         assert check.verdict == "unknown"
         assert "did not return within 5 s" in check.detail
         assert trio.current_time() - began == pytest.approx(5)
@@ -178,6 +178,26 @@ class WaitsForACancelledFuture(Silent):
 
 def test_a_cancellation_out_of_nowhere_does_not_end_the_caller() -> None:
     async def main() -> Check:
-        return await provider_check(WaitsForACancelledFuture(), timeout=5)
+        return (await ask_provider(WaitsForACancelledFuture(), timeout=5)).provider
 
     assert asyncio.run(main()).verdict == "unknown"
+
+
+@pytest.mark.anyio
+async def test_what_a_backend_finds_wrong_on_our_side_stays_apart() -> None:
+    local = Check("local", "fail", "the dashboard sends traffic to port 8080")
+    word = await ask_provider(Said([Check("edge", "ok"), local]), timeout=5)
+    assert word.provider.verdict == "ok"
+    assert word.local == local
+    assert judge([word.provider, local, Check("public", "ok")]) == "degraded"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("said", "recovering"),
+    [([], False), ([Check("edge", "unknown")], True), ([Check("edge", "fail")], False)],
+)
+async def test_only_a_backend_that_looked_may_ask_for_patience(
+    said: list[Check], recovering: bool
+) -> None:
+    assert (await ask_provider(Said(said), timeout=5)).recovering == recovering

@@ -410,6 +410,31 @@ async def test_a_closed_local_port_is_degraded_and_never_torn_down() -> None:
 
 
 @virtual
+async def test_a_program_that_comes_back_by_itself_is_given_the_time() -> None:
+    prober = FakeProber()
+    memory = Memory()
+    async with in_memory(memory, prober=prober, health_check_interval=10) as tunnel:
+        await tunnel.start()
+        prober.public_verdict = Check("public", "fail", "HTTP 530")
+        memory.connection.word = Check("edge", "unknown", "reconnecting")
+        await anyio.sleep(95)
+        assert isinstance(tunnel.status, Connected)
+        await anyio.sleep(30)  # but not for ever
+        assert memory.attempts == 2
+
+
+@virtual
+async def test_what_the_backend_finds_wrong_on_our_side_degrades() -> None:
+    memory = Memory()
+    async with in_memory(memory) as tunnel:
+        await tunnel.start()
+        memory.connection.word = Check("local", "fail", "the route leads to port 8080")
+        health = await tunnel.health_check()
+        assert health.verdict == "degraded"
+        assert health.check("local") == memory.connection.word
+
+
+@virtual
 async def test_a_slow_check_is_never_doubled() -> None:
     prober = FakeProber()
     prober.takes = 25

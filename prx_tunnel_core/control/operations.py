@@ -68,6 +68,7 @@ class Operations:
 
     def _json(self, status: TunnelStatus) -> str:
         wire = status_to_json(self._tunnel.name, status, pid=os.getpid())
+        wire["drops_last_hour"] = self._tunnel.recent_drops
         observers = {name: dict(state) for name, state in self._tunnel.observer_states.items()}
         if observers:
             wire["observers"] = observers

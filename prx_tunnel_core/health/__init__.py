@@ -1,7 +1,7 @@
 """Is the tunnel well? The checks, and the verdict that comes from them.
 
     process     the program is alive                  the supervisor knows
-    provider    what the backend's `check()` says     `provider_check`, in verdict.py
+    provider    what the backend's `check()` says     `ask_provider`, in verdict.py
     local       something accepts on the local port   `Prober.local`, in probe.py
     public      the public URL answers                `Prober.public`, in probe.py and answers.py
 
@@ -10,6 +10,6 @@ network.py tells a failure of the tunnel from one of this machine.
 
 from prx_tunnel_core.health.network import online
 from prx_tunnel_core.health.probe import Prober
-from prx_tunnel_core.health.verdict import judge, provider_check
+from prx_tunnel_core.health.verdict import Word, ask_provider, judge
 
-__all__ = ["Prober", "judge", "online", "provider_check"]
+__all__ = ["Prober", "Word", "ask_provider", "judge", "online"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from prx_tunnel_core.backend import Connection
 from prx_tunnel_core.isolation import ForeignError, contain
@@ -31,20 +32,34 @@ def judge(checks: Sequence[Check]) -> HealthVerdict:
     return "healthy" if verified else "degraded"
 
 
-async def provider_check(connection: Connection, *, timeout: float) -> Check:
-    """What the backend says of its tunnel, as one check named `provider`; never raises.
+class Word(NamedTuple):
+    """What a backend says of its tunnel."""
 
-    A backend that raises, or takes more than `timeout` seconds, says nothing about the tunnel.
+    provider: Check
+    local: Check | None = None
+    """What it found wrong on our own side: that degrades a tunnel, and never ends it."""
+    recovering: bool = False
+    """Whether it asks for patience: it has looked, and cannot say yet."""
+
+
+async def ask_provider(connection: Connection, *, timeout: float) -> Word:
+    """The backend's own checks, folded into one named `provider`; never raises.
+
+    One named `local` stays apart. A backend that raises, or takes more than `timeout` seconds,
+    says nothing about the tunnel.
     """
 
     async def ask() -> list[Check]:
         return [_as_check(said) for said in await connection.check()]
 
     try:
-        return _fold(await contain(ask, deadline=timeout))
+        said = await contain(ask, deadline=timeout)
     except ForeignError as error:
         logger.warning("the check of %s failed: %s", type(connection).__name__, error)
-        return Check("provider", "unknown", f"the backend's own check failed: {error}")
+        return Word(Check("provider", "unknown", f"the backend's own check failed: {error}"))
+    provider = _fold([check for check in said if check.name != "local"])
+    local = next((check for check in said if check.name == "local"), None)
+    return Word(provider, local, bool(said) and provider.verdict == "unknown")
 
 
 def _as_check(said: object) -> Check:

@@ -144,7 +144,9 @@ class Attempt:
         text = self.redact(str(error))
         if text == str(error):
             return error
-        return SetupError(text) if isinstance(error, SetupError) else ConnectError(text)
+        if isinstance(error, ConnectError):
+            return ConnectError(text, retry_after=error.retry_after)
+        return SetupError(text)
 
     def _text(self, error: BaseException) -> str:
         return self.redact(f"{type(error).__name__}: {error}" if str(error) else repr(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prx_tunnel_core")
 
 PROVIDER_TIMEOUT = 10.0  # seconds for a backend's own word
+RECOVERY = 90.0  # seconds that a program may take to come back by itself
 PROBE_TIMEOUT = 10.0  # seconds for everything else that is asked, each
 
 
@@ -40,6 +42,7 @@ class HealthCheck:
         self._tunnel = tunnel
         self._prober = prober
         self._turn = anyio.Lock()
+        self._recovering_since = math.inf
 
     async def aclose(self) -> None:
         if self._prober is not None:
@@ -60,12 +63,13 @@ class HealthCheck:
         """Check every interval; return the reason once enough checks in a row have failed."""
         config = self._tunnel.config
         failed = 0
+        self._recovering_since = math.inf
         while True:
             # From the end of one check to the beginning of the next: a slow one is never doubled.
             await anyio.sleep(config.health_check_interval)
             result = await self.now()
             if result.verdict == "unhealthy":
-                failed += 1
+                failed += not self._has_patience()
             elif any(check.verdict == "ok" for check in result.checks if _remote(check)):
                 failed = 0  # what is merely unknown neither counts nor clears
             if failed >= config.health_check_failures:
@@ -76,13 +80,28 @@ class HealthCheck:
                 )
                 return f"{failed} health checks in a row failed: {reasons}"
 
+    def _has_patience(self) -> bool:
+        """Whether the program is just coming back by itself, which a restart would only delay."""
+        return 0 <= anyio.current_time() - self._recovering_since < RECOVERY
+
+    def _note(self, word: health.Word) -> None:
+        if not word.recovering:
+            self._recovering_since = math.inf
+        elif self._recovering_since == math.inf:
+            self._recovering_since = anyio.current_time()
+
     async def _look(self, up: Up) -> TunnelHealth:
         prober = self._prober = self._prober or health.Prober(timeout=PROBE_TIMEOUT)
         found: dict[str, Check] = {"process": Check("process", "ok", "the connection is open")}
+        wrong_here: list[Check] = []
         latency: float | None = None
 
         async def provider() -> Check:
-            return await health.provider_check(up.connection, timeout=PROVIDER_TIMEOUT)
+            word = await health.ask_provider(up.connection, timeout=PROVIDER_TIMEOUT)
+            self._note(word)
+            if word.local is not None and word.local.verdict == "fail":
+                wrong_here.append(word.local)
+            return word.provider
 
         async def local() -> Check:
             return await prober.local(self._tunnel.target)
@@ -106,6 +125,9 @@ class HealthCheck:
         async with anyio.create_task_group() as tasks:
             for name, look in looks.items():
                 tasks.start_soon(note, name, look)
+        if wrong_here:
+            ours = [check for check in (found["local"], *wrong_here) if check.verdict == "fail"]
+            found["local"] = Check("local", "fail", "; ".join(check.detail for check in ours))
         checks = tuple(found[name] for name in ("process", *looks))
         return TunnelHealth(health.judge(checks), checks, latency)
 

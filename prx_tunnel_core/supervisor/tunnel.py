@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import MappingProxyType, TracebackType
@@ -26,6 +27,7 @@ from prx_tunnel_core.models import (
     Connecting,
     Failed,
     Idle,
+    Reconnecting,
     Stopped,
     TunnelHealth,
     TunnelInfo,
@@ -84,6 +86,7 @@ class Tunnel:
         self._watches: weakref.WeakSet[Watch[TunnelStatus]] = weakref.WeakSet()
         self._run: _Run | None = None
         self._stops = 0
+        self._drops: deque[float] = deque(maxlen=100)
         self._redact = Redactor()
         self._health = HealthCheck(self, prober)
         self._observation = Observation(self, self._plugins, tables)
@@ -123,6 +126,12 @@ class Tunnel:
     def last_health(self) -> TunnelHealth | None:
         """The result of the latest health check, periodic or asked for."""
         return self._health.latest
+
+    @property
+    def recent_drops(self) -> int:
+        """How often it had to reconnect in the last hour, up to a hundred."""
+        begin = anyio.current_time() - 3600
+        return sum(at > begin for at in self._drops)
 
     @property
     def observer_states(self) -> Mapping[str, Mapping[str, str]]:
@@ -273,6 +282,8 @@ class Tunnel:
         if old == new:
             return
         logger.info("tunnel %s: %s", self.name, self._redact(str(new)))
+        if isinstance(new, Reconnecting):
+            self._drops.append(anyio.current_time())
         self._changed.set()
         self._changed = anyio.Event()
         for watch in list(self._watches):

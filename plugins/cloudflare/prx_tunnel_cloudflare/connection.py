@@ -105,8 +105,8 @@ class CloudflareConnection(Connection):
         problem = ingress.problem(hostname, self._target)
         if problem is None:
             return Check("route", "ok", f"{hostname} leads to port {self._target.port}")
-        # Unknown, for a new connection would get the same route.
-        return Check("route", "unknown", problem)
+        # Our own side's, for a new connection would get the same route.
+        return Check("local", "fail", problem)
 
     async def _registrations(self) -> Registrations:
         try:

@@ -270,7 +270,7 @@ async def test_the_dashboard_sends_traffic_elsewhere(
         assert connection.public_url == "https://app.example.com"
         assert "http://127.0.0.1:9999, not to port 3000" in connection.details["warning"]
         edge, route = await connection.check()
-        assert (edge.verdict, route.verdict) == ("ok", "unknown")
+        assert (edge.verdict, route.name, route.verdict) == ("ok", "local", "fail")
         assert "correct the route in Cloudflare's dashboard" in route.detail
         # Corrected in the dashboard while we run.
         ingress = [{"hostname": "app.example.com", "service": "http://localhost:3000"}]

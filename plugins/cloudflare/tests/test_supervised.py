@@ -84,6 +84,6 @@ async def test_a_wrong_route_does_not_tear_it_down(stand_in: StandIn, token: str
         assert "not to port 3000" in info.details["warning"]
         health = await supervised.health_check()
         assert health.verdict == "degraded"
-        provider = health.check("provider")
-        assert provider is not None
-        assert "correct the route in Cloudflare's dashboard" in provider.detail
+        local = health.check("local")
+        assert local is not None
+        assert "correct the route in Cloudflare's dashboard" in local.detail

@@ -36,4 +36,5 @@ def prx_tunnel_backends() -> Iterable[AnyBackend]:
         program="ngrok",
         install_hint=INSTALL_HINT,
         diagnose=diagnose,
+        servers=lambda _: ["connect.ngrok-agent.com:443"],
     )

@@ -17,7 +17,7 @@ from prx_tunnel_ngrok.log import AgentLog
 from prx_tunnel_core.backend import Connection, Target
 
 if TYPE_CHECKING:
-    from plugins.ngrok.tests.conftest import StandIn
+    from conftest import StandIn
 
 pytestmark = pytest.mark.anyio
 

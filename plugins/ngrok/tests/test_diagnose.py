@@ -7,7 +7,7 @@ import pytest
 from prx_tunnel_ngrok.diagnose import diagnose
 
 if TYPE_CHECKING:
-    from plugins.ngrok.tests.conftest import StandIn
+    from conftest import StandIn
 
 pytestmark = pytest.mark.anyio
 

@@ -28,7 +28,7 @@ from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.process import TunnelProcess, open_process
 
 if TYPE_CHECKING:
-    from plugins.ngrok.tests.conftest import Recording, StandIn
+    from conftest import Recording, StandIn
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,7 @@ from prx_tunnel_ngrok.reasons import explain
 from prx_tunnel_core.backend import Target
 
 if TYPE_CHECKING:
-    from plugins.ngrok.tests.conftest import Recording
+    from conftest import Recording
 
 URL = "https://abcd-203-0-113-7.ngrok-free.app"
 P, L, T = Treatment.PERMANENT, Treatment.LIMITED, Treatment.TRANSIENT

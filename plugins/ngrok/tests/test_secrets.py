@@ -22,7 +22,7 @@ from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import TunnelError
 
 if TYPE_CHECKING:
-    from plugins.ngrok.tests.conftest import StandIn
+    from conftest import StandIn
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from plugins.ngrok.tests.conftest import Recording, StandIn
+    from conftest import Recording, StandIn
 
 COMMAND = ["--log", "stdout", "--log-format", "json", "--log-level", "info"]
 

@@ -11,7 +11,7 @@ from prx_tunnel_core import Failed, Reconnecting, SetupError, Tunnel
 from prx_tunnel_core.errors import unwrap
 
 if TYPE_CHECKING:
-    from plugins.ngrok.tests.conftest import StandIn
+    from conftest import StandIn
 
 pytestmark = pytest.mark.anyio
 

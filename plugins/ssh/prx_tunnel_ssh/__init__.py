@@ -69,4 +69,5 @@ def prx_tunnel_backends() -> Iterable[AnyBackend]:
         config=SshConfig,
         connect=connect,
         diagnose=diagnose,
+        servers=lambda config: [f"{config.host}:{config.port}"] if config.host else [],
     )

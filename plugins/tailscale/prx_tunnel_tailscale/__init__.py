@@ -23,5 +23,5 @@ def prx_tunnel_backends() -> Iterable[AnyBackend]:
         program="tailscale",
         install_hint=INSTALL_HINT,
         diagnose=diagnose,
-        servers=lambda config: ["controlplane.tailscale.com:443"],
+        servers=lambda _: ["controlplane.tailscale.com:443"],
     )

@@ -1,0 +1,71 @@
+"""`prx tunnel doctor`: what is wrong on this machine, and the fix."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from prx_tunnel_core.cli import streams
+
+if TYPE_CHECKING:
+    from prx_tunnel_core.cli.parser import Commands
+    from prx_tunnel_core.models import Check
+
+_MARKS = {"ok": "ok  ", "fail": "FAIL", "unknown": "?   "}
+
+
+def register(tunnel: Commands) -> None:
+    parser = tunnel.add_parser(
+        "doctor",
+        help="say what is wrong on this machine, and the fix",
+        description="Say what is wrong on this machine, and the fix. Exits with 1 if anything is.",
+    )
+    parser.add_argument("--backend", metavar="B", help="look at this backend")
+    parser.add_argument("--name", default="default", help="the tunnel's name (default: default)")
+    parser.add_argument("--config", metavar="F", help="the configuration file")
+    parser.add_argument("--json", action="store_true", help="print one object")
+    parser.set_defaults(run=_run)
+
+
+def _run(options: Namespace) -> int:
+    import anyio
+
+    checks = anyio.run(_examine, options, backend="asyncio")
+    failed = [check for check in checks if check.verdict == "fail"]
+    if options.json:
+        import json
+
+        report = {
+            "verdict": "fail" if failed else "ok",
+            "checks": [
+                {"name": check.name, "verdict": check.verdict, "detail": check.detail}
+                for check in checks
+            ],
+        }
+        streams.write(f"{json.dumps(report)}\n")
+    else:
+        problems = f"{len(failed)} of {len(checks)} need to be fixed" if failed else "all well"
+        streams.write(f"{problems}\n")
+    return 1 if failed else 0
+
+
+async def _examine(options: Namespace) -> list[Check]:
+    from prx_tunnel_core.doctor import examine
+
+    overrides = {"backend": options.backend} if options.backend else {}
+    checks = []
+    async for check in examine(options.config, name=options.name, overrides=overrides):
+        checks.append(check)
+        if not options.json:
+            _say(check)
+    return checks
+
+
+def _say(check: Check) -> None:
+    """At once: some take seconds, and a person waits."""
+    from prx_tunnel_core.text import printable
+
+    first, *others = [printable(line) for line in check.detail.splitlines()] or [""]
+    streams.write(f"{_MARKS[check.verdict]}  {check.name:<16} {first}\n")
+    for line in others:
+        streams.write(f"{'':<23}{line}\n")
