@@ -118,6 +118,7 @@ class TunnelProcess:
         self._stopping = False
         self._asked = anyio.Event()
         self._group_gone = False
+        self._swept = False
         self._life = anyio.CancelScope(shield=True)
         self._host = os.getpid()
         guard.prepare()
@@ -249,6 +250,7 @@ class TunnelProcess:
             group.signal_group(self.pid, signal.SIGKILL)
         self._asked.set()
         await group.end_escaped(self._token)
+        self._swept = True
         with anyio.move_on_after(REAP):
             await self._ended.wait()
         with anyio.move_on_after(1):
@@ -265,7 +267,7 @@ class TunnelProcess:
         """Give everything back, once nothing reads or watches any more."""
         if self._is_fork():
             return
-        if self.returncode is None:
+        if self.returncode is None or not self._swept:
             self._end_at_once()
         if self.returncode is not None:
             guard.release(self.pid)
@@ -280,7 +282,8 @@ class TunnelProcess:
 
     def _end_at_once(self) -> None:
         """A second cancellation by asyncio itself broke into the orderly end."""
-        group.signal_group(self.pid, signal.SIGKILL)
+        if self._alive():
+            group.signal_group(self.pid, signal.SIGKILL)
         try:
             self.returncode = self._popen.wait(REAP_AT_ONCE)
         except subprocess.TimeoutExpired:

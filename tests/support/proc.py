@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -136,7 +137,11 @@ def nothing_left() -> Iterator[None]:
     if _grown(before):
         gc.collect()  # only what is still referred to is a leak
     assert not (grown := _grown(before)), grown
-    assert not (left := group.running()), [_command(pid) for pid in left]
+    left = group.running()
+    commands = [_command(pid) for pid in left]
+    for pid in left:  # the next test is not to blame
+        os.kill(pid, signal.SIGKILL)
+    assert not left, commands
 
 
 def _held() -> tuple[set[int], dict[str, str], int]:
