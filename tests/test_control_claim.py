@@ -9,18 +9,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import anyio
 import anyio.to_thread
 import pytest
 
-from prx_tunnel_core import SetupError, Tunnel
+from prx_tunnel_core import SetupError
 from prx_tunnel_core.control import AlreadyRunning, Claim, client, place, serve, take
 from prx_tunnel_core.errors import ConfigError
-from prx_tunnel_core.health import Prober
-from support.memory import FakeProber, Memory
-from support.virtual import no_plugins
+from support.control import tunnel_over
+from support.memory import Memory
 
 
 @pytest.fixture(autouse=True)
@@ -36,16 +34,6 @@ def umask() -> Iterator[None]:
     before = os.umask(0)
     yield
     os.umask(before)
-
-
-def in_memory(name: str = "default") -> Tunnel:
-    return Tunnel(
-        {"backend": "memory"},
-        name=name,
-        backend=Memory().backend(),
-        plugins=no_plugins(),
-        prober=cast("Prober", FakeProber()),
-    )
 
 
 def status() -> int:
@@ -171,7 +159,7 @@ def test_h07_a_path_that_no_address_can_hold(
     monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(deep))
 
     async def main() -> None:
-        async with in_memory() as tunnel, serve(tunnel):
+        async with tunnel_over(Memory()) as tunnel, serve(tunnel):
             await tunnel.start()
             assert await anyio.to_thread.run_sync(status) == 0
 
@@ -256,67 +244,3 @@ async def test_whoever_looks_at_the_lock_does_not_keep_a_start_out(runtime: Path
             tasks.start_soon(claim)
             await anyio.wait_all_tasks_blocked()
             fcntl.flock(looking, fcntl.LOCK_UN)
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("removed", ["socket", "lock", "directory"])
-async def test_h05_what_was_removed_comes_back(runtime: Path, removed: str) -> None:
-    async with in_memory() as tunnel, serve(tunnel, self_check=0.02):
-        await tunnel.start()
-        if removed == "directory":
-            os.rename(runtime, f"{runtime}-away")
-        else:
-            os.unlink(runtime / f"default.{'sock' if removed == 'socket' else 'lock'}")
-        with anyio.fail_after(20):
-            while not {"default.lock", "default.sock"} <= await names_in(runtime):
-                await anyio.sleep(0.01)
-            while await anyio.to_thread.run_sync(status) != 0:
-                await anyio.sleep(0.01)
-        with pytest.raises(AlreadyRunning):
-            await take("default")
-
-
-@pytest.mark.anyio
-async def test_h05_what_cannot_come_back_is_tried_again(
-    runtime: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    async with in_memory() as tunnel, serve(tunnel, self_check=0.02):
-        os.rename(runtime, f"{runtime}-away")
-        os.mkdir(runtime, 0o755)
-        os.chmod(runtime, 0o755)
-        with anyio.fail_after(20):
-            while caplog.text.count("is open to other users; run: chmod 700") < 3:
-                await anyio.sleep(0.01)
-        os.chmod(runtime, 0o700)
-        await tunnel.start()
-        with anyio.fail_after(20):
-            while await anyio.to_thread.run_sync(status) != 0:
-                await anyio.sleep(0.01)
-
-
-@pytest.mark.anyio
-async def test_h05_meanwhile_a_client_says_who_holds_the_name(runtime: Path) -> None:
-    async with in_memory() as tunnel, serve(tunnel):
-        (runtime / "default.sock").unlink()
-        reply = await anyio.to_thread.run_sync(client.call, "stop", "default")
-        assert reply.code == 1
-        assert f"(process {os.getpid()}) cannot be reached" in reply.text
-
-
-@pytest.mark.anyio
-async def test_files_that_are_in_use_look_used(runtime: Path) -> None:
-    """Files of the runtime directory that nobody used for six hours may be removed (XDG)."""
-    async with in_memory() as tunnel, serve(tunnel, self_check=0.02):
-        files = [runtime / name for name in os.listdir(runtime)]
-        for file in files:
-            os.utime(file, (0, 0))
-        with anyio.fail_after(20):
-            while any(os.stat(file).st_mtime < 1000 for file in files):
-                await anyio.sleep(0.01)
-
-
-async def names_in(directory: Path) -> set[str]:
-    try:
-        return set(os.listdir(directory))
-    except FileNotFoundError:
-        return set()

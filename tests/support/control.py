@@ -1,0 +1,48 @@
+"""A tunnel with its control socket, and what a client of that hears."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import anyio
+import anyio.to_thread
+
+from prx_tunnel_core import Tunnel
+from prx_tunnel_core.control import client, serve
+from prx_tunnel_core.health import Prober
+from support.memory import FakeProber, Memory
+from support.virtual import no_plugins
+
+
+def tunnel_over(memory: Memory, prober: FakeProber | None = None, **options: Any) -> Tunnel:
+    config = {"backend": "memory", "reconnect": {"backoff_base_ms": 60_000}}
+    return Tunnel(
+        config,
+        backend=memory.backend(),
+        plugins=no_plugins(),
+        prober=cast("Prober", prober or FakeProber()),
+        online=lambda: True,
+        **options,
+    )
+
+
+@asynccontextmanager
+async def served(
+    memory: Memory | None = None, prober: FakeProber | None = None, **options: Any
+) -> AsyncIterator[Tunnel]:
+    """A tunnel that is connected, and can be asked."""
+    async with tunnel_over(memory or Memory(), prober) as tunnel, serve(tunnel, **options):
+        await tunnel.start()
+        yield tunnel
+
+
+async def call(op: str, form: str = "text", name: str = "default") -> client.Reply:
+    return await anyio.to_thread.run_sync(client.call, op, name, form)
+
+
+async def status_is(tunnel: Tunnel, kind: str) -> None:
+    with anyio.fail_after(10):
+        while type(tunnel.status).__name__ != kind:
+            await anyio.sleep(0.001)

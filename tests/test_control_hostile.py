@@ -1,0 +1,196 @@
+"""Clients of the control socket that mean harm, and servers that are not what they should be."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import pytest
+
+from prx_tunnel_core.control import NoAnswer, ask, serve, server
+from support.control import call, served, status_is, tunnel_over
+from support.memory import Memory
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    directory = tmp_path / "runtime"
+    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(directory))
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def descriptors() -> Iterator[None]:
+    before = len(os.listdir("/dev/fd"))
+    yield
+    assert len(os.listdir("/dev/fd")) <= before
+
+
+# Who may not be heard, or not for long
+
+
+@pytest.mark.parametrize(
+    ("request_line", "reason"),
+    [
+        (b"\n", "not JSON"),
+        (b"GET / HTTP/1.1\r\n", "not JSON"),
+        (b"\xff\xfe\x00\n", "not JSON"),
+        (b"[" * 60_000 + b"\n", "not JSON"),
+        (b"[1]\n", "not an object"),
+        (b'{"op": "status"}\n', "version"),
+        (b'{"v": 2, "op": "status"}\n', "restart the tunnel"),
+        (b'{"v": 1}\n', "no operation"),
+        (b'{"v": 1, "op": "restart"}\n', "no operation"),
+        (b'{"v": 1, "op": ["stop"]}\n', "no operation"),
+        (b'{"v": 1, "op": "_tunnel.stop.__call__"}\n', "no operation"),
+        (b'{"v": 1, "op": "status", "as": "pickle"}\n', "no form"),
+        (b'{"v": 1, "op": "status", "as": {}}\n', "no form"),
+        (b"x" * 10_000_000 + b"\n", "no request came"),
+    ],
+)
+async def test_h12_what_is_no_request_is_refused(
+    runtime: Path, request_line: bytes, reason: str
+) -> None:
+    async with served(), await anyio.connect_unix(runtime / "default.sock") as stream:
+        try:
+            await stream.send(request_line)
+        except anyio.BrokenResourceError:
+            assert len(request_line) > 64 * 1024
+        received = b""
+        with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            while True:
+                received += await stream.receive()
+        if len(request_line) <= 64 * 1024:  # else the rest of it may have reset the connection
+            assert received.startswith(b"prx-tunnel/1 2\n")
+            assert reason.encode() in received
+        assert (await call("status")).code == 0
+
+
+async def test_h11_silence_is_not_waited_for(
+    runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "DEADLINE", 0.1)
+    async with served(), await anyio.connect_unix(runtime / "default.sock") as stream:
+        await stream.send(b'{"v": 1, ')
+        with anyio.fail_after(10), pytest.raises(anyio.EndOfStream):
+            await stream.receive()
+
+
+async def test_h11_200_silent_connections_keep_nobody_out(runtime: Path) -> None:
+    async with served():
+        silent = [socket.socket(socket.AF_UNIX) for _ in range(200)]
+        try:
+            for number, connection in enumerate(silent):
+                connection.setblocking(False)
+                connection.connect(str(runtime / "default.sock"))
+                if number % 16 == 15:
+                    assert (await call("status")).code == 0
+            silent[-1].send(b'{"v": 1, "op": "stat')
+            assert (await call("health")).code == 0
+        finally:
+            for connection in silent:
+                connection.close()
+
+
+async def test_h11_who_hangs_up_before_the_answer_harms_nobody(runtime: Path) -> None:
+    async with served() as tunnel:
+        for request in (b'{"v": 1, "op": "health"}\n', b'{"v": 1, "op": "stop"}\n'):
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(str(runtime / "default.sock"))
+                connection.send(request)
+        await status_is(tunnel, "Stopped")
+        assert (await call("status")).code == 4
+
+
+AS_NOBODY = """
+import os, socket, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+with socket.socket(socket.AF_UNIX) as connection:
+    connection.connect(sys.argv[1])
+    try:
+        connection.send(b'{"v": 1, "op": "stop"}\\n')
+        answer = connection.recv(100)
+    except ConnectionError:
+        answer = b""
+    print(answer or "closed without a word")
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+async def test_h09_another_user_is_not_heard(
+    runtime: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    async with served() as tunnel:
+        address = runtime / "default.sock"
+        run = partial(anyio.run_process, check=False)
+        refused = await run([sys.executable, "-c", AS_NOBODY, str(address)])
+        assert b"PermissionError" in refused.stderr
+        # Even where somebody has opened all doors, the server looks at who comes in.
+        address.chmod(0o666)
+        for parent in (runtime, *runtime.parents):
+            if parent.stat().st_mode & 0o005 != 0o005:
+                parent.chmod(0o755)
+        heard = await run([sys.executable, "-c", AS_NOBODY, str(address)])
+        assert heard.stdout == b"closed without a word\n"
+        assert type(tunnel.status).__name__ == "Connected"
+
+
+# The other side of the socket is not what it should be
+
+
+async def test_h14_another_version_is_not_understood_and_said_so(runtime: Path) -> None:
+    async with tunnel_over(Memory()) as tunnel, serve(tunnel):
+        (runtime / "default.sock").unlink()
+        listener = await anyio.create_unix_listener(runtime / "default.sock")
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, _speaks_another_version)
+            reply = await call("status")
+            assert (reply.code, reply.answered) == (4, False)
+            assert f"(process {os.getpid()}) is run by another version" in reply.text
+            with pytest.raises(NoAnswer):
+                await ask("stop")
+            tasks.cancel_scope.cancel()
+
+
+async def _speaks_another_version(stream: anyio.abc.SocketStream) -> None:
+    async with stream:
+        await stream.receive()
+        await stream.send(b"prx-tunnel/2 0\n{}\n")
+
+
+async def test_h21_a_process_that_ends_before_it_answers(runtime: Path) -> None:
+    async with tunnel_over(Memory()) as tunnel, serve(tunnel):
+        (runtime / "default.sock").unlink()
+        listener = await anyio.create_unix_listener(runtime / "default.sock")
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, lambda stream: stream.aclose())
+            reply = await call("stop")
+            assert (reply.code, reply.answered) == (1, False)
+            assert "before it answered" in reply.text or "cannot be reached" in reply.text
+            tasks.cancel_scope.cancel()
+
+
+def test_on_windows_the_package_imports_and_use_says_what_is_missing() -> None:
+    code = """
+import os, sys
+import anyio, prx_tunnel_core.config, multiprocessing  # which ask for the real name
+os.name = "nt"
+sys.modules["fcntl"] = None
+import prx_tunnel_core.control as control
+from prx_tunnel_core.control import serve, ask, place
+try:
+    place.require_unix()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.startswith("SetupError the control socket"), result.stderr
