@@ -75,6 +75,18 @@ async def test_h12_what_is_no_request_is_refused(
         assert (await call("status")).code == 0
 
 
+async def test_h11_a_request_of_more_than_64_kib_is_none(runtime: Path) -> None:
+    async with served(), await anyio.connect_unix(runtime / "default.sock") as stream:
+        request = b'{"v": 1, "op": "status", "more": "' + b"x" * 100_000
+        received = b""
+        with anyio.fail_after(10), pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+            await stream.send(request + b'"}\n')
+            while True:
+                received += await stream.receive()
+        assert not received.startswith(b"prx-tunnel/1 0\n")
+        assert (await call("status")).code == 0
+
+
 async def test_h11_silence_is_not_waited_for(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
