@@ -51,10 +51,12 @@ class Announcement(asyncssh.SSHClientSession[bytes]):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.ended.done():
-            self.ended.set_result(self.last_words())
+            self.ended.set_result(f"the server ended the session; {self.last_words()}")
 
     def last_words(self) -> str:
-        return "\n".join(self.tail) or "(it printed nothing)"
+        if not self.tail:
+            return "it has printed nothing"
+        return "its last lines:\n" + "\n".join(self.tail)
 
     def _read(self, raw: bytes) -> None:
         text = _clean(raw).strip()
@@ -91,6 +93,6 @@ async def wait_for_url(
         return announcement.url.result()
     why = lost.result() if lost.done() else "the server ended the session"
     raise ConnectError(
-        f"{why} before it printed a URL that url_pattern {pattern!r} matches; its last lines:\n"
+        f"{why} before it printed a URL that url_pattern {pattern!r} matches; "
         f"{announcement.last_words()}"
     )

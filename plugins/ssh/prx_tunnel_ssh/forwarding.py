@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
@@ -52,7 +53,9 @@ class End(asyncio.Protocol):
             self.abort()
 
     def session_started(self) -> None:
-        """Part of asyncssh's protocol of a session."""
+        """The channel is open (asyncssh's protocol): there is somebody to read the socket for."""
+        if self.other is not None:
+            self.other.resume_reading()
 
     def join(self, other: End) -> None:
         self.other, other.other = other, self
@@ -120,6 +123,17 @@ class End(asyncio.Protocol):
             self._wire.abort()
 
 
+class SocketEnd(End):
+    """Reads nothing before its channel is open, so that nothing has to be kept, or is lost."""
+
+    @override
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        transport.pause_reading()
+        # One who has vanished without a word would otherwise be kept for ever.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
 class Forwards:
     """The connections of one tunnel to its target."""
 
@@ -142,7 +156,7 @@ class Forwards:
         self._dials.add(task)
         try:
             _, local = await asyncio.get_running_loop().create_connection(
-                lambda: End(self._ends), self._target.host, self._target.port
+                lambda: SocketEnd(self._ends), self._target.host, self._target.port
             )
         except OSError as error:
             raise asyncssh.ChannelOpenError(OPEN_CONNECT_FAILED, str(error)) from None

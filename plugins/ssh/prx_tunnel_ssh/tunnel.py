@@ -131,6 +131,8 @@ async def _announcement(config: SshConfig, transport: Transport) -> Announcement
             lambda: announcement, request_pty=False, encoding=None
         )
     except (asyncssh.Error, OSError) as error:
+        if transport.peer.lost.done():
+            raise ConnectError(transport.peer.lost.result()) from None
         raise ConnectError(
             f"{config.host} refused the session in which it was to announce the URL ({error}); "
             "set public_url instead of url_pattern"

@@ -172,6 +172,7 @@ async def test_the_options_of_a_key_mean_what_they_say_or_refuse_it(
         'from="10.0.0.1" ': False,
         "restrict,port-forwarding ": True,
         "restrict ": False,
+        "No-Port-Forwarding ": False,
         'permitlisten="8080" ': False,
         'expiry-time="20200101" ': False,
     }

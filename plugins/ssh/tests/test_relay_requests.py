@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 from prx_tunnel_ssh.relay.log import Log
 from prx_tunnel_ssh.relay.settings import Site
 from prx_tunnel_ssh.relay.web import Web
-from ssh_programs import App, StandaloneRelay, listening
+from ssh_programs import PATIENCE, App, StandaloneRelay, listening
 from ssh_sites import CLOSE, SITE, host_of, open_site, request, site_port, speak
 
 from prx_tunnel_core.backend import Target
@@ -113,3 +114,51 @@ async def test_an_answer_that_breaks_off_is_not_taken_for_a_whole_one(
         answer = await speak(await site_port(program), request(host_of(connection)))
     assert b"half" in answer
     assert not answer.endswith(b"0\r\n\r\n")
+
+
+async def test_a_slow_visitor_gets_everything(relay: StandaloneRelay) -> None:
+    body = bytes(range(256)) * 65_536  # 16 MiB: more than all buffers hold
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        await writer.drain()
+        writer.close()
+
+    async with (
+        listening(answer) as target,
+        relay.here(*SITE) as program,
+        open_site(relay, target) as connection,
+    ):
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+        slow.connect(("127.0.0.1", await site_port(program)))
+        reader, writer = await asyncio.open_connection(sock=slow)
+        writer.write(request(host_of(connection), CLOSE))
+        received = bytearray()
+        async with asyncio.timeout(PATIENCE):
+            while data := await reader.read(65_536):
+                received += data
+                await asyncio.sleep(0.001)
+        assert bytes(received).partition(b"\r\n\r\n")[2] == body
+        writer.close()
+
+
+async def test_an_answer_may_come_before_the_end_of_the_request(relay: StandaloneRelay) -> None:
+    answered = asyncio.Event()
+
+    async def too_large(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n")
+        await answered.wait()  # and reads no more
+        writer.transport.abort()
+
+    async with (
+        listening(too_large) as target,
+        relay.here(*SITE) as program,
+        open_site(relay, target) as connection,
+    ):
+        sent = request(host_of(connection), body=bytes(4_000_000))
+        answer = await speak(await site_port(program), sent)
+        answered.set()
+    assert answer.startswith(b"HTTP/1.1 413 ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import ssl
 import subprocess
 from pathlib import Path
@@ -149,6 +150,11 @@ async def test_tls_by_a_given_certificate(relay: StandaloneRelay, app: App, tmp_
             writer.write(request(host_of(connection), CLOSE, b"secret"))
             assert (await reader.read(-1)).endswith(b"secret")
             writer.close()
+        program.process.send_signal(signal.SIGHUP)
+        await program.line("certificate read")
+        certificate.unlink()
+        program.process.send_signal(signal.SIGHUP)
+        await program.line("certificate unreadable")
 
 
 async def test_another_key_cannot_have_the_name(

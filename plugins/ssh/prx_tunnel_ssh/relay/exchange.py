@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from enum import Enum, auto
 from typing import Any
 
@@ -12,6 +13,9 @@ import h11
 from h11._headers import Headers
 
 _CHUNK = 64 * 1024
+# What a visitor may send, and how long it may read, after the end.
+_MOST_DROPPED = 16 * 1024 * 1024
+_LAST_WORDS_SECONDS = 30.0
 # What concerns one connection only, and so is not passed on (RFC 9110, section 7.6.1). Framing
 # belongs to h11, which needs to see Transfer-Encoding.
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"})
@@ -64,15 +68,23 @@ class Visit:
         await self.send(h11.Response(status_code=status, headers=headers))
         await self.send(h11.Data(data=body))
         await self.send(h11.EndOfMessage())
-        await self._linger()
 
-    async def _linger(self) -> None:
-        """Let the answer arrive: to close with unread data in the socket would destroy it."""
-        if self.writer.can_write_eof():
-            self.writer.write_eof()
-        for _ in range(64):
-            if not await asyncio.wait_for(self.reader.read(_CHUNK), 2):
-                return
+    async def finish(self) -> None:
+        """Let what was sent arrive, as long as somebody reads it.
+
+        What the visitor still sends is read and dropped: a socket that is closed with unread data
+        in it takes back what it has sent.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                if not self.writer.can_write_eof():  # TLS
+                    self.writer.close()
+                    await self.writer.wait_closed()
+                    return
+                self.writer.write_eof()
+                for _ in range(_MOST_DROPPED // _CHUNK):
+                    if not await self.reader.read(_CHUNK):
+                        return
 
 
 class Outcome(Enum):
@@ -135,8 +147,11 @@ class _Passage:
         """Whether the visitor is still there when the request has been passed on."""
         while True:
             event = await self._visit.next_event()
-            if isinstance(event, h11.Data | h11.EndOfMessage):
-                await self._send(event)
+            try:
+                if isinstance(event, h11.Data | h11.EndOfMessage):
+                    await self._send(event)
+            except (asyncssh.Error, OSError):
+                return True  # answered before it was asked to the end: 413, as a rule
             if not isinstance(event, h11.Data):
                 break
         # From now on the visitor can only leave, or send ahead: its next request, or what follows
@@ -149,8 +164,9 @@ class _Passage:
         try:
             return await self._pass_response()
         except (h11.ProtocolError, asyncssh.Error, OSError):
-            if not self._answered:
-                await self._visit.refuse(502, "the response is no valid HTTP/1.1, or broke off")
+            if self._answered:
+                raise  # half an answer must not look like a whole one
+            await self._visit.refuse(502, "the response is no valid HTTP/1.1, or broke off")
             return Outcome.FINISHED
 
     async def _pass_response(self) -> Outcome:

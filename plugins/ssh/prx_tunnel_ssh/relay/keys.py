@@ -36,10 +36,10 @@ class AuthorizedKeys:
         options = self._keys.validate(key, address, address)
         if options is None:
             return False
-        return self._usable(dict(options), key)
+        return self._usable({name.lower() for name in options}, key)
 
-    def _usable(self, options: dict[str, object], key: asyncssh.SSHKey) -> bool:
-        unknown = sorted(name for name in options if name.lower() not in _UNDERSTOOD)
+    def _usable(self, options: set[str], key: asyncssh.SSHKey) -> bool:
+        unknown = sorted(options - _UNDERSTOOD)
         restricted = "restrict" in options or "no-port-forwarding" in options
         if unknown:
             reason = f"this relay does not know the option {unknown[0]}"

@@ -77,7 +77,7 @@ class Limits:
     per_key: int = 8
     """SSH connections with one key."""
     tunnels_per_key: int = 4
-    visitors: int = 512
+    visitors: int = 256
     """Visitors at one time, through one SSH connection."""
     login_seconds: float = 20.0
     """How long a connection may go on without a key that is accepted."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from typing import Any, cast
 
 import asyncssh
 from typing_extensions import override
 
-from prx_tunnel_ssh.forwarding import End
-from prx_tunnel_ssh.relay.tunnel import Tunnel
+from prx_tunnel_ssh.forwarding import End, SocketEnd
+from prx_tunnel_ssh.relay.tunnel import WINDOW, Tunnel
 
 
 class PortTunnel(Tunnel):
@@ -51,15 +50,18 @@ class PortTunnel(Tunnel):
         session = cast("asyncssh.SSHTCPSession[bytes]", channel)  # by its methods
         try:
             await lease.connection.create_connection(
-                lambda: session, lease.host, lease.port or self._port, str(address[0]), address[1]
+                lambda: session,
+                lease.host,
+                lease.port or self._port,
+                str(address[0]),
+                address[1],
+                window=WINDOW,
             )
         except (asyncssh.Error, OSError):
             visitor.abort()  # nothing listens at the guest's end, or the guest has gone
-        else:
-            visitor.resume_reading()
 
 
-class _Visitor(End):
+class _Visitor(SocketEnd):
     def __init__(self, tunnel: PortTunnel) -> None:
         super().__init__(tunnel.lease.ends)
         self._tunnel = tunnel
@@ -67,10 +69,6 @@ class _Visitor(End):
     @override
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        # Nothing is read before there is a channel for it, so nothing has to be kept.
-        transport.pause_reading()
-        # One who has vanished without a word would otherwise be kept for ever.
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._tunnel.welcome(self, transport.get_extra_info("peername") or ("", 0))
 
     @override

@@ -10,6 +10,10 @@ from typing_extensions import override
 
 from prx_tunnel_ssh.forwarding import End
 
+WINDOW = 256 * 1024
+"""How much a guest may send ahead for one visitor: a visitor who asks for much and reads nothing
+must not cost the relay asyncssh's two megabytes each time."""
+
 
 class Visitors(set[object]):
     """Those who are connected through one guest at this moment."""

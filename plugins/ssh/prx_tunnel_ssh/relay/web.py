@@ -20,7 +20,7 @@ from typing_extensions import override
 from prx_tunnel_ssh.relay.exchange import Visit, exchange
 from prx_tunnel_ssh.relay.log import Log
 from prx_tunnel_ssh.relay.settings import Site
-from prx_tunnel_ssh.relay.tunnel import Lease, Tunnel
+from prx_tunnel_ssh.relay.tunnel import WINDOW, Lease, Tunnel
 
 LARGEST_HEAD = 64 * 1024
 _MOST_VISITORS = 4096
@@ -43,7 +43,9 @@ class SiteTunnel(Tunnel):
     ) -> tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]:
         """A channel to the guest; raises asyncssh.Error or OSError when it does not take it."""
         lease = self.lease
-        return await lease.connection.open_connection(lease.host, lease.port, address, port)
+        return await lease.connection.open_connection(
+            lease.host, lease.port, address, port, window=WINDOW
+        )
 
 
 class Web:
@@ -84,13 +86,14 @@ class Web:
             return
         self._visits.add(task)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        visit = Visit(reader, writer, LARGEST_HEAD)
         try:
-            await self._serve(Visit(reader, writer, LARGEST_HEAD))
+            await self._serve(visit)
+            await visit.finish()
         except (OSError, asyncssh.Error, h11.ProtocolError, asyncio.CancelledError):
             pass  # the visitor has gone, or is too slow, or the relay ends
         finally:
             self._visits.discard(task)
-            # Aborted, not closed: what could be sent has been drained, and the rest is in vain.
             writer.transport.abort()
 
     async def _serve(self, visit: Visit) -> None:
