@@ -7,6 +7,7 @@ theirs public, or replace it. So such a port is refused, and only our own mount 
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
@@ -31,10 +32,11 @@ REMOVAL = 10.0  # seconds
 async def in_background(
     tailscale: Tailscale, route: Route, details: Mapping[str, str]
 ) -> AsyncIterator[Connection]:
-    # Nothing on the port is anybody else's: from here on, what stands at our place is ours.
-    check_free(await tailscale.serve_config(), route, background=True)
+    # Raises when the port is anybody else's; from here on, what stands at our place is ours.
+    kept = await _kept(tailscale, route)
     try:
-        await switch_on(tailscale, route)
+        if not kept:
+            await switch_on(tailscale, route)
         yield _KeptRoute(tailscale, route, details)
     finally:
         with anyio.CancelScope(shield=True):
@@ -65,18 +67,17 @@ class _KeptRoute(Connection):
 
 
 async def switch_on(tailscale: Tailscale, route: Route) -> None:
-    """Have tailscaled keep the route; nothing is run when it does already."""
+    """Have tailscaled keep the route."""
     failure = ConnectError(f"tailscaled does not keep the route {route.url}, though it was told to")
     for number in range(1, TRIES + 1):
-        if await _kept(tailscale, route):
-            return
         try:
             await _run(tailscale, *route.background)
         except EditRace as race:
             failure = race
             await pause(number)
-    if not await _kept(tailscale, route):
-        raise failure
+        if await _kept(tailscale, route):
+            return
+    raise failure
 
 
 async def _kept(tailscale: Tailscale, route: Route) -> bool:
@@ -96,7 +97,7 @@ async def remove(tailscale: Tailscale, route: Route) -> None:
             reason = str(error)
         else:
             return
-    by_hand = " ".join(["tailscale", *route.removal()])
+    by_hand = shlex.join(["tailscale", *tailscale.command(*route.removal())[1:]])
     logger.error("%s is still kept by tailscaled; remove it: %s (%s)", route.url, by_hand, reason)
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from prx_tunnel_core import Connection, Target
+from prx_tunnel_core.models import VisitorHeaders
 from prx_tunnel_tailscale.background import in_background
 from prx_tunnel_tailscale.config import TailscaleConfig
 from prx_tunnel_tailscale.foreground import in_foreground
@@ -17,6 +18,13 @@ from prx_tunnel_tailscale.preflight import prepare
 from prx_tunnel_tailscale.program import Tailscale
 
 logger = logging.getLogger(__name__)
+
+# tailscaled removes what the visitor sent under these names, and sets them itself
+# (ipn/ipnlocal/serve.go: addProxyForwardedHeaders, addTailscaleIdentityHeaders).
+VISITOR_HEADERS = VisitorHeaders(
+    always=("x-forwarded-host", "x-forwarded-for", "tailscale-funnel-request"),
+    address="x-forwarded-for",
+)
 
 
 @asynccontextmanager
@@ -28,6 +36,7 @@ async def connect(config: TailscaleConfig, target: Target) -> AsyncIterator[Conn
         logger.warning(soon.detail)
     opened = in_background if config.background else in_foreground
     async with opened(tailscale, route, _details(config, node)) as connection:
+        connection.visitor_headers = VISITOR_HEADERS
         yield connection
 
 

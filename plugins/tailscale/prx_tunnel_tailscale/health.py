@@ -33,7 +33,8 @@ SOON = timedelta(days=7)
 
 # Of tailscaled's warnings, those that concern the way in (health/warnings.go); others tell of
 # updates and of routes of other nodes.
-_NETWORK_WARNINGS = ("relay server", "network is down", "coordination server", "derp")
+_NO_WAY_IN = ("relay server", "network is down", "derp")
+_NO_NEWS = ("coordination server",)
 
 
 async def check_route(
@@ -69,9 +70,17 @@ def check_state(node: Node) -> Check:
 
 
 def check_control(node: Node) -> Check:
+    """Whether changes of the tailnet arrive, which is seen minutes before tailscaled warns of it.
+
+    Visitors come through the relay: while that is connected the tunnel may well work, and
+    connecting anew would only interrupt them. Without both the node is cut off.
+    """
     if node.online:
         return Check(CONTROL, "ok", "connected to the coordination server")
-    return Check(CONTROL, "fail", "no connection to the coordination server")
+    lost = "no connection to the coordination server"
+    if _warnings(node, _NO_WAY_IN):
+        return Check(CONTROL, "fail", f"{lost}, nor to a relay: the node is cut off")
+    return Check(CONTROL, "unknown", f"{lost}; tailscaled tries to get it back")
 
 
 def check_permission(node: Node, route: Route) -> Check:
@@ -93,11 +102,11 @@ def check_entry(served: ServeConfig, route: Route, holds: Callable[[ServeConfig]
 
 def check_network(node: Node) -> list[Check]:
     """Doubt, not failure: tailscaled looks for another way, which a reconnect cannot."""
-    return [
-        Check(NETWORK, "unknown", warning)
-        for warning in node.warnings
-        if any(phrase in warning.lower() for phrase in _NETWORK_WARNINGS)
-    ]
+    return [Check(NETWORK, "unknown", each) for each in _warnings(node, _NO_WAY_IN + _NO_NEWS)]
+
+
+def _warnings(node: Node, about: tuple[str, ...]) -> list[str]:
+    return [each for each in node.warnings if any(phrase in each.lower() for phrase in about)]
 
 
 def check_key(node: Node, now: datetime) -> list[Check]:

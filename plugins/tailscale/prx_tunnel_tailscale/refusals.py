@@ -33,7 +33,6 @@ _SAID: tuple[tuple[str, Problem], ...] = (
     ("foreground already exists under this port", problems.PORT_TAKEN),  # until 1.90
     ("background configuration already exists", problems.PORT_TAKEN),  # until 1.90
     ("already serving", problems.PORT_TAKEN),
-    ("is already serving", problems.PORT_TAKEN),
     ("netmap is nil", problems.NOT_SETTLED),
     ("only localhost or 127.0.0.1 proxies", problems.TARGET_REFUSED),  # until 1.90
     ("must include a scheme", problems.TARGET_REFUSED),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import anyio
 import pytest
@@ -79,6 +80,17 @@ async def test_the_program_is_asked_to_end_by_the_signal_it_handles(node: StandI
         pass
     # SIGINT alone has it exit with 0, as recorded.
     assert (await connection.wait_closed()).startswith("tailscale exited with code 0")
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+async def test_no_token_of_the_host_reaches_the_program(
+    node: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TS_AUTHKEY", "TS_API_KEY", "NGROK_AUTHTOKEN", "TUNNEL_TOKEN"):
+        monkeypatch.setenv(name, "canary-9f3c")
+    async with connect(node.config(), TARGET) as connection:
+        assert b"canary" not in Path(f"/proc/{node.session_pid()}/environ").read_bytes()
+        assert "canary" not in f"{node.calls} {connection.details}"
 
 
 async def test_a_program_that_is_killed_leaves_nothing_behind(node: StandIn) -> None:

@@ -56,8 +56,10 @@ async def test_each_trouble_is_a_check_of_its_own(node: StandIn) -> None:
             assert_fails(await connection.check(), name, says)
         node.status(BackendState="Running")
         node.own(Online=False)
-        assert_fails(await connection.check(), "control", "no connection to the coordination")
+        node.status(Health=["Tailscale could not connect to any relay server."])
+        assert_fails(await connection.check(), "control", "the node is cut off")
         node.own(Online=True)
+        node.status(Health=[])
         node.allow("https", PORTS)
         assert_fails(await connection.check(), "permission", "'funnel'")
         node.allow("https", "funnel", PORTS.replace("443,", ""))
@@ -127,7 +129,21 @@ def test_a_relay_that_is_lost_is_doubt() -> None:
 def test_a_control_connection_that_is_lost_is_seen_at_once() -> None:
     (node,) = summaries("44-control-killed")
     assert health.check_state(node).verdict == "ok"
-    assert health.check_control(node).verdict == "fail"
+    assert health.check_control(node).verdict == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("warning", "verdict"),
+    [
+        ("Tailscale could not connect to the 'Test' relay server.", "fail"),
+        ("Tailscale cannot connect because the network is down.", "fail"),
+        ("Unable to connect to the Tailscale coordination server to synchronize.", "unknown"),
+        ("An update is available.", "unknown"),
+    ],
+)
+def test_a_node_without_control_and_relay_is_cut_off(warning: str, verdict: str) -> None:
+    node = Node(state="Running", online=False, warnings=(warning,))
+    assert health.check_control(node).verdict == verdict
 
 
 def test_a_key_that_expires_is_seen() -> None:
