@@ -89,8 +89,12 @@ async def test_no_token_of_the_host_reaches_the_program(
     for name in ("TS_AUTHKEY", "TS_API_KEY", "NGROK_AUTHTOKEN", "TUNNEL_TOKEN"):
         monkeypatch.setenv(name, "canary-9f3c")
     async with connect(node.config(), TARGET) as connection:
-        assert b"canary" not in Path(f"/proc/{node.session_pid()}/environ").read_bytes()
+        assert b"canary" not in environment_of(node.session_pid())
         assert "canary" not in f"{node.calls} {connection.details}"
+
+
+def environment_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/environ").read_bytes()
 
 
 async def test_a_program_that_is_killed_leaves_nothing_behind(node: StandIn) -> None:
