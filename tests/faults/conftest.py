@@ -10,6 +10,12 @@ import pytest
 from support.proc import Gate, nothing_left
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """One loop, where it does not matter; `support.faults.both_loops` is for where it does."""
+    return "asyncio"
+
+
 @pytest.fixture(autouse=True)
 def leaves_nothing() -> Iterator[None]:
     with nothing_left():

@@ -1,0 +1,124 @@
+"""A tunnel over the stand-in program, as the cases of the fault catalogue need it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import anyio
+import pytest
+from pydantic import SecretStr
+
+from prx_tunnel_core.backend import Backend, Connection, Target
+from prx_tunnel_core.config import BackendConfig, TunnelConfig, validate
+from prx_tunnel_core.errors import SetupError
+from prx_tunnel_core.models import Failed
+from prx_tunnel_core.process import TunnelProcess, open_process
+from prx_tunnel_core.supervisor import Tunnel
+from prx_tunnel_core.supervisor.checking import Probes
+from prx_tunnel_core.urls import UrlRule
+from support.memory import FakeProber
+from support.proc import program
+from support.virtual import no_plugins
+
+URL = "https://agent.example.com"
+UP = (f"print:{URL}", "hang")
+RULE = UrlRule(hosts=["example.com"], not_hosts=["api.example.com"])
+FAST: Mapping[str, object] = MappingProxyType(
+    {"backoff_base_ms": 1, "backoff_max_ms": 1, "max_attempts": 2}
+)
+WITHIN = 10.0  # seconds: only a broken test waits this long
+
+both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+
+
+class ProgramConfig(BackendConfig):
+    grace: float = 0.3
+
+
+class Programs:
+    """A backend that runs these commands, one for each attempt, the last for all that follow."""
+
+    def __init__(
+        self,
+        *commands: Sequence[str],
+        env: Mapping[str, str | SecretStr] = MappingProxyType({}),
+        cwd: str | None = None,
+    ) -> None:
+        self.commands = commands or (program(*UP),)
+        self.env = env
+        self.cwd = cwd
+        self.tried = 0
+        self.started: list[TunnelProcess] = []
+
+    @asynccontextmanager
+    async def connect(self, config: ProgramConfig, target: Target) -> AsyncIterator[Connection]:
+        command = self.commands[min(self.tried, len(self.commands) - 1)]
+        self.tried += 1
+        async with open_process(
+            command, env=self.env, cwd=self.cwd, grace=config.grace, program_hint="install it"
+        ) as process:
+            self.started.append(process)
+            yield process.connection(await process.first_match(RULE.find))
+
+    def tunnel(
+        self,
+        *,
+        prober: Probes | None = None,
+        grace: float = 0.3,
+        every: float | None = None,
+        **table: Any,
+    ) -> Tunnel:
+        """`every`: seconds between health checks, also fewer than a configuration may ask for."""
+        table = {"backend": "programs", "reconnect": FAST, "programs": {"grace": grace}, **table}
+        config = validate(TunnelConfig, table, path="tunnel")
+        if every is not None:
+            config = config.model_copy(update={"health_check_interval": every})
+        backend = Backend(name="programs", summary="", config=ProgramConfig, connect=self.connect)
+        return Tunnel(
+            config,
+            backend=backend,
+            plugins=no_plugins(),
+            prober=prober or FakeProber(),
+            online=lambda: True,
+        )
+
+    @property
+    def latest(self) -> TunnelProcess:
+        return self.started[-1]
+
+
+async def refused(programs: Programs) -> str:
+    """What is said of a program that someone has to fix first; it must not be tried again."""
+    async with programs.tunnel() as tunnel:
+        with pytest.raises(SetupError) as caught:
+            await tunnel.start()
+        assert tunnel.status == Failed(str(caught.value))
+        await anyio.sleep(0.01)
+        assert programs.tried == 1
+    return str(caught.value)
+
+
+def script(path: Path, text: str = "#!/bin/sh\necho started\n", mode: int = 0o755) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+    return path
+
+
+def raw(data: bytes) -> str:
+    """The step that prints these bytes and nothing else."""
+    return "raw:" + data.hex()
+
+
+def of_plugin(plugin: str, module: str, *, folder: str = "tests") -> Any:
+    """A module of a plugin's own tests: its stand-in for the real program."""
+    path = str(Path(__file__).parents[2] / "plugins" / plugin / folder)
+    if path not in sys.path:
+        sys.path.insert(0, path)
+    return importlib.import_module(module)
