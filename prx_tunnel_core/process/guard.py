@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 
-from prx_tunnel_core.process.group import host_token
+from prx_tunnel_core.process.group import host_token, running
 
 logger = logging.getLogger("prx_tunnel_core")
 
@@ -94,7 +94,7 @@ class _Guard:
     def dismiss(self) -> None:
         if self._process is None or self._process.stdin is None:
             return
-        if not self._adopted:
+        if not self._adopted and not running():
             self._process.kill()  # it has nothing to do, and the exit shall not wait for it
         elif sys.platform != "win32":
             self._process.send_signal(signal.SIGCONT)

@@ -126,6 +126,7 @@ class TunnelProcess:
         # From here on nothing may raise, for nobody would end the program.
         self.pid = self._popen.pid
         guard.adopt(self.pid)
+        logger.info("%s runs %s as process %d", self.name, path, self.pid)
         self._exit = ExitWatch(self._popen)
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import anyio
 import pytest
@@ -33,10 +34,13 @@ async def test_b13_grandchild_holds_stdout(gate: Gate, how: str) -> None:
     assert min(delays) < NOTICED
 
 
-async def test_b16_what_a_daemonising_program_leaves_is_ended() -> None:
-    command = program("daemonize:pid:daemon;closeout;ignore:TERM;hang", "print:done", "exit:0")
-    async with open_process(command) as process:
+async def test_b16_what_a_daemonising_program_leaves_is_ended(gate: Gate, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    daemon_steps = f"daemonize:pid:daemon;ignore:TERM;closeout;touch:{closed};hang"
+    async with open_process(program(daemon_steps, f"gate:{gate.path}", "exit:0")) as process:
         daemon = await pid_of(process, "daemon")
+        await until(closed.exists)
+        gate.open()
         assert await process.wait() == 0, "an end like any other"
         assert alive(daemon)
     assert not alive(daemon)
