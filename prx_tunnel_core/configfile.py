@@ -44,7 +44,10 @@ def find(
         return Path(chosen)
     import platformdirs
 
-    default = platformdirs.user_config_path("prx", appauthor=False) / "config.toml"
+    try:
+        default = platformdirs.user_config_path("prx", appauthor=False) / "config.toml"
+    except RuntimeError:  # a user without a home directory has no configuration in it
+        return None
     # A dangling link is somebody's configuration too: reading it says what is wrong.
     return default if os.path.lexists(default) else None
 

@@ -20,7 +20,7 @@ from prx_tunnel_core.control import NoAnswer, NotRunning, ask
 from prx_tunnel_core.errors import ConfigError, SetupError, TunnelError
 from prx_tunnel_core.health.network import explain, online, resolve
 from prx_tunnel_core.isolation import ForeignError, contain
-from prx_tunnel_core.listeners import Listener, listeners
+from prx_tunnel_core.health.listeners import Listener, listeners
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.plugins import Plugins
 from prx_tunnel_core.process import find_program

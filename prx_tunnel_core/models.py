@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["ok", "fail", "unknown"]
 HealthVerdict: TypeAlias = Literal["healthy", "degraded", "unhealthy"]
+
+
+@dataclass(frozen=True, slots=True)
+class VisitorHeaders:
+    """What a backend itself writes into every request that comes through it.
+
+    It sets these headers whatever the visitor sent, so a request that has none of `always` did not
+    come through the tunnel. Names are lower case.
+    """
+
+    always: tuple[str, ...]
+    address: str = ""
+    """The header whose last item is the visitor's address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +36,8 @@ class TunnelInfo:
     """When this connection came up (UTC)."""
     details: Mapping[str, str] = field(default_factory=dict, compare=False)
     """For a person: edge location, protocol, the address of an inspector…"""
+    visitor_headers: VisitorHeaders | None = field(default=None, compare=False)
+    """What tells a visitor from a local client; None where nothing does (a raw TCP tunnel)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
@@ -107,6 +122,21 @@ def state_of(status: TunnelStatus) -> str:
             return "error"
 
 
+def describe(status: TunnelStatus) -> str:
+    """The status on one line, for a log."""
+    match status:
+        case Connected(info):
+            return f"connected: {info.public_url} -> port {info.local_port}"
+        case Reconnecting(attempt, reason, retry_in):
+            return f"reconnecting, attempt {attempt} in {retry_in:.1f} s: {reason}"
+        case Failed(message):
+            return f"failed: {message}"
+        case Connecting(attempt) if attempt:
+            return f"connecting, attempt {attempt}"
+        case _:
+            return state_of(status)
+
+
 def status_to_json(name: str, status: TunnelStatus, *, pid: int) -> dict[str, object]:
     """The object that `--json` prints and the control socket answers."""
     wire: dict[str, object] = {
@@ -129,6 +159,8 @@ def status_to_json(name: str, status: TunnelStatus, *, pid: int) -> dict[str, ob
                 "started_at": info.started_at.isoformat(),
             }
             wire["details"] = dict(info.details)
+            if info.visitor_headers is not None:
+                wire["visitor_headers"] = asdict(info.visitor_headers)
         case Reconnecting(attempt, reason, retry_in):
             wire |= {"attempt": attempt, "message": reason, "retry_in": round(retry_in, 3)}
         case Failed(message):
@@ -136,6 +168,38 @@ def status_to_json(name: str, status: TunnelStatus, *, pid: int) -> dict[str, ob
         case Idle() | Stopped():
             pass
     return wire
+
+
+def status_from_json(wire: Mapping[str, Any]) -> TunnelStatus:
+    """What `status_to_json` wrote; KeyError, TypeError or ValueError for anything else."""
+    match wire["state"]:
+        case "idle":
+            return Idle()
+        case "connecting":
+            return Connecting(wire["attempt"])
+        case "connected":
+            return Connected(_info_from_json(wire), wire["attempt"])
+        case "reconnecting":
+            return Reconnecting(wire["attempt"], wire["message"], float(wire["retry_in"]))
+        case "stopped":
+            return Stopped()
+        case "error":
+            return Failed(wire["message"])
+        case _:
+            raise ValueError("no state of a tunnel")
+
+
+def _info_from_json(wire: Mapping[str, Any]) -> TunnelInfo:
+    info, headers = wire["info"], wire.get("visitor_headers")
+    return TunnelInfo(
+        public_url=info["public_url"],
+        backend=info["backend"],
+        local_port=info["local_port"],
+        started_at=datetime.fromisoformat(info["started_at"]),
+        details=wire.get("details", {}),
+        visitor_headers=headers
+        and VisitorHeaders(always=tuple(headers["always"]), address=headers["address"]),
+    )
 
 
 def health_to_json(health: TunnelHealth) -> dict[str, object]:
@@ -148,3 +212,13 @@ def health_to_json(health: TunnelHealth) -> dict[str, object]:
         "latency": health.latency,
         "checked_at": health.checked_at.isoformat(),
     }
+
+
+def health_from_json(wire: Mapping[str, Any]) -> TunnelHealth:
+    """What `health_to_json` wrote; KeyError, TypeError or ValueError for anything else."""
+    return TunnelHealth(
+        verdict=wire["verdict"],
+        checks=tuple(Check(**check) for check in wire["checks"]),
+        latency=wire["latency"],
+        checked_at=datetime.fromisoformat(wire["checked_at"]),
+    )

@@ -14,14 +14,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    {"errors", "models", "text", "urls", "expansion", "config", "configfile", "isolation"},
+    {"errors", "models", "text", "urls", "expansion", "config", "configfile", "isolation",
+     "visitors", "admission"},
     {"backend", "hookspecs"},
     {"process"},
     {"health", "plugins"},
     {"supervisor"},
-    {"blocking", "control"},
+    {"blocking", "control", "doctor", "hosting", "asgi"},
     {"cli"},
-]
+]  # fmt: skip
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
 FOR_PLUGINS = 2
 

@@ -44,6 +44,8 @@ def start_logging(name: str, secrets: Iterable[str]) -> None:
     logging.captureWarnings(capture=True)
     logging.getLogger("prx_tunnel_core").setLevel(logging.INFO)
     logging.getLogger("prx_tunnel_core.program").setLevel(logging.DEBUG)
+    # The view tells each change, for whoever reads the log as for whoever watches.
+    logging.getLogger("prx_tunnel_core.status").setLevel(logging.WARNING)
 
 
 class _LogFile(RotatingFileHandler):

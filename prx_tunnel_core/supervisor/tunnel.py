@@ -32,6 +32,7 @@ from prx_tunnel_core.models import (
     TunnelHealth,
     TunnelInfo,
     TunnelStatus,
+    describe,
 )
 from prx_tunnel_core.plugins import Plugins
 from prx_tunnel_core.supervisor.backoff import Ladder
@@ -42,6 +43,8 @@ from prx_tunnel_core.supervisor.watching import Urls, Watch
 from prx_tunnel_core.text import Redactor
 
 logger = logging.getLogger("prx_tunnel_core")
+# Of its own, for a host that tells each change itself.
+status_logger = logging.getLogger("prx_tunnel_core.status")
 
 _STOPPED = "the tunnel was stopped before it was connected"
 _NO_TABLES: Mapping[str, Any] = MappingProxyType({})
@@ -281,7 +284,7 @@ class Tunnel:
         old, self._status = self._status, new
         if old == new:
             return
-        logger.info("tunnel %s: %s", self.name, self._redact(str(new)))
+        status_logger.info("tunnel %s: %s", self.name, self._redact(describe(new)))
         if isinstance(new, Reconnecting):
             self._drops.append(anyio.current_time())
         self._changed.set()

@@ -24,7 +24,7 @@ STEPS = [
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*PRX, "tunnel", "demo", *arguments],
+        [*PRX, *arguments],
         capture_output=True,
         text=True,
         check=False,

@@ -36,6 +36,9 @@ def words(command: object) -> tuple[str, ...]:
         raise ValueError('write a string ("bore local {port}") or a list (["bore", "local"])')
     if not split or not split[0]:
         raise ValueError("it is empty; name the program, or remove the key")
+    if "/" in split[0] and not split[0].startswith(("/", "~")):
+        # A detached tunnel runs in another directory than the terminal that started it.
+        raise ValueError(f"{split[0]!r} depends on the working directory; write the whole path")
     if any("\x00" in word for word in split):
         raise ValueError("a word has a NUL character")
     return split

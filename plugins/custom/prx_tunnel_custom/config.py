@@ -109,6 +109,9 @@ class CustomConfig(BackendConfig):
         """How the program announces its URL; only when there is a `url_pattern`."""
         return Announcement(compile_pattern(self.url_pattern or ""), self.url_scheme, self.url_host)
 
+    def known_url(self) -> str | None:
+        return self.public_url
+
     def server_on_loopback(self) -> bool:
         hosts = [urlsplit(self.public_url or "").hostname or "", self.url_host or ""]
         return any(map(is_loopback, hosts)) or commands.names_loopback(self.command)

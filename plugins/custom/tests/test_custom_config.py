@@ -197,3 +197,11 @@ def test_the_documented_example_is_valid(tmp_path: Any) -> None:
     config = validate(CustomConfig, table, path="tunnel.custom")
     assert config.command == ("bore", "local", "3000", "--to", "bore.pub")
     assert config.announcement().find("listening at bore.pub:41234") == "http://bore.pub:41234"
+
+
+@pytest.mark.parametrize("command", ["./tunnel.sh {port}", ["bin/tunnel", "{port}"]])
+def test_a_program_that_depends_on_the_working_directory_is_refused(command: object) -> None:
+    with pytest.raises(ConfigError, match=r"tunnel\.custom\.command: .*write the whole path"):
+        validate(
+            CustomConfig, {"command": command, "url_pattern": "bore.pub"}, path="tunnel.custom"
+        )

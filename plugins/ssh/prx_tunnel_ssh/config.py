@@ -86,6 +86,12 @@ class SshConfig(BackendConfig):
             )
         return self
 
+    def known_url(self) -> str | None:
+        fixed = self.public_url is not None and (
+            self.remote_port or "{port}" not in self.public_url
+        )
+        return self.url_of(self.remote_port) if fixed else None
+
     def server_on_loopback(self) -> bool:
         return self.host is None or is_loopback(self.host)
 
