@@ -24,20 +24,25 @@ SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard_main.py
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 FAREWELL = 3.0  # seconds; the guard itself takes less than two for the most stubborn group
 
+_GROUP, _ALONE, _GONE = "+", "*", "-"  # how lines to the guard begin
+
 _lock = threading.Lock()
 _current: _Guard | None = None
 
 
-def adopt(pid: int) -> None:
-    """Have the group of this child ended when this host dies."""
+def adopt(pid: int, *, alone: bool = False) -> None:
+    """Have the group of this child ended when this host dies.
+
+    With `alone`, the child itself: it shares a group with others, who are nobody's to end.
+    """
     with _lock:
-        _of_this_process().tell(pid, alive=True)
+        _of_this_process().tell(pid, _ALONE if alone else _GROUP)
 
 
 def release(pid: int) -> None:
     """The group is gone: its number is nobody's any more."""
     with _lock:
-        _of_this_process().tell(pid, alive=False)
+        _of_this_process().tell(pid, _GONE)
 
 
 def prepare() -> None:
@@ -74,7 +79,7 @@ def _forget() -> None:
 
 class _Guard:
     def __init__(self) -> None:
-        self._adopted: set[int] = set()
+        self._adopted: dict[int, str] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._unavailable = _interpreter() is None
         self._start()
@@ -83,13 +88,15 @@ class _Guard:
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
 
-    def tell(self, pid: int, *, alive: bool) -> None:
-        (self._adopted.add if alive else self._adopted.discard)(pid)
-        if self._unavailable or self._send(f"{'+' if alive else '-'}{pid}\n"):
+    def tell(self, pid: int, what: str) -> None:
+        self._adopted.pop(pid, None)
+        if what != _GONE:
+            self._adopted[pid] = what
+        if self._unavailable or self._send(f"{what}{pid}\n"):
             return
         self._start()  # somebody killed it: the new one is told of everyone
-        for each in self._adopted:
-            self._send(f"+{each}\n")
+        for each, sign in self._adopted.items():
+            self._send(f"{sign}{each}\n")
 
     def dismiss(self) -> None:
         if self._process is None or self._process.stdin is None:

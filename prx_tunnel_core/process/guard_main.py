@@ -2,9 +2,9 @@
 
     guard_main.py HOST_PID HOST_TOKEN
 
-Reads `+PID` and `-PID` lines: the groups to end when the host dies, known by its pidfd. Groups
-first get TERM, for a program that leaves in order keeps its visitors; soon after KILL. What left
-its group is found by the token in its environment.
+Reads lines about what to end when the host dies, known by its pidfd: `+PID` a group, `*PID` one
+process, `-PID` neither any more. Both first get TERM, for a program that leaves in order keeps its
+visitors; soon after KILL. What left its group is found by the token in its environment.
 """
 
 import os
@@ -21,12 +21,12 @@ POLL = 0.02
 def main(host: int, token: bytes) -> None:
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(ignored, signal.SIG_IGN)
-    groups: dict[int, bytes] = {}
-    wait_for_end(host, groups)
-    end(groups, token)
+    targets: dict[int, bytes] = {}
+    wait_for_end(host, targets)
+    end(targets, token)
 
 
-def wait_for_end(host: int, groups: "dict[int, bytes]") -> None:
+def wait_for_end(host: int, targets: "dict[int, bytes]") -> None:
     """Return when the host has died, says `end`, or has closed its end of the pipe.
 
     It closes that when it becomes another program; when it dies, a forked worker may hold a copy.
@@ -41,17 +41,19 @@ def wait_for_end(host: int, groups: "dict[int, bytes]") -> None:
         for line in lines:
             if line == b"end":
                 return
-            note(line, groups)
+            note(line, targets)
         if chunk == b"" or (died and chunk is None):
             return
 
 
-def note(line: bytes, groups: "dict[int, bytes]") -> None:
+def note(line: bytes, targets: "dict[int, bytes]") -> None:
+    """Targets are numbers as kill(2) takes them: a negative one is a group."""
     pid = int(line[1:])
-    if line[:1] == b"+":
-        groups[pid] = start_time(pid)
+    if line[:1] == b"-":
+        targets.pop(-pid, None)
+        targets.pop(pid, None)
     else:
-        groups.pop(pid, None)
+        targets[-pid if line[:1] == b"+" else pid] = start_time(pid)
 
 
 def read() -> "bytes | None":
@@ -87,33 +89,37 @@ class HostWatch:
         return any(fd == self.fd for fd, _ in events) or os.getppid() != self.host
 
 
-def end(groups: "dict[int, bytes]", token: bytes) -> None:
+def end(targets: "dict[int, bytes]", token: bytes) -> None:
     # A number that now names a process begun at another time is no longer ours.
-    ours = [pid for pid, started in groups.items() if start_time(pid) in (b"", started)]
-    for pid in ours:
-        signal_group(pid, signal.SIGTERM)
-        signal_group(pid, signal.SIGCONT)
+    ours = [each for each, started in targets.items() if start_time(abs(each)) in (b"", started)]
+    for target in ours:
+        send(target, signal.SIGTERM)
+        send(target, signal.SIGCONT)
     deadline = time.monotonic() + POLITE
     while (left := running(ours)) and time.monotonic() < deadline:
         time.sleep(POLL)
-    for pid in left:
-        signal_group(pid, signal.SIGKILL)
+    for target in left:
+        send(target, signal.SIGKILL)
     deadline = time.monotonic() + PATIENCE
     quiet = 0
     # Twice in a row: one may have been between fork and exec, without our token yet.
     while quiet < 2 and time.monotonic() < deadline:
-        found = [signal_pid(pid) for pid in carriers(token)]
+        found = [send(pid, signal.SIGKILL) for pid in carriers(token)]
         quiet = 0 if any(found) else quiet + 1
         time.sleep(POLL)
 
 
-def running(groups: "list[int]") -> "list[int]":
-    """Those groups of which somebody runs; a zombie, that its parent does not reap, does not."""
-    existing = [pid for pid in groups if signal_group(pid, 0)]
+def running(targets: "list[int]") -> "list[int]":
+    """Those of whom somebody runs; a zombie, that its parent does not reap, does not."""
+    existing = [each for each in targets if send(each, 0)]
     if sys.platform != "linux" or not existing:
         return existing
-    alive = {group for state, group in map(state_and_group, processes()) if state not in b"ZX"}
-    return [pid for pid in existing if pid in alive]
+    alive = set()
+    for pid in processes():
+        state, group = state_and_group(pid)
+        if state not in b"ZX":
+            alive |= {pid, -group}
+    return [each for each in existing if each in alive]
 
 
 def carriers(token: bytes) -> "list[int]":
@@ -151,17 +157,9 @@ def content(path: str) -> bytes:
         return b""
 
 
-def signal_group(pid: int, number: int) -> bool:
+def send(target: int, number: int) -> bool:
     try:
-        os.killpg(pid, number)
-    except OSError:
-        return False
-    return True
-
-
-def signal_pid(pid: int) -> bool:
-    try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(target, number)
     except OSError:
         return False
     return True

@@ -42,6 +42,8 @@ class Reader:
         self._waiters: list[Waiter[object]] = []
         self._log = _LogBudget()
         self._failures = _LogBudget()
+        self._redrawn: str | None = None
+        """A line that ended in a carriage return: the next one is to take its place."""
 
     async def drain(self, fd: int) -> None:
         """Read for life: a closed pipe would kill the program, a full one would freeze it."""
@@ -49,7 +51,7 @@ class Reader:
         while chunk := await _read(fd):
             # While nobody asks for lines, all but the last of a flood are skipped unseen.
             wanted = None if self._waiters or self._on_line else TAIL
-            await self._take(cutter.feed(chunk, most=wanted))
+            await self._take(cutter.feed(_end_redrawn(chunk), most=wanted))
         await self._take(cutter.end())
         self._ended.add(fd)
         if len(self._ended) == STREAMS:
@@ -75,8 +77,15 @@ class Reader:
         for number, raw in enumerate(lines):
             if number % LINES_AT_ONCE == LINES_AT_ONCE - 1:
                 await anyio.lowlevel.checkpoint()
-            line = self._clean(raw)
+            text = raw.rstrip(b"\r")
+            if not text:
+                self._redrawn = None
+                continue  # a line end in two reads, or a gap for the eye
+            if self.tail and self.tail[-1] is self._redrawn:
+                self.tail.pop()  # as on a terminal: the new line stands in the place of the old
+            line = self._clean(text)
             self.tail.append(line)
+            self._redrawn = line if text != raw else None
             for waiter in self._waiters:
                 waiter.offer(line)
             self._pass_on(line)
@@ -116,6 +125,16 @@ class Waiter(Generic[T]):
             self.error = error
         if self.found is not None or self.error is not None:
             self.done.set()
+
+
+def _end_redrawn(chunk: bytes) -> bytes:
+    """End a line at each carriage return, too, and leave that as a mark.
+
+    A spinner may redraw the line of the URL, and never end a line at all.
+    """
+    if b"\r" not in chunk:
+        return chunk
+    return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\r\n")
 
 
 async def _read(fd: int) -> bytes:

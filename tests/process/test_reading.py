@@ -77,6 +77,21 @@ async def test_b12_lines_are_what_a_terminal_would_show(raw: bytes, line: str) -
     assert list(process.tail) == [line]
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"at https://a.example.com\rdone                      \n",
+        b"https://a.example.com\r|\r/\r-\r",
+        b"...\rhttps://a.example.com\r\n",
+    ],
+    ids=["overwritten", "a spinner without end", "after a return"],
+)
+async def test_a_url_is_found_although_its_line_is_redrawn(raw: bytes) -> None:
+    async with open_process(program(hexed(raw), "hang")) as process:
+        found = await process.first_match(lambda line: line if "https" in line else None)
+        assert found.endswith("https://a.example.com")
+
+
 async def test_b14_the_program_is_read_although_nobody_waits(gate: Gate) -> None:
     command = program(f"print:{URL}", f"gate:{gate.path}", "flood:1", "print:still here", "hang")
     async with open_process(command) as process:
