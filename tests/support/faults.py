@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,9 +15,9 @@ import pytest
 from pydantic import SecretStr
 
 from prx_tunnel_core.backend import Backend, Connection, Target
-from prx_tunnel_core.config import BackendConfig, TunnelConfig, validate
-from prx_tunnel_core.errors import SetupError
-from prx_tunnel_core.models import Failed
+from prx_tunnel_core.config import BackendConfig, ReconnectConfig, TunnelConfig, validate
+from prx_tunnel_core.errors import SetupError, TunnelError
+from prx_tunnel_core.models import Failed, TunnelStatus
 from prx_tunnel_core.process import TunnelProcess, open_process
 from prx_tunnel_core.supervisor import Tunnel
 from prx_tunnel_core.supervisor.checking import Probes
@@ -29,9 +29,8 @@ from support.virtual import no_plugins
 URL = "https://agent.example.com"
 UP = (f"print:{URL}", "hang")
 RULE = UrlRule(hosts=["example.com"], not_hosts=["api.example.com"])
-FAST: Mapping[str, object] = MappingProxyType(
-    {"backoff_base_ms": 1, "backoff_max_ms": 1, "max_attempts": 2}
-)
+FAST = ReconnectConfig(backoff_base_ms=1, backoff_max_ms=1, max_attempts=2)
+FOR_EVER = ReconnectConfig(backoff_base_ms=1, backoff_max_ms=1, max_attempts=0)
 WITHIN = 10.0  # seconds: only a broken test waits this long
 
 both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
@@ -93,6 +92,21 @@ class Programs:
         return self.started[-1]
 
 
+@asynccontextmanager
+async def starting(tunnel: Tunnel) -> AsyncIterator[AsyncIterator[TunnelStatus]]:
+    """A tunnel that is started, whatever comes of it: each of its statuses."""
+
+    async def start() -> None:
+        with suppress(TunnelError):
+            await tunnel.start()
+
+    async with tunnel, anyio.create_task_group() as tasks:
+        statuses = tunnel.watch()
+        tasks.start_soon(start)
+        yield statuses
+        await tunnel.stop()
+
+
 async def refused(programs: Programs) -> str:
     """What is said of a program that someone has to fix first; it must not be tried again."""
     async with programs.tunnel() as tunnel:
@@ -109,6 +123,15 @@ def script(path: Path, text: str = "#!/bin/sh\necho started\n", mode: int = 0o75
     path.write_text(text)
     path.chmod(mode)
     return path
+
+
+def copy_of(
+    source: str, path: Path, change: Callable[[bytearray], bytearray] = lambda content: content
+) -> list[str]:
+    """The command of a copy of that program, changed."""
+    path.write_bytes(change(bytearray(Path(source).read_bytes())))
+    path.chmod(0o755)
+    return [str(path)]
 
 
 def raw(data: bytes) -> str:
