@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         TunnelHealth,
         TunnelInfo,
         TunnelStatus,
+        VisitorHeaders,
     )
     from prx_tunnel_core.plugins import Plugins
     from prx_tunnel_core.process import TunnelProcess, find_program, open_process
@@ -83,6 +84,7 @@ __all__ = [
     "TunnelStatus",
     "UnknownBackend",
     "UrlRule",
+    "VisitorHeaders",
     "Watched",
     "find_program",
     "hookimpl",
@@ -101,7 +103,7 @@ _HOME = {
                "SetupError", "TunnelError", "UnknownBackend"),
     "hookspecs": ("hookimpl", "hookspec"),
     "models": ("Check", "Connected", "Connecting", "Failed", "Idle", "Reconnecting", "Stopped",
-               "TunnelHealth", "TunnelInfo", "TunnelStatus"),
+               "TunnelHealth", "TunnelInfo", "TunnelStatus", "VisitorHeaders"),
     "plugins": ("Plugins",),
     "process": ("TunnelProcess", "find_program", "open_process"),
     "supervisor": ("Tunnel", "open_tunnel"),

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from prx_tunnel_core.errors import PluginError
-from prx_tunnel_core.models import Check, TunnelStatus
+from prx_tunnel_core.models import Check, TunnelStatus, VisitorHeaders
 
 if TYPE_CHECKING:
     from prx_tunnel_core.config import BackendConfig, Settings
@@ -45,6 +45,9 @@ class Connection(ABC):
     public_url: str
     details: Mapping[str, str] = _NO_DETAILS
     """For a person: edge location, protocol, the address of an inspector…"""
+    visitor_headers: VisitorHeaders | None = None
+    """The headers that the backend sets on each request, whatever the visitor sent; None where
+    there are none, or where it is not certain."""
 
     @abstractmethod
     async def wait_closed(self) -> str:

@@ -88,6 +88,10 @@ class BackendConfig(Settings):
     connect_timeout: Seconds | None = None
     """Seconds that one attempt may take; the tunnel's own `connect_timeout` when not set."""
 
+    def known_url(self) -> str | None:
+        """The public URL, where the settings alone decide it."""
+        return None
+
     def server_on_loopback(self) -> bool:
         """Whether the tunnel's server is on this very machine, so that being offline is no excuse.
 

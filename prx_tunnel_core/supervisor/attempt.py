@@ -13,7 +13,14 @@ import anyio
 
 from prx_tunnel_core.backend import Backend, Connection, Target
 from prx_tunnel_core.config import BackendConfig
-from prx_tunnel_core.errors import ConnectError, PluginError, SetupError, TunnelError, single
+from prx_tunnel_core.errors import (
+    ConnectError,
+    PluginError,
+    ProgramStuck,
+    SetupError,
+    TunnelError,
+    single,
+)
 from prx_tunnel_core.models import TunnelInfo
 from prx_tunnel_core.process.running import TunnelProcess, started
 from prx_tunnel_core.text import Redactor
@@ -68,8 +75,10 @@ class Attempt:
                         ended = await self._stay(up)
                         scope.deadline = anyio.current_time() + TEARDOWN
             except (Exception, SystemExit) as raised:  # noqa: BLE001 - a backend is foreign code
-                if ended is None:
-                    ended = Ended(self._classify(raised))
+                error = self._classify(raised)
+                # Beside a program that cannot be ended, there must not come a second one.
+                if ended is None or isinstance(error, ProgramStuck):
+                    ended = Ended(error)
                 else:
                     logger.warning(
                         "closing backend %r failed: %s", self.backend.name, self._text(raised)
@@ -123,6 +132,7 @@ class Attempt:
             local_port=self.target.port,
             started_at=datetime.now(UTC),
             details={key: self.redact(str(text)) for key, text in connection.details.items()},
+            visitor_headers=connection.visitor_headers,
         )
         return Up(connection, info, anyio.current_time())
 

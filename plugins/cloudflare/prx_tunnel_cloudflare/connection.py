@@ -10,7 +10,7 @@ from prx_tunnel_cloudflare.connector import Connector
 from prx_tunnel_cloudflare.ingress import read_ingress
 from prx_tunnel_cloudflare.metrics import Metrics, NoAnswer, Registrations
 from prx_tunnel_core.backend import Connection, Target
-from prx_tunnel_core.models import Check
+from prx_tunnel_core.models import Check, VisitorHeaders
 
 LOOK_EVERY = 5.0  # seconds between two looks at /ready
 RECOVERY = 64.0
@@ -40,6 +40,12 @@ class CloudflareConnection(Connection):
 
     `hostname` is the name whose route is compared with the target; None for a quick tunnel.
     """
+
+    # The first by cloudflared (proxy/proxy.go, appendTagHeaders), the others by the edge, which
+    # replaces what a visitor sends under these names.
+    visitor_headers = VisitorHeaders(
+        always=("cf-warp-tag-id", "cf-connecting-ip", "cf-ray"), address="cf-connecting-ip"
+    )
 
     def __init__(
         self,

@@ -80,6 +80,9 @@ class CloudflareConfig(BackendConfig):
             return "remote"
         return "quick" if self.credentials_file is None else "local"
 
+    def known_url(self) -> str | None:
+        return None if self.hostname is None else f"https://{self.hostname}"
+
     @field_validator("token")
     @classmethod
     def _token(cls, token: SecretStr | None) -> SecretStr | None:

@@ -96,6 +96,9 @@ class NgrokConfig(BackendConfig):
     inspector_port: Port | None = None
     """The page's port; a free one when not set."""
 
+    def known_url(self) -> str | None:
+        return None if self.domain is None else f"https://{self.domain}"
+
     @field_validator("domain")
     @classmethod
     def _domain(cls, domain: str | None) -> str | None:

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.errors import SetupError
+from prx_tunnel_core.models import VisitorHeaders
 from prx_tunnel_ngrok import policy
 from prx_tunnel_ngrok.agent import Launch, Patience, RunningAgent, running
 from prx_tunnel_ngrok.agentfile import AgentFiles, users_file, written
@@ -50,6 +51,7 @@ async def connect(
                 refusal = await agent.connected()
                 if refusal is None:
                     _compare(config, agent)
+                    agent.visitor_headers = _visitor_headers(config)
                     yield agent
                     return
             await _pause(refusal, next(pauses, None))
@@ -99,6 +101,19 @@ def _compare(config: NgrokConfig, agent: RunningAgent) -> None:
     if config.domain is not None and agent.public_url != f"https://{config.domain}":
         logger.warning("asked for %s, ngrok gave %s", config.domain, agent.public_url)
         agent.details = {**agent.details, "asked for": config.domain}
+
+
+def _visitor_headers(config: NgrokConfig) -> VisitorHeaders | None:
+    """Its values stand at the end of what the visitor sent (ngrok docs, "Upstream Headers").
+
+    A policy of the user's may remove these headers, so then nothing is certain.
+    """
+    if config.traffic_policy is not None:
+        return None
+    return VisitorHeaders(
+        always=("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"),
+        address="x-forwarded-for",
+    )
 
 
 async def _pause(refusal: Refusal, seconds: float | None) -> None:

@@ -1,0 +1,129 @@
+"""Who made a request: a visitor who came through the tunnel, or a client on this machine.
+
+A tunnel's program connects from loopback, so every visitor of the world appears as 127.0.0.1. What
+tells them apart are the headers that the backend itself sets, and for some backends nothing does.
+"Local" is said only when it is certain; everything else is public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from ipaddress import IPv6Address, ip_address
+from typing import Any
+
+from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
+from prx_tunnel_core.urls import is_loopback
+
+# In these a visitor can claim an address, and an application may believe it.
+CLAIMS = frozenset({
+    b"forwarded", b"x-forwarded-for", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip",
+    b"x-original-forwarded-for", b"true-client-ip", b"fastly-client-ip", b"fly-client-ip",
+    b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-pseudo-ipv4",
+})  # fmt: skip
+# These and the above are what proxies write; a client that talks to us directly sends none.
+FORWARDING = CLAIMS | {
+    b"via", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-port", b"cf-ray",
+    b"cf-warp-tag-id", b"cdn-loop", b"tailscale-funnel-request", b"tailscale-user-login",
+}  # fmt: skip
+
+
+def is_public_request(
+    scope: Mapping[str, Any], info: TunnelInfo | None, *, private_ports: Collection[int] = ()
+) -> bool:
+    """Whether the request of this ASGI scope came, or may have come, through the tunnel.
+
+    False only when all of this holds: the client is on this machine; no header says that a proxy
+    passed the request on; the request is for a name of this machine and comes from no web page of
+    another (a browser here would carry out what that page says); and either the backend marks each
+    of its requests and this one has no mark, or it arrived at one of `private_ports`.
+
+    `info` is the tunnel's; with None, nothing is known of the backend. `private_ports` are
+    listeners on loopback that the host promises no tunnel and no proxy leads to: the only way to
+    tell clients of this machine from visitors of a tunnel that passes on bare TCP (ssh, bore).
+    """
+    headers = [(name.lower(), value) for name, value in scope.get("headers") or ()]
+    names = {name for name, _ in headers}
+    if names & FORWARDING or not (_from_here(scope) and _for_here(headers)):
+        return True
+    if _port(scope) in private_ports and (info is None or _port(scope) != info.local_port):
+        return False
+    marks = info.visitor_headers if info is not None else None
+    return marks is None or not marks.always or not names.isdisjoint(_encoded(marks.always))
+
+
+def visitor_address(scope: Mapping[str, Any], info: TunnelInfo | None) -> str | None:
+    """The address of a visitor, from the backend's own header; None when that does not tell it.
+
+    Of a header with several items, the last: it is the backend's, the others are the visitor's.
+    """
+    marks = info.visitor_headers if info is not None else None
+    if marks is None or not marks.address:
+        return None
+    name = marks.address.encode()
+    values = [value for each, value in scope.get("headers") or () if each.lower() == name]
+    last = values[-1].decode("latin-1").rpartition(",")[2].strip() if values else ""
+    try:
+        address = ip_address(last)
+    except ValueError:
+        return None
+    return None if is_loopback(last) else str(_mapped(address) or address)
+
+
+def without_claims(
+    headers: Iterable[tuple[bytes, bytes]], marks: VisitorHeaders | None
+) -> list[tuple[bytes, bytes]]:
+    """The headers without those in which a visitor can claim an address.
+
+    What the backend sets itself stays, with nothing but its own last item where that is an address.
+    """
+    address = marks.address.encode() if marks is not None else b""
+    kept = _encoded(marks.always) if marks is not None else frozenset()
+    left = [item for item in headers if item[0].lower() not in CLAIMS - kept]
+    own = [item for item in left if item[0].lower() == address][-1:]
+    others = [item for item in left if item[0].lower() != address]
+    return others + [(name, value.rpartition(b",")[2].strip()) for name, value in own]
+
+
+def scope_of(environ: Mapping[str, Any]) -> dict[str, Any]:
+    """The ASGI scope of a WSGI environment, with all that the functions here look at."""
+    names = (key for key in environ if key.startswith("HTTP_"))
+    port = str(environ.get("SERVER_PORT", ""))
+    return {
+        "type": "http",
+        "headers": [
+            (name[5:].replace("_", "-").lower().encode("latin-1"), environ[name].encode("latin-1"))
+            for name in names
+        ],
+        "client": (environ["REMOTE_ADDR"], 0) if environ.get("REMOTE_ADDR") else None,
+        "server": (environ.get("SERVER_NAME", ""), int(port) if port.isdigit() else None),
+    }
+
+
+def _encoded(names: Iterable[str]) -> frozenset[bytes]:
+    return frozenset(name.encode() for name in names)
+
+
+def _from_here(scope: Mapping[str, Any]) -> bool:
+    """Whether the peer is on this machine; a server that trusts headers may have changed it."""
+    client = scope.get("client")
+    return client is not None and is_loopback(str(client[0]))
+
+
+def _for_here(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+    origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
+    asked_for = [*hosts, *(origin.partition("://")[2] for origin in origins)]
+    return len(hosts) == 1 and all(is_loopback(_without_port(host)) for host in asked_for)
+
+
+def _without_port(host: str) -> str:
+    return host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
+
+
+def _port(scope: Mapping[str, Any]) -> int | None:
+    server = scope.get("server")
+    return int(server[1]) if server and server[1] is not None else None
+
+
+def _mapped(address: object) -> object | None:
+    return address.ipv4_mapped if isinstance(address, IPv6Address) else None
