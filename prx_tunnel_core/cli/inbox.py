@@ -24,11 +24,12 @@ SIGNATURE = "x-hub-signature-256"
 class Webhook:
     """What arrived, as it arrived."""
 
+    method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
     verified: bool
-    """Whether the signature is that of our secret over these very bytes."""
+    """Whether the signature is that of our secret over these very bytes; False without one."""
 
 
 def sign(secret: bytes, body: bytes) -> str:
@@ -38,14 +39,19 @@ def sign(secret: bytes, body: bytes) -> str:
 
 @asynccontextmanager
 async def listen(
-    secret: bytes, receive: Callable[[Webhook], None], *, port: int = 0
+    secret: bytes | None,
+    receive: Callable[[Webhook], None],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[int]:
-    """Serve on 127.0.0.1 while the context lasts; yields the port.
+    """Serve while the context lasts; yields the port.
 
-    Each request with a body is passed on; one without a valid signature is answered with 401.
+    Each POST is passed on; one without a valid signature is answered with 401. With None for a
+    secret, every request is passed on, and answered with 200.
     """
     inbox = _Inbox(secret, receive)
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
     with single():
         async with listener, anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, inbox.answer)
@@ -54,7 +60,7 @@ async def listen(
 
 
 class _Inbox:
-    def __init__(self, secret: bytes, receive: Callable[[Webhook], None]) -> None:
+    def __init__(self, secret: bytes | None, receive: Callable[[Webhook], None]) -> None:
         self._secret = secret
         self._receive = receive
         self._room = anyio.CapacityLimiter(MOST_CLIENTS)
@@ -85,14 +91,16 @@ class _Inbox:
         return self._take(request, bytes(body))
 
     def _take(self, request: h11.Request, body: bytes) -> int:
-        if request.method != b"POST":
+        if self._secret is not None and request.method != b"POST":
             return 405 if body else 204
         headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
-        verified = hmac.compare_digest(
+        verified = self._secret is not None and hmac.compare_digest(
             headers.get(SIGNATURE, "").encode(), sign(self._secret, body).encode()
         )
-        path = request.target.decode("latin-1")
-        self._receive(Webhook(path, headers, body, verified))
+        method, path = request.method.decode("latin-1"), request.target.decode("latin-1")
+        self._receive(Webhook(method, path, headers, body, verified))
+        if self._secret is None:
+            return 200
         return 202 if verified else 401
 
 

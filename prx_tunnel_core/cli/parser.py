@@ -7,7 +7,7 @@ import functools
 from typing import Any, TypeAlias
 
 from prx_tunnel_core import __version__
-from prx_tunnel_core.cli import ask, backends, completion, demo, doctor, logs, start
+from prx_tunnel_core.cli import agent, ask, backends, completion, demo, doctor, logs, start
 
 # A prefix of an option that works today would be another option's tomorrow.
 _Parser = functools.partial(argparse.ArgumentParser, allow_abbrev=False)
@@ -49,6 +49,7 @@ def build() -> argparse.ArgumentParser:
     below = tunnel.add_subparsers(**_SUBCOMMANDS)
     for module in (start, ask, logs, backends, demo, doctor):
         module.register(below)
+    agent.register(commands)
     completion.register(commands)
     return parser
 

@@ -8,23 +8,38 @@ from typing import Any
 
 from prx_tunnel_core.backend import Backend
 from prx_tunnel_core.cli.running import Job
-from prx_tunnel_core.config import TunnelConfig, literal_secrets, secrets_of, validate
+from prx_tunnel_core.config import (
+    BackendConfig,
+    TunnelConfig,
+    literal_secrets,
+    secrets_of,
+    validate,
+)
 from prx_tunnel_core.configfile import Config, readable_by_others
 
 LOCAL_PATIENCE = 0.5  # seconds; on loopback an answer takes microseconds
 
 
-def look(job: Job) -> tuple[list[str], list[str]]:
+def look(job: Job, *, listening: bool = True) -> tuple[list[str], list[str]]:
     """Warnings for a person, and the secrets that no log may show.
 
-    Raises ConfigError and PluginError, before anything is started.
+    `listening`: whether something should listen on the local port by now. Raises ConfigError and
+    PluginError, before anything is started.
     """
     config = job.config
     backend = job.plugins.backend(config.tunnel.backend)
     path = f"tunnel.{backend.name}"
     settings = validate(backend.config, config.tunnel.table(backend.name), path=path)
-    warnings = [*config.warnings, *_about_secrets(config, backend), *_about_port(config.tunnel)]
-    return warnings, secrets_of(settings)
+    about_port = _about_port(config.tunnel, listening=listening)
+    return [*config.warnings, *_about_secrets(config, backend), *about_port], secrets_of(settings)
+
+
+def known_url(job: Job) -> str | None:
+    """The public URL, where the configuration alone decides it."""
+    backend, config = job.plugins.backend(job.config.tunnel.backend), job.config.tunnel
+    table = config.table(backend.name)
+    settings: BackendConfig = validate(backend.config, table, path=f"tunnel.{backend.name}")
+    return settings.known_url()
 
 
 def _about_secrets(config: Config, backend: Backend[Any]) -> Iterator[str]:
@@ -36,12 +51,18 @@ def _about_secrets(config: Config, backend: Backend[Any]) -> Iterator[str]:
         yield f"others can read the secrets in {config.path}; run: chmod go-r {config.path}"
 
 
-def _about_port(config: TunnelConfig) -> Iterator[str]:
-    address = (config.local_host, config.local_port)
+def _about_port(config: TunnelConfig, *, listening: bool) -> Iterator[str]:
+    accepts = _accepts(config)
+    where = f"{config.local_host} port {config.local_port}"
+    if listening and not accepts:
+        yield f"nothing listens on {where} yet: visitors get an error until your program does"
+    if accepts and not listening:
+        yield f"something listens on {where} before the agent has started: the tunnel leads there"
+
+
+def _accepts(config: TunnelConfig) -> bool:
     try:
-        socket.create_connection(address, LOCAL_PATIENCE).close()
+        socket.create_connection((config.local_host, config.local_port), LOCAL_PATIENCE).close()
     except OSError:
-        yield (
-            f"nothing listens on {config.local_host} port {config.local_port} yet: "
-            "visitors get an error until your program does"
-        )
+        return False
+    return True

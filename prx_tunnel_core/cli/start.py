@@ -48,7 +48,7 @@ def _run(options: Namespace) -> int:
     place.require_unix()
     stop = StopSignals()
     stop.install()
-    _leave_no_core()
+    leave_no_core()
     job = _job(options)
     warnings, secrets = preflight.look(job)
     for warning in warnings:
@@ -57,7 +57,7 @@ def _run(options: Namespace) -> int:
         from prx_tunnel_core.cli.detach import detach
 
         return detach(job, secrets, stop, as_json=options.json)
-    with _view(job, options.json) as view, _noting(view, secrets):
+    with _view(job, options.json) as view, noting(view, secrets):
         run(job, view, stop)
     return 0
 
@@ -76,7 +76,7 @@ def _job(options: Namespace) -> Job:
     return Job(options.name, config, Plugins())
 
 
-def _leave_no_core() -> None:
+def leave_no_core() -> None:
     """A core file of this process, or of the program it runs, would hold every secret."""
     import resource
 
@@ -103,7 +103,7 @@ def _on_terminal() -> bool:
 
 
 @contextlib.contextmanager
-def _noting(view: View, secrets: Iterable[str]) -> Iterator[None]:
+def noting(view: View, secrets: Iterable[str]) -> Iterator[None]:
     handler = _Notes(view, secrets)
     logging.getLogger().addHandler(handler)
     try:

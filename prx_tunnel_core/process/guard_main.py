@@ -52,7 +52,7 @@ def note(line: bytes, targets: "dict[int, bytes]") -> None:
     if line[:1] == b"-":
         targets.pop(-pid, None)
         targets.pop(pid, None)
-    else:
+    elif pid > 1:  # to kill(2), -1 is every process there is
         targets[-pid if line[:1] == b"+" else pid] = start_time(pid)
 
 

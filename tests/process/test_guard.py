@@ -224,21 +224,26 @@ def test_without_a_guard_programs_run_all_the_same() -> None:
 def test_c08_a_number_that_is_now_another_process_is_left_alone() -> None:
     with subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True) as other:
         try:
-            guard_main.end({other.pid: b"1"}, b"no such token")
+            guard_main.end({-other.pid: b"1", other.pid: b"1"}, b"no such token")
             assert alive(other.pid)
-            guard_main.end({other.pid: guard_main.start_time(other.pid)}, b"no such token")
+            guard_main.end({-other.pid: guard_main.start_time(other.pid)}, b"no such token")
             assert other.wait(5) == -signal.SIGTERM
         finally:
             other.kill()
 
 
 def test_the_guard_is_not_told_of_what_is_gone() -> None:
-    groups: dict[int, bytes] = {}
-    guard_main.note(b"+%d" % os.getpid(), groups)
-    assert groups == {os.getpid(): guard_main.start_time(os.getpid())}
-    guard_main.note(b"-%d" % os.getpid(), groups)
-    guard_main.note(b"-1", groups)
-    assert groups == {}
+    targets: dict[int, bytes] = {}
+    started = guard_main.start_time(os.getpid())
+    guard_main.note(b"+%d" % os.getpid(), targets)
+    assert targets == {-os.getpid(): started}
+    guard_main.note(b"-%d" % os.getpid(), targets)
+    guard_main.note(b"*%d" % os.getpid(), targets)
+    assert targets == {os.getpid(): started}
+    guard_main.note(b"-%d" % os.getpid(), targets)
+    for nobody in (b"-1", b"+1", b"*1", b"+0"):
+        guard_main.note(nobody, targets)
+    assert targets == {}
 
 
 def test_the_script_is_there() -> None:

@@ -1,0 +1,57 @@
+"""`prx start` without a command: an inbox that prints what arrives, so that one sees it work."""
+
+from __future__ import annotations
+
+import anyio
+
+from prx_tunnel_core.cli import inbox
+from prx_tunnel_core.cli.agent import Plan
+from prx_tunnel_core.cli.agent_run import tunnel_of
+from prx_tunnel_core.cli.signals import StopSignals
+from prx_tunnel_core.cli.start import leave_no_core
+from prx_tunnel_core.cli.views import View, write
+from prx_tunnel_core.control.answers import local
+from prx_tunnel_core.errors import TunnelError, single
+from prx_tunnel_core.text import printable
+
+SHOWN = 2000  # characters of a body
+LONGEST_PATH = 500  # characters
+PROBE = "prx-tunnel (health check)"
+
+
+def run_inbox(plan: Plan, view: View) -> int:
+    """Serve until a signal asks to stop."""
+    stop = StopSignals()
+    stop.install()
+    leave_no_core()
+    return anyio.run(_serve, plan, view, stop, backend="asyncio")
+
+
+async def _serve(plan: Plan, view: View, stop: StopSignals) -> int:
+    config = plan.job.config.tunnel
+    where = local(config)
+    try:
+        async with inbox.listen(None, show, host=config.local_host, port=config.local_port):
+            write(f"[INFO] No command to run: an inbox at http://{where} prints what arrives\n")
+            with single():
+                async with tunnel_of(plan, view):
+                    await stop.wait()
+    except OSError as error:
+        raise TunnelError(
+            f"the inbox cannot listen at {where}: {error.strerror or error}; if that is your "
+            "agent, open a tunnel to it with: prx tunnel start"
+        ) from None
+    return 0
+
+
+def show(webhook: inbox.Webhook) -> None:
+    """Strangers wrote all of it: nothing of it may move a cursor or fill the screen."""
+    if webhook.headers.get("user-agent") == PROBE:
+        return
+    kind = webhook.headers.get("content-type", "no content type")
+    line = f"{webhook.method} {webhook.path[:LONGEST_PATH]} ({kind}, {len(webhook.body)} bytes)"
+    body = webhook.body.decode("utf-8", "replace")
+    lines = [line, *(f"  {each}" for each in body[:SHOWN].splitlines())]
+    if len(body) > SHOWN:
+        lines.append("  …")
+    write("".join(f"{printable(each)}\n" for each in lines))
