@@ -5,7 +5,8 @@
     │   ├── ConfigError         a key of the configuration; the command line exits with 2
     │   │   └── UnknownBackend  no installed distribution provides the backend
     │   ├── PluginError         an installed plugin is broken, or two claim one name
-    │   └── ProgramNotFound     the backend's program is missing or cannot be run
+    │   ├── ProgramNotFound     the backend's program is missing or cannot be run
+    │   └── ProgramStuck        a program does not end, even by KILL: a second one must not come
     └── ConnectError            may work next time: retried with back-off
         └── ProgramExited       the program ended before the tunnel was up
 
@@ -41,6 +42,10 @@ class PluginError(SetupError):
 
 class ProgramNotFound(SetupError):
     """The program that a backend runs is missing, or is not something this machine can run."""
+
+
+class ProgramStuck(SetupError):
+    """A program is stuck in the system (a dead disk, a driver) and cannot be ended by anybody."""
 
 
 class ConnectError(TunnelError):

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, TypeVar
@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING, TypeVar
 import anyio
 
 from prx_tunnel_core.backend import Connection
-from prx_tunnel_core.errors import ProgramExited, TunnelError, single
+from prx_tunnel_core.errors import ProgramExited, ProgramStuck, TunnelError, single
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import group, guard
 from prx_tunnel_core.process.connection import ProcessConnection
@@ -68,7 +68,8 @@ async def open_process(
     first (half a second after each further one), and kills what is left; no cancellation prevents
     that. Exceptions of the body arrive as they were raised, not in a group.
 
-    Raises ProgramNotFound or SetupError when it cannot be started, ConnectError when that passes.
+    Raises ProgramNotFound or SetupError when it cannot be started, ConnectError when that passes,
+    and ProgramStuck, before whatever else there was to raise, when it cannot be ended.
     """
     try:
         process = TunnelProcess(command, env, cwd, on_line, secrets, program_hint)
@@ -88,6 +89,7 @@ async def open_process(
                         await process._end(grace, stop_signals)  # noqa: SLF001
     finally:
         process._release()  # noqa: SLF001
+        process._complain_if_stuck()  # noqa: SLF001
 
 
 class TunnelProcess:
@@ -254,7 +256,6 @@ class TunnelProcess:
         self._swept = True
         with anyio.move_on_after(REAP):
             await self._ended.wait()
-        with anyio.move_on_after(1):
             while self._alive():
                 await anyio.sleep(0.005)
 
@@ -277,6 +278,13 @@ class TunnelProcess:
         for pipe in self._pipes():
             pipe.close()
 
+    def _complain_if_stuck(self) -> None:
+        if self.returncode is None and not self._is_fork():
+            raise ProgramStuck(
+                f"{self.name} (process {self.pid}) does not end, even by KILL: it is stuck in a "
+                "call of the system, such as one to a disk that is gone; look for the cause there"
+            ) from None
+
     def _is_fork(self) -> bool:
         """Whether a fork of the host leaves the context: the program is its parent's."""
         return os.getpid() != self._host
@@ -285,8 +293,6 @@ class TunnelProcess:
         """A second cancellation by asyncio itself broke into the orderly end."""
         if self._alive():
             group.signal_group(self.pid, signal.SIGKILL)
-        try:
+        with suppress(subprocess.TimeoutExpired):  # whoever leaves the context is told
             self.returncode = self._popen.wait(REAP_AT_ONCE)
-        except subprocess.TimeoutExpired:
-            logger.error("%s (process %d) does not die, even by KILL", self.name, self.pid)  # noqa: TRY400
         group.end_escaped_at_once(self._token)

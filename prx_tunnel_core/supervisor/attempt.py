@@ -75,10 +75,10 @@ class Attempt:
                         ended = await self._stay(up)
                         scope.deadline = anyio.current_time() + TEARDOWN
             except (Exception, SystemExit) as raised:  # noqa: BLE001 - a backend is foreign code
-                error = self._classify(raised)
                 # Beside a program that cannot be ended, there must not come a second one.
-                if ended is None or isinstance(error, ProgramStuck):
-                    ended = Ended(error)
+                stuck = any(isinstance(leaf, ProgramStuck) for leaf in _leaves(raised))
+                if ended is None or stuck:
+                    ended = Ended(self._classify(raised))
                 else:
                     logger.warning(
                         "closing backend %r failed: %s", self.backend.name, self._text(raised)

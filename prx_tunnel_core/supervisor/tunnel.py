@@ -21,7 +21,7 @@ import anyio.to_thread
 from prx_tunnel_core import health
 from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.config import TunnelConfig, secrets_of, validate
-from prx_tunnel_core.errors import SetupError, TunnelError, single
+from prx_tunnel_core.errors import ProgramStuck, SetupError, TunnelError, single
 from prx_tunnel_core.models import (
     Connected,
     Connecting,
@@ -247,8 +247,10 @@ class Tunnel:
             logger.exception("tunnel %s: a defect of prx-tunnel", self.name)
             run.error = TunnelError(f"a defect of prx-tunnel: {type(error).__name__}")
         finally:
-            # Whoever asked for a stop gets one, whatever happened in the same moment.
-            if run.error is None or run.scope.cancel_called:
+            # Whoever asked for a stop gets one, whatever happened in the same moment; unless
+            # something cannot be stopped.
+            stopped = run.scope.cancel_called and not isinstance(run.error, ProgramStuck)
+            if run.error is None or stopped:
                 run.error = None
                 last: TunnelStatus = Stopped()
             else:
