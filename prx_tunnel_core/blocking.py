@@ -1,37 +1,82 @@
 """The same for synchronous hosts: a tunnel on an event loop of its own, in a thread of its own.
 
-with open_tunnel({"backend": "ssh", "local_port": 3000}) as tunnel:
-print(tunnel.info.public_url)
+    with open_tunnel({"backend": "ssh", "local_port": 3000}) as tunnel:
+        print(tunnel.info.public_url)
+
+    tunnel = start({"backend": "ssh", "local_port": 3000})      # in a notebook: no `with`
+    tunnel.close()                                              # or at the end of the process
+
+An event loop that runs in the calling thread (a notebook's) is not touched.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from prx_tunnel_core.config import TunnelConfig
-from prx_tunnel_core.models import TunnelHealth, TunnelInfo, TunnelStatus
+from prx_tunnel_core.errors import TunnelError
+from prx_tunnel_core.isolation import call_in_thread
+from prx_tunnel_core.models import Failed, TunnelHealth, TunnelInfo, TunnelStatus
 from prx_tunnel_core.supervisor import Tunnel as AsyncTunnel
 
+__all__ = ["Tunnel", "open_tunnel", "start", "tunnel"]
+
 logger = logging.getLogger("prx_tunnel_core")
+
+LAST_WORDS = 5.0  # seconds for callbacks to hear of the end
+
+T = TypeVar("T")
+
+Settings = TunnelConfig | Mapping[str, Any] | None
 
 
 class Tunnel:
     """A tunnel whose methods block the calling thread; they may be called from any thread.
 
-    Make one with `tunnel()` or `open_tunnel()`.
+    Takes what the asynchronous `Tunnel` takes; `async_backend` is `asyncio` or `trio`. Use it as
+    `with Tunnel(config) as tunnel:`, or call `open` and `close`; what is still open when the
+    process ends is closed then.
+
+    A fork of the process (a worker of gunicorn) has no part in it: there, closing does nothing,
+    and everything else but looking raises RuntimeError.
     """
 
-    def __init__(self, tunnel: AsyncTunnel, portal: BlockingPortal) -> None:
-        self._tunnel = tunnel
-        self._portal = portal
+    def __init__(
+        self, config: Settings = None, *, async_backend: str = "asyncio", **options: Any
+    ) -> None:
+        self._tunnel = AsyncTunnel(config, **options)
+        self._async_backend = async_backend
+        self._process = os.getpid()
+        self._portal: BlockingPortal | None = None
+        self._stack = ExitStack()
+        self._turn = threading.RLock()
+        self._callbacks: list[Future[None]] = []
 
     def __repr__(self) -> str:
         return f"<blocking {self._tunnel!r}>"
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     @property
     def status(self) -> TunnelStatus:
@@ -42,60 +87,143 @@ class Tunnel:
         """Where the tunnel is reached; None while it is not connected."""
         return self._tunnel.info
 
+    def open(self) -> None:
+        """Start the thread; the tunnel itself is not started yet."""
+        self._check_process()
+        with self._turn:
+            if self._portal is not None:
+                raise RuntimeError(f"{self!r} is open already")
+            with ExitStack() as stack:
+                portal = start_blocking_portal(self._async_backend, name="prx-tunnel")
+                self._portal = stack.enter_context(portal)
+                stack.callback(self._end_callbacks)
+                stack.enter_context(self._portal.wrap_async_context_manager(self._tunnel))
+                self._stack = stack.pop_all()
+        _close_at_exit(self)
+
+    def close(self) -> None:
+        """Stop the tunnel and its thread; may be called again, and by anybody."""
+        if os.getpid() != self._process:
+            return
+        with self._turn:
+            stack, self._stack = self._stack, ExitStack()
+            try:
+                stack.close()
+            finally:
+                self._portal = None
+                _open.discard(self)
+
     def start(self) -> TunnelInfo:
-        """As `Tunnel.start`."""
-        return self._portal.call(self._tunnel.start)
+        """As `Tunnel.start`; when it is interrupted (Ctrl-C), nothing goes on connecting."""
+        return self._call(self._tunnel.start)
+
+    def start_soon(self) -> None:
+        """Start in the background; a failure is logged, and is what `status` says."""
+
+        async def begin() -> None:
+            try:
+                await self._tunnel.start()
+            except TunnelError as error:
+                if isinstance(self._tunnel.status, Failed):  # else it was stopped
+                    logger.error("tunnel %s: %s", self._tunnel.name, error)  # noqa: TRY400
+
+        self._opened().start_task_soon(begin)
 
     def stop(self) -> None:
         """As `Tunnel.stop`."""
-        self._portal.call(self._tunnel.stop)
+        self._call(self._tunnel.stop)
 
     def health_check(self) -> TunnelHealth:
         """As `Tunnel.health_check`."""
-        return self._portal.call(self._tunnel.health_check)
+        return self._call(self._tunnel.health_check)
 
     def on_change(self, callback: Callable[[TunnelStatus], object]) -> None:
-        """Call back with each new status, in order, in a worker thread; what it raises is logged.
+        """Call back with each new status, in order, in a thread; what it raises is logged.
 
-        A callback that blocks delays only itself.
+        A callback that blocks delays only itself, and the end by `LAST_WORDS` seconds at most.
         """
-        watch = self._portal.call(self._tunnel.watch)
+        portal = self._opened()
+        watch = portal.call(self._tunnel.watch)
 
         async def pass_on() -> None:
-            from anyio.to_thread import run_sync
-
             async for status in watch:
                 try:
-                    await run_sync(callback, status, abandon_on_cancel=True)
+                    await call_in_thread(partial(callback, status))
                 except Exception:
                     logger.exception("a callback for changes of the tunnel failed")
 
-        self._portal.start_task_soon(pass_on)
+        self._callbacks.append(portal.start_task_soon(pass_on))
+
+    def _end_callbacks(self) -> None:
+        callbacks, self._callbacks = self._callbacks, []
+        for late in wait_for(callbacks, LAST_WORDS).not_done:
+            late.cancel()
+
+    def _call(self, function: Callable[[], Awaitable[T]]) -> T:
+        future = self._opened().start_task_soon(function)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # an interrupt is ours alone; the task knows nothing of it
+            raise
+
+    def _opened(self) -> BlockingPortal:
+        self._check_process()
+        if self._portal is None:
+            raise RuntimeError(f"{self!r} is not open")
+        return self._portal
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError(f"this tunnel is that of process {self._process}, our parent")
+
+
+def tunnel(config: Settings = None, **options: Any) -> Tunnel:
+    """A tunnel that is not started yet, to be used with `with`; leaving that stops it."""
+    return Tunnel(config, **options)
 
 
 @contextmanager
-def tunnel(
-    config: TunnelConfig | Mapping[str, Any] | None = None,
-    *,
-    async_backend: str = "asyncio",
-    **options: Any,
-) -> Iterator[Tunnel]:
-    """A tunnel that is not started yet; leaving the context stops it.
-
-    Takes what the asynchronous `Tunnel` takes; `async_backend` is `asyncio` or `trio`.
-    """
-    with (
-        start_blocking_portal(async_backend, name="prx-tunnel") as portal,
-        portal.wrap_async_context_manager(AsyncTunnel(config, **options)) as running,
-    ):
-        yield Tunnel(running, portal)
-
-
-@contextmanager
-def open_tunnel(
-    config: TunnelConfig | Mapping[str, Any] | None = None, **options: Any
-) -> Iterator[Tunnel]:
+def open_tunnel(config: Settings = None, **options: Any) -> Iterator[Tunnel]:
     """A tunnel that is started on entering and stopped on leaving."""
-    with tunnel(config, **options) as running:
+    with Tunnel(config, **options) as running:
         running.start()
         yield running
+
+
+def start(config: Settings = None, *, wait: bool = True, **options: Any) -> Tunnel:
+    """A tunnel that is started now and stopped by its `close`, or when the process ends.
+
+    Without `wait` it connects in the background, and a failure is only logged.
+    """
+    running = Tunnel(config, **options)
+    running.open()
+    try:
+        (running.start if wait else running.start_soon)()
+    except BaseException:
+        running.close()
+        raise
+    return running
+
+
+# Strong: nobody could close one of which only its thread is left.
+_open: set[Tunnel] = set()
+_registered = False
+
+
+def _close_at_exit(opened: Tunnel) -> None:
+    global _registered  # noqa: PLW0603 - one per process
+    _open.add(opened)
+    if not _registered:
+        # `atexit` would come too late: before it, the interpreter waits for the worker threads of
+        # our event loop, which end when that does. concurrent.futures registers here as well.
+        threading._register_atexit(_close_all)  # type: ignore[attr-defined]  # noqa: SLF001
+        _registered = True
+
+
+def _close_all() -> None:
+    for each in list(_open):
+        try:
+            each.close()
+        except Exception:
+            logger.exception("closing %r failed", each)
