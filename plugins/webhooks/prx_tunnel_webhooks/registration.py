@@ -1,0 +1,137 @@
+"""One webhook, kept registered for the newest URL."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+
+import anyio
+
+from prx_tunnel_core.text import printable
+from prx_tunnel_core.urls import join
+from prx_tunnel_webhooks.api import Api, Refusal
+from prx_tunnel_webhooks.hook import Hook
+
+logger = logging.getLogger("prx_tunnel_webhooks")
+
+LONGEST_REASON = 400  # characters
+
+# Not the global generator: hosts that seed it alike would all come back at the same moment.
+_random = random.SystemRandom()
+
+
+class Registration:
+    """Registers what is wanted, one attempt at a time: an older URL can never win over a newer."""
+
+    def __init__(self, name: str, hook: Hook, api: Api) -> None:
+        self.name = name
+        self._hook = hook
+        self._provider = hook.provider(api)
+        self._redact = api.redact
+        self._wanted: str | None = None
+        self._news = anyio.Event()
+        self._tried: str | None = None
+        self._registered: str | None = None
+        self._problem = ""
+        self._failures = 0
+        self._retry_at = 0.0
+        self._not_before = 0.0
+        """Until when the provider asked to be left alone, whatever the URL is."""
+
+    @property
+    def state(self) -> str:
+        """`pending`, `registered` or `failed`, and what a person wants to know of it."""
+        if self._wanted is None:
+            return "pending: the tunnel has no URL yet"
+        if self._registered == self._wanted:
+            return f"registered {self._registered}"
+        if not self._problem:
+            return f"pending {self._wanted}"
+        left = max(0.0, self._due - time.monotonic())
+        return f"failed: {self._problem}; next try in {left:.0f} s"
+
+    def want(self, public_url: str) -> None:
+        """Have the webhook below this URL from now on."""
+        self._wanted = join(public_url, self._hook.path)
+        self._news.set()
+
+    async def keep(self) -> None:
+        """For ever: register what is wanted, and try again what failed."""
+        while True:
+            await self._attempt(await self._next())
+
+    async def remove(self) -> None:
+        """Take it away if that is wished; never raises."""
+        if not self._hook.removes or self._tried is None:
+            return
+        try:
+            await self._provider.remove(self._tried)
+        except Exception as error:  # noqa: BLE001 - nobody could do anything about it any more
+            logger.warning("webhook %s: not removed: %s", self.name, self._words(error))
+        else:
+            logger.info("webhook %s: removed", self.name)
+
+    @property
+    def _due(self) -> float:
+        """When to try what is wanted: a new URL at once, the same one after its delay."""
+        retry = self._retry_at if self._wanted == self._tried else 0.0
+        return max(retry, self._not_before)
+
+    async def _next(self) -> str:
+        while True:
+            delay = float("inf")
+            if self._wanted is not None and self._wanted != self._registered:
+                delay = self._due - time.monotonic()
+                if delay <= 0:
+                    return self._wanted
+            self._news = anyio.Event()
+            with anyio.move_on_after(delay):
+                await self._news.wait()
+
+    async def _attempt(self, url: str) -> None:
+        if url != self._tried:
+            self._failures, self._problem = 0, ""
+        # From here on, nobody knows which one the provider has.
+        self._tried, self._registered = url, None
+        try:
+            _check_scheme(url)
+            with anyio.fail_after(self._hook.timeout):
+                await self._provider.register(url)
+        except TimeoutError:
+            self._failed(f"no answer within {self._hook.timeout:g} s")
+        except Refusal as refusal:
+            self._failed(self._words(refusal), refusal.retry_after)
+        except Exception as error:
+            logger.debug("webhook %s", self.name, exc_info=True)
+            self._failed(f"a defect of prx-tunnel-webhooks: {self._words(error)}")
+        else:
+            self._registered, self._problem = url, ""
+            logger.info("webhook %s: registered %s", self.name, self._redact(url))
+
+    def _failed(self, problem: str, retry_after: float = 0.0) -> None:
+        if problem != self._problem:
+            logger.warning("webhook %s: %s", self.name, problem)
+        self._problem = problem
+        self._failures += 1
+        now = time.monotonic()
+        self._not_before = now + retry_after
+        self._retry_at = now + self._delay()
+
+    def _delay(self) -> float:
+        """Seconds, with equal jitter: half of the exponential delay and a part of the rest."""
+        doublings = min(self._failures - 1, 62)
+        hook = self._hook
+        ceiling = min(hook.backoff_max_ms, hook.backoff_base_ms * (1 << doublings)) / 1000
+        return ceiling / 2 + _random.uniform(0, ceiling / 2)
+
+    def _words(self, error: Exception) -> str:
+        kind = "" if isinstance(error, Refusal) else f"{type(error).__name__}: "
+        # Cut last: half a secret would not be recognised.
+        return self._redact(printable(f"{kind}{error}"))[:LONGEST_REASON]
+
+
+def _check_scheme(url: str) -> None:
+    scheme = url.partition(":")[0]
+    if scheme not in ("https", "http"):
+        raise Refusal(f"a webhook needs an http URL, and the tunnel's is {scheme}")

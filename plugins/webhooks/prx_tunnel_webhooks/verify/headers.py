@@ -1,0 +1,45 @@
+"""Headers as frameworks hand them over, and the one that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeAlias
+
+
+class Rejected(Exception):
+    """What came is no webhook of the provider's; the message is for the log, not for the sender."""
+
+
+class _HasItems(Protocol):
+    """Werkzeug's and Django's headers."""
+
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+
+Headers: TypeAlias = Mapping[str, str] | _HasItems | Iterable[tuple[bytes, bytes]]
+"""A mapping or multi-mapping of text, or ASGI's list of pairs of bytes."""
+
+
+def one(headers: Headers, name: str) -> str:
+    """The value of a header that must be there exactly once.
+
+    Of two, this code might look at the one and the application at the other.
+    """
+    values = [value for key, value in _pairs(headers) if key == name]
+    if not values:
+        raise Rejected(f"the header {name} is missing")
+    if len(values) > 1:
+        raise Rejected(f"the header {name} is there {len(values)} times")
+    if not values[0].isascii():
+        raise Rejected(f"the header {name} is not ASCII")
+    return values[0].strip()
+
+
+def _pairs(headers: Headers) -> Iterable[tuple[str, str]]:
+    items = headers.items() if hasattr(headers, "items") else headers
+    for name, value in items:
+        yield _text(name).lower(), _text(value)
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")

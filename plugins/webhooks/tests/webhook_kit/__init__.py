@@ -1,0 +1,1 @@
+"""Providers of webhooks on loopback, after the public descriptions of their APIs."""
