@@ -21,27 +21,27 @@ def register(tunnel: Commands) -> None:
         description="Say what is wrong on this machine, and the fix. Exits with 1 if anything is.",
     )
     parser.add_argument("--backend", metavar="B", help="look at this backend")
+    parser.add_argument("--port", type=int, metavar="P", help="look at this local port")
     parser.add_argument("--name", default="default", help="the tunnel's name (default: default)")
     parser.add_argument("--config", metavar="F", help="the configuration file")
     parser.add_argument("--json", action="store_true", help="print one object")
-    parser.set_defaults(run=_run)
+    parser.set_defaults(parser=parser, run=_run)
 
 
 def _run(options: Namespace) -> int:
     import anyio
 
+    from prx_tunnel_core.control import place
+
+    place.check_name(options.name)
     checks = anyio.run(_examine, options, backend="asyncio")
     failed = [check for check in checks if check.verdict == "fail"]
     if options.json:
         import json
+        from dataclasses import asdict
 
-        report = {
-            "verdict": "fail" if failed else "ok",
-            "checks": [
-                {"name": check.name, "verdict": check.verdict, "detail": check.detail}
-                for check in checks
-            ],
-        }
+        found = [asdict(check) for check in checks]
+        report = {"verdict": "fail" if failed else "ok", "checks": found}
         streams.write(f"{json.dumps(report)}\n")
     else:
         problems = f"{len(failed)} of {len(checks)} need to be fixed" if failed else "all well"
@@ -52,7 +52,8 @@ def _run(options: Namespace) -> int:
 async def _examine(options: Namespace) -> list[Check]:
     from prx_tunnel_core.doctor import examine
 
-    overrides = {"backend": options.backend} if options.backend else {}
+    given = {"backend": options.backend, "local_port": options.port}
+    overrides = {key: value for key, value in given.items() if value is not None}
     checks = []
     async for check in examine(options.config, name=options.name, overrides=overrides):
         checks.append(check)
@@ -66,6 +67,6 @@ def _say(check: Check) -> None:
     from prx_tunnel_core.text import printable
 
     first, *others = [printable(line) for line in check.detail.splitlines()] or [""]
-    streams.write(f"{_MARKS[check.verdict]}  {check.name:<16} {first}\n")
+    streams.write(f"{_MARKS[check.verdict]}  {printable(check.name):<16} {first}\n")
     for line in others:
         streams.write(f"{'':<23}{line}\n")

@@ -16,6 +16,7 @@ from prx_tunnel_core.config import (
     validate,
 )
 from prx_tunnel_core.configfile import Config, readable_by_others
+from prx_tunnel_core.health.listeners import strangers
 
 LOCAL_PATIENCE = 0.5  # seconds; on loopback an answer takes microseconds
 
@@ -58,6 +59,8 @@ def _about_port(config: TunnelConfig, *, listening: bool) -> Iterator[str]:
         yield f"nothing listens on {where} yet: visitors get an error until your program does"
     if accepts and not listening:
         yield f"something listens on {where} before the agent has started: the tunnel leads there"
+    for uid in strangers(config.local_host, config.local_port):
+        yield f"{where} belongs to another user (uid {uid}): is it your app?"
 
 
 def _accepts(config: TunnelConfig) -> bool:

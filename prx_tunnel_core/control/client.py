@@ -105,6 +105,20 @@ def _holder(directory: int, name: str) -> tuple[bool, int]:
     return False, 0
 
 
+def abandoned() -> list[str]:
+    """The names whose socket is there and whose process is not; raises SetupError."""
+    try:
+        directory = place.open_directory(place.runtime_path(), create=False)
+    except FileNotFoundError:
+        return []
+    try:
+        names = [file[:-5] for file in os.listdir(directory) if file.endswith(".sock")]
+        # Whoever makes a socket holds the lock before, and gives it back after removing it.
+        return [name for name in sorted(names) if not _holder(directory, name)[0]]
+    finally:
+        os.close(directory)
+
+
 def _wait_for_end(pid: int) -> None:
     """A stop that has returned leaves nothing behind, not even the process that was asked."""
     if not pid:

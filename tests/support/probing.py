@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 import pytest
 
 from prx_tunnel_core.health import Prober
@@ -36,3 +40,18 @@ async def ask_timed(
 async def ask_server(handler: Handler, *, timeout: float = 30.0) -> Check:
     async with serve(handler) as server:
         return await ask(server.url, timeout=timeout)
+
+
+@contextmanager
+def full_backlog() -> Iterator[int]:
+    """A port that takes connections no more, and refuses none: as behind a firewall."""
+    with ExitStack() as held:
+        server = held.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        address = server.getsockname()
+        for _ in range(4):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        yield address[1]
