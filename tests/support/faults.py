@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
+import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -145,3 +147,23 @@ def of_plugin(plugin: str, module: str, *, folder: str = "tests") -> Any:
     if path not in sys.path:
         sys.path.insert(0, path)
     return importlib.import_module(module)
+
+
+_TUNNEL = {"a": "0" * 32, "t": "6ff42ae2-765d-4adf-8112-31c55c1551ef", "s": "c2VjcmV0"}
+TOKEN = base64.b64encode(json.dumps(_TUNNEL).encode()).decode()
+
+
+class Cloudflared:
+    """The stand-in for cloudflared, and tunnels over it; the last of the plans is for all runs."""
+
+    def __init__(self, folder: Path, *plans: Mapping[str, Any]) -> None:
+        self.program = of_plugin("cloudflare", "cloudflare_kit.installed").StandIn(folder / "bin")
+        self.program.plan(*(plans or ({},)))
+
+    def tunnel(self, *, reconnect: ReconnectConfig = FAST, **table: Any) -> Tunnel:
+        # 9999 is the port of the recordings.
+        config = {"backend": "cloudflare", "local_port": 9999, "health_check_url": False}
+        cloudflare = {"program": str(self.program.program), **table}
+        return Tunnel(
+            {**config, "reconnect": reconnect, "cloudflare": cloudflare}, online=lambda: True
+        )
