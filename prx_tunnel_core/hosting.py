@@ -209,6 +209,7 @@ class _Kept(HostTunnel):
         tunnel.show = self._set
         async with tunnel, serve(tunnel, claim=claim):
             self._own = tunnel
+            self.attached = False
             self.settled.set()
             try:
                 await self._start(tunnel)
@@ -237,11 +238,13 @@ class _Kept(HostTunnel):
 
     async def _attach(self) -> bool:
         """Follow the other process' tunnel for good; False when there is none after all."""
+        seen = False
         while True:
             try:
                 status = status_from_json(await ask("status", name=self.name))
+                seen = True
             except NotRunning:
-                if not self.settled.is_set():
+                if not seen:
                     return False
                 # Somebody stopped it: to open another now would expose what they wanted closed.
                 status = Stopped()
