@@ -23,7 +23,9 @@ FLOORS = [
     {"blocking", "control", "doctor", "hosting", "asgi"},
     {"cli"},
 ]  # fmt: skip
+SIDE_DOOR = {"testing"}  # for the tests of backends: nothing of core imports it
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
+FLOOR |= dict.fromkeys(SIDE_DOOR, 4)
 FOR_PLUGINS = 2
 
 MODULES = sorted((ROOT / "prx_tunnel_core").rglob("*.py"))
@@ -60,6 +62,11 @@ def test_imports_go_down(path: Path) -> None:
     floor = FLOOR[name_of(path)]
     ups = {name for name in imports_of_core(path) if FLOOR.get(name, -1) > floor}
     assert not ups, f"floor {floor} imports {ups}"
+
+
+def test_nobody_comes_in_by_the_side_door() -> None:
+    inside = {path for path in MODULES if name_of(path) not in SIDE_DOOR}
+    assert not [path for path in inside if SIDE_DOOR.intersection(imports_of_core(path))]
 
 
 @pytest.mark.parametrize("path", PLUGIN_MODULES, ids=lambda path: str(path.relative_to(ROOT)))

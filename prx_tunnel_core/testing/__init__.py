@@ -1,0 +1,27 @@
+"""The contract of a backend, as tests: subclass `BackendContract`, and they run.
+
+    import prx_tunnel_bore
+    from prx_tunnel_core.testing import BackendContract
+
+    class TestBore(BackendContract):
+        plugin = prx_tunnel_bore
+        announces = ["listening at bore.pub:41234"]
+
+Each test runs a real program, a stand-in that is installed under the backend's program's name, on
+each event loop. `kit.Kit` lists what a subclass may set. A test can be waived, with a reason; an
+override without one is an error. A minor release of core may add tests.
+
+Needs the extra `testing`: pip install prx-tunnel-core[testing]
+"""
+
+from __future__ import annotations
+
+import pytest
+
+# Before they are imported, or a failure would show no values.
+for _name in ("description", "opening", "failing", "living", "footprint", "secrets", "kit"):
+    pytest.register_assert_rewrite(f"{__name__}.{_name}")
+
+from prx_tunnel_core.testing.contract import BackendContract  # noqa: E402
+
+__all__ = ["BackendContract"]

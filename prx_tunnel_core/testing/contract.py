@@ -1,0 +1,48 @@
+"""All tests of the contract, and what keeps a subclass from dropping some of them in silence."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+
+from prx_tunnel_core.testing.description import Description
+from prx_tunnel_core.testing.failing import Failing
+from prx_tunnel_core.testing.footprint import Footprint
+from prx_tunnel_core.testing.living import Living
+from prx_tunnel_core.testing.opening import Opening
+from prx_tunnel_core.testing.secrets import Secrets
+
+
+class BackendContract(Description, Opening, Failing, Living, Footprint, Secrets):
+    """What every backend has to do. Subclass it, and say of `Kit`'s attributes what applies."""
+
+    pytestmark: ClassVar[Any] = pytest.mark.anyio
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        problems = weakened(cls)
+        if problems:
+            raise TypeError(f"{cls.__name__} weakens its contract: {'; '.join(problems)}")
+
+    def test_the_contract_is_whole(self) -> None:
+        """Asked again, for a class can be changed after it was made."""
+        assert not weakened(type(self))
+
+
+TESTS = frozenset(name for name in dir(BackendContract) if name.startswith("test_"))
+
+
+def weakened(contract: type[BackendContract]) -> list[str]:
+    """What a subclass has overridden, removed or waived without saying why."""
+    problems = [
+        f"{name} is not the kit's; name it in `waived`, with the reason"
+        for name in sorted(TESTS - set(contract.waived))
+        if getattr(contract, name, None) is not getattr(BackendContract, name)
+    ]
+    for name, reason in contract.waived.items():
+        if name not in TESTS:
+            problems.append(f"`waived` names {name}, which is no test of the contract")
+        elif not reason.strip():
+            problems.append(f"`waived` gives no reason for {name}")
+    return problems
