@@ -53,8 +53,7 @@ def status_text(
         lines += _details(status.info)
         if health is not None:
             lines.append(f"Health: {health.verdict}, checked {_ago(health.checked_at)}")
-    for name, state in (observers or {}).items():
-        lines.append(f"{name}: {', '.join(f'{key} {value}' for key, value in state.items())}")
+    lines += _observed(observers)
     return "".join(f"{printable(line)}\n" for line in lines)
 
 
@@ -96,8 +95,16 @@ def _ago(moment: datetime) -> str:
     return f"{minutes} min {seconds} s ago" if minutes else f"{seconds} s ago"
 
 
-def health_text(health: TunnelHealth) -> str:
+def health_text(
+    health: TunnelHealth, *, observers: Mapping[str, Mapping[str, str]] | None = None
+) -> str:
     latency = "" if health.latency is None else f" ({health.latency * 1000:.0f} ms)"
     lines = [f"Health: {health.verdict}{latency}"]
     lines += [f"  {c.name:<8} {c.verdict:<7} {c.detail}".rstrip() for c in health.checks]
+    lines += _observed(observers)
     return "".join(f"{printable(line)}\n" for line in lines)
+
+
+def _observed(observers: Mapping[str, Mapping[str, str]] | None) -> Iterator[str]:
+    for name, state in (observers or {}).items():
+        yield f"{name}: {', '.join(f'{key} {value}' for key, value in state.items())}"

@@ -49,8 +49,10 @@ class Operations:
 
     async def _health(self, form: str) -> tuple[int, str]:
         health = await self._tunnel.health_check()
-        as_json = form == "json"
-        text = f"{json.dumps(health_to_json(health))}\n" if as_json else answers.health_text(health)
+        if form == "json":
+            text = f"{json.dumps({**health_to_json(health), **self._observers()})}\n"
+        else:
+            text = answers.health_text(health, observers=self._tunnel.observer_states)
         return answers.health_code(health), text
 
     async def _stop(self, form: str) -> tuple[int, str]:
@@ -69,7 +71,8 @@ class Operations:
     def _json(self, status: TunnelStatus) -> str:
         wire = status_to_json(self._tunnel.name, status, pid=os.getpid())
         wire["drops_last_hour"] = self._tunnel.recent_drops
-        observers = {name: dict(state) for name, state in self._tunnel.observer_states.items()}
-        if observers:
-            wire["observers"] = observers
-        return f"{json.dumps(wire)}\n"
+        return f"{json.dumps({**wire, **self._observers()})}\n"
+
+    def _observers(self) -> dict[str, object]:
+        states = {name: dict(state) for name, state in self._tunnel.observer_states.items()}
+        return {"observers": states} if states else {}
