@@ -11,6 +11,7 @@ import anyio
 from prx_tunnel_core import health
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.models import Check, TunnelHealth, state_of
+from prx_tunnel_core.supervisor import waking
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -66,10 +67,11 @@ class HealthCheck:
         self._recovering_since = math.inf
         while True:
             # From the end of one check to the beginning of the next: a slow one is never doubled.
-            await anyio.sleep(config.health_check_interval)
+            woken = await waking.sleep(config.health_check_interval)
             result = await self.now()
             if result.verdict == "unhealthy":
-                failed += not self._has_patience()
+                # Of what the machine's own suspend has broken, much comes back by itself.
+                failed += not (woken or self._has_patience())
             elif any(check.verdict == "ok" for check in result.checks if _remote(check)):
                 failed = 0  # what is merely unknown neither counts nor clears
             if failed >= config.health_check_failures:

@@ -13,6 +13,7 @@ from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.config import BackendConfig, TunnelConfig
 from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
 from prx_tunnel_core.models import Connected, Connecting, Reconnecting, TunnelStatus
+from prx_tunnel_core.supervisor import waking
 from prx_tunnel_core.supervisor.attempt import Attempt, Ended, Up
 from prx_tunnel_core.supervisor.backoff import Ladder
 from prx_tunnel_core.supervisor.checking import HealthCheck
@@ -105,7 +106,7 @@ class Lifecycle:
 
     async def _pause(self) -> None:
         if not self._offline:
-            await anyio.sleep(self._ladder.delay)
+            await waking.sleep(self._ladder.delay)
             return
         with anyio.move_on_after(self._ladder.delay):
             while not self._parts.online():
