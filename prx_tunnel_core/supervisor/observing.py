@@ -44,6 +44,8 @@ class Observation:
         """Start those that the configuration asks for; raises ConfigError for their tables."""
         self._events = Watch()
         self._told = anyio.Event()
+        # First: when a table is wrong, `end` still waits for this.
+        tasks.start_soon(self._tell)
         self._plugins.load_watchers()
         self._companions = [
             _Companion(observer, _settings(observer, self._tables), self._tunnel)
@@ -51,7 +53,6 @@ class Observation:
         ]
         for companion in self._companions:
             tasks.start_soon(companion.live)
-        tasks.start_soon(self._tell)
 
     async def end(self) -> None:
         """Let them hear of the last status; then end them, in bounded time."""
