@@ -27,7 +27,7 @@ LINGER = 0.5  # seconds that what was ended may take until it is gone
 class Kit:
     """Set these on the subclass; only `plugin` and one of `announces` and `stand_in` are needed."""
 
-    plugin: ClassVar[object]
+    plugin: object
     """The module, or object, with the hook `prx_tunnel_backends`."""
     backend_name: ClassVar[str] = ""
     """Which backend, when the plugin yields several."""

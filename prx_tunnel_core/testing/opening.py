@@ -19,7 +19,7 @@ from prx_tunnel_core.testing.stand_in import StandIn
 from prx_tunnel_core.testing.steps import Watched
 from prx_tunnel_core.urls import ANY_URL, DEFAULT_PORTS, is_loopback
 
-MOST_AWAITS = 80  # of one connection; later ones are like those before
+MOST_AWAITS = 40  # of one connection; later ones are like those before
 STALL = 0.2  # seconds that the event loop may stand still
 PROVIDER = 0.5  # seconds for a backend's own word
 
