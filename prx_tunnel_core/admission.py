@@ -20,7 +20,8 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+# Frameworks name the shapes of their messages, each in its own way.
+App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class HasInfo(Protocol):
@@ -39,7 +40,8 @@ class TunnelAdmission:
 
     `guard` is a middleware that only public requests go through: `bearer_token(secret)`, or one of
     your own, such as that of Cloudflare Access. `unguarded` are paths that need none, because
-    what arrives there is signed (webhooks): exact, or all below one that ends with a slash.
+    what arrives there is signed (webhooks): exact, or all below one that ends with a slash; only
+    "/" is nothing but itself.
 
     The tunnel is `tunnel`, else `scope["state"]["tunnel"]`, as `prx_tunnel_core.asgi` sets it.
     While there is none, everything is public. `visitor_headers` speaks for a backend that does not
@@ -95,7 +97,8 @@ class TunnelAdmission:
         # An application may resolve `..`, and so be asked for another path than was looked at.
         if path != posixpath.normpath(path) + "/" * (path.endswith("/") and path != "/"):
             return False
-        folders = (path[: at + 1] for at, sign in enumerate(path) if sign == "/")
+        # Not the root: who lists "/" means the front page, not everything.
+        folders = (path[: at + 1] for at, sign in enumerate(path) if sign == "/" and at)
         return path in self._unguarded or not self._unguarded.isdisjoint(folders)
 
 

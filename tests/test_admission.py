@@ -169,6 +169,13 @@ async def test_what_is_signed_needs_no_token(path: str, guarded: bool) -> None:
     assert bool(await ask(app, VISITOR, path=path)) is guarded
 
 
+async def test_the_root_is_nothing_but_itself() -> None:
+    app = TunnelAdmission(Recorder(), Fixed(), guard=bearer_token(SECRET), unguarded=["/"])
+    assert not await ask(app, VISITOR, path="/")
+    assert await ask(app, VISITOR, path="/admin")
+    assert await ask(app, VISITOR, path="/admin/")
+
+
 async def test_the_lifespan_passes_through() -> None:
     inner = Recorder()
     await ask(TunnelAdmission(inner, guard=bearer_token(SECRET)), {}, kind="lifespan")
