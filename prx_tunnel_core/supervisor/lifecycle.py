@@ -53,8 +53,10 @@ class Lifecycle:
         """Keep a connection open; return the error after which that has no use."""
         while True:
             self._planned = False
-            ended = await self._attempt().run()
-            self._parts.health.connection = None
+            try:
+                ended = await self._attempt().run()
+            finally:  # when it is stopped, too
+                self._parts.health.connection = None
             if isinstance(ended.error, SetupError):
                 return ended.error
             if not self._planned:

@@ -24,7 +24,7 @@ from prx_tunnel_core.process import TunnelProcess, open_process
 from prx_tunnel_core.supervisor import Tunnel
 from prx_tunnel_core.supervisor.checking import Probes
 from prx_tunnel_core.urls import UrlRule
-from support.memory import FakeProber
+from support.memory import FakeProber, Memory
 from support.proc import program
 from support.virtual import no_plugins
 
@@ -167,3 +167,20 @@ class Cloudflared:
         return Tunnel(
             {**config, "reconnect": reconnect, "cloudflare": cloudflare}, online=lambda: True
         )
+
+
+def tunnel_to(
+    url: str, port: int, prober: Probes, *, every: float | None = None, **table: Any
+) -> Tunnel:
+    """A tunnel without a program that is reached at that URL, and leads to that local port."""
+    table = {"backend": "memory", "local_port": port, "allow_sensitive_port": True, **table}
+    config = validate(TunnelConfig, table, path="tunnel")
+    if every is not None:
+        config = config.model_copy(update={"health_check_interval": every})
+    return Tunnel(
+        config,
+        backend=Memory(names=[url] * 9).backend(),
+        plugins=no_plugins(),
+        prober=prober,
+        online=lambda: True,
+    )
