@@ -7,7 +7,17 @@ import functools
 from typing import Any, TypeAlias
 
 from prx_tunnel_core import __version__
-from prx_tunnel_core.cli import agent, ask, backends, completion, demo, doctor, logs, start
+from prx_tunnel_core.cli import (
+    agent,
+    ask,
+    backends,
+    completion,
+    demo,
+    doctor,
+    logs,
+    new_backend,
+    start,
+)
 
 # A prefix of an option that works today would be another option's tomorrow.
 _Parser = functools.partial(argparse.ArgumentParser, allow_abbrev=False)
@@ -47,7 +57,7 @@ def build() -> argparse.ArgumentParser:
         "tunnel", help="start, watch and stop tunnels", description="Start, watch and stop tunnels."
     )
     below = tunnel.add_subparsers(**_SUBCOMMANDS)
-    for module in (start, ask, logs, backends, demo, doctor):
+    for module in (start, ask, logs, backends, demo, doctor, new_backend):
         module.register(below)
     agent.register(commands)
     completion.register(commands)
