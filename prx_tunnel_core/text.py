@@ -22,6 +22,16 @@ SHORTEST_BASE64 = 8
 _LOWER_HEX = re.compile("%[0-9A-F]{2}")
 _URL_SAFE = str.maketrans("+/", "-_")
 
+# What a URL carries beside an address: a password before the host, a credential in the query.
+_IN_URL = re.compile(
+    r"""
+      (?<=://) (?P<user> [^\s/?\#@:]*+ : ) [^\s/?\#@]++ (?=@)
+    | (?P<key> [?&] (?: \w{1,20}[_-] )? (?: token | secret | password | passwd | apikey | key ) = )
+      [^\s&\#"'<>]++
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
 # Each escape in its 7-bit and its 8-bit form, also when a cut line ends inside it. The possessive
 # quantifiers (`*+`) keep this linear: a hostile line is looked at once.
 _ESCAPES = re.compile(
@@ -57,6 +67,9 @@ def printable(text: str) -> str:
 class Redactor:
     """Masks secrets, also where they were quoted for a URL, JSON or basic authentication.
 
+    What a URL carries as a password or token is masked as well, whether it is known or not: a
+    program may tell of a proxy that it found in its environment.
+
     A secret of fewer than `SHORTEST_SECRET` characters is not masked: settings refuse it.
     """
 
@@ -74,6 +87,8 @@ class Redactor:
         self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def __call__(self, text: str) -> str:
+        if "://" in text:
+            text = _IN_URL.sub(lambda match: f"{match['user'] or match['key']}{MASK}", text)
         return text if self._pattern is None else self._pattern.sub(MASK, text)
 
     def __repr__(self) -> str:

@@ -68,8 +68,10 @@ def run(arguments: list[str]) -> int:
     try:
         options, unknown = build().parse_known_args(arguments)
         if unknown:
-            # Told by the subcommand, with its own usage, and not by the one above all.
-            options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+            # Told by the subcommand, with its own usage, and not by the one above all. Without
+            # values: somebody may try `--token …`.
+            names = [each.partition("=")[0] for each in unknown if each.startswith("-")]
+            options.parser.error(f"unrecognized arguments: {' '.join(names or unknown)}")
     except SystemExit as end:  # --help, --version, or an error that argparse has told
         return end.code if isinstance(end.code, int) else 2
     code: int = options.run(options)

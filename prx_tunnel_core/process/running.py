@@ -71,8 +71,10 @@ async def open_process(
     Raises ProgramNotFound or SetupError when it cannot be started, ConnectError when that passes,
     and ProgramStuck, before whatever else there was to raise, when it cannot be ended.
     """
+    redact = Redactor(secrets)
+    del secrets  # what is in plain text here, a tool that prints a frame's variables would print
     try:
-        process = TunnelProcess(command, env, cwd, on_line, secrets, program_hint)
+        process = TunnelProcess(command, env, cwd, on_line, redact, program_hint)
     except TunnelError as error:
         # The frames below hold the variables in plain text, for any tool that prints locals.
         raise error.with_traceback(None) from None
@@ -101,7 +103,7 @@ class TunnelProcess:
         env: Mapping[str, str | SecretStr],
         cwd: str | None,
         on_line: Callable[[str], None] | None,
-        secrets: Iterable[str],
+        redact: Redactor,
         program_hint: str,
     ) -> None:
         check(command)
@@ -112,7 +114,8 @@ class TunnelProcess:
         plain[group.TOKEN_VARIABLE] = inherited + self._token
         self.name = os.path.basename(path)
         self.returncode: int | None = None
-        self._output = Reader(self.name, Redactor([*secrets, *hidden]), on_line)
+        redact.add(*hidden)
+        self._output = Reader(self.name, redact, on_line)
         self.tail = self._output.tail
         """The last lines of both streams, without escapes and secrets."""
         self._reaped = anyio.Event()
