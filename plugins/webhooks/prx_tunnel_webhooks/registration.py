@@ -116,19 +116,19 @@ class Registration:
         self._failures += 1
         now = time.monotonic()
         self._not_before = now + retry_after
-        self._retry_at = now + self._delay()
-
-    def _delay(self) -> float:
-        """Seconds, with equal jitter: half of the exponential delay and a part of the rest."""
-        doublings = min(self._failures - 1, 62)
-        hook = self._hook
-        ceiling = min(hook.backoff_max_ms, hook.backoff_base_ms * (1 << doublings)) / 1000
-        return ceiling / 2 + _random.uniform(0, ceiling / 2)
+        self._retry_at = now + delay_after(self._failures, self._hook)
 
     def _words(self, error: Exception) -> str:
         kind = "" if isinstance(error, Refusal) else f"{type(error).__name__}: "
         # Cut last: half a secret would not be recognised.
         return self._redact(printable(f"{kind}{error}"))[:LONGEST_REASON]
+
+
+def delay_after(failures: int, hook: Hook) -> float:
+    """Seconds, with equal jitter: half of the exponential delay and a random part of the rest."""
+    doublings = min(failures - 1, 62)  # no number of a million bits after a million failures
+    ceiling = min(hook.backoff_max_ms, hook.backoff_base_ms * (1 << doublings)) / 1000
+    return ceiling / 2 + _random.uniform(0, ceiling / 2)
 
 
 def _check_scheme(url: str) -> None:

@@ -74,6 +74,7 @@ async def request(
     method: str = "POST",
     given: list[tuple[bytes, bytes]] | None = None,
     receive: Receive | None = None,
+    root_path: str = "",
 ) -> int:
     sent: list[Message] = []
 
@@ -86,6 +87,7 @@ async def request(
         "type": "http",
         "method": method,
         "path": path,
+        "root_path": root_path,
         "headers": headers(b"".join(pieces)) if given is None else given,
     }
     await app(scope, receive or in_pieces(*pieces), send)
@@ -259,6 +261,14 @@ async def test_it_is_not_built_without_a_secret(secret: Any) -> None:
     for scheme in schemes:
         with pytest.raises(ValueError, match="without its secret"):
             verify.VerifiedWebhooks(Application(), "/hook", scheme, secret)
+
+
+@pytest.mark.parametrize("path", ["/hook", "/sub/hook"])
+async def test_it_guards_below_a_mount_as_well(path: str) -> None:
+    application = Application()
+    app = verify.VerifiedWebhooks(application, path, verify.github, SECRET)
+    assert await request(app, path="/sub/hook", root_path="/sub", given=[]) == 401
+    assert await request(app, path="/sub/other", root_path="/sub", given=[]) == 202
 
 
 async def test_the_root_guards_everything() -> None:

@@ -62,15 +62,18 @@ class VerifiedWebhooks:
         self._deliveries = Deliveries(remembered)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or not self._guards(scope["path"]):
+        if scope["type"] not in ("http", "websocket") or not self._guards(scope):
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})  # no webhook comes that way
         else:
             await self._verify(scope, receive, send)
 
-    def _guards(self, path: str) -> bool:
-        return path == self._path or path.startswith(f"{self._path}/")
+    def _guards(self, scope: Scope) -> bool:
+        path: str = scope["path"]
+        # Of an application that is mounted below another path, either may be meant.
+        below = path.removeprefix(scope.get("root_path") or "")
+        return any(f"{each}/".startswith(f"{self._path}/") for each in (path, below))
 
     async def _verify(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await self._read(scope, receive)

@@ -7,6 +7,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 import urllib.request
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ class Asked:
     target: str
     headers: Mapping[str, str]
     body: bytes
+    at: float = field(default_factory=time.monotonic)
 
     @property
     def path(self) -> str:
