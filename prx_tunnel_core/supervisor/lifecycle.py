@@ -92,7 +92,6 @@ class Lifecycle:
 
     def _plan(self, ended: Ended) -> None:
         """Decide on the next attempt: Reconnecting, or the error with which to give up."""
-        self._planned = True
         parts, ladder, error = self._parts, self._ladder, ended.error
         self._offline = not parts.settings.server_on_loopback() and not parts.online()
         if ended.connected_for is not None:
@@ -105,6 +104,7 @@ class Lifecycle:
             self._error = ConnectError(f"gave up after {ladder.attempt} attempts: {error}")
         else:
             self._error = error
+        self._planned = True  # last, so that a defect of ours is met again outside of the attempt
 
     async def _pause(self) -> None:
         if not self._offline:
