@@ -1,0 +1,1 @@
+"""One file for each figure: `measure` is called by the harness, the rest is what it measures."""
