@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cache
 from http import HTTPStatus
-from json import JSONDecodeError, dumps, loads
+from json import dumps, loads
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -65,7 +65,7 @@ class Answer:
         """Raises Refusal for anything that is not JSON: a proxy's error page, half an answer."""
         try:
             return loads(self.body)
-        except (JSONDecodeError, UnicodeDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # a number of 5000 digits is a ValueError too
             raise self.refusal("which is no JSON") from None
 
     def table(self) -> dict[str, Any]:
@@ -235,7 +235,7 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     if value:
         try:
             return parsedate_to_datetime(value).timestamp() - time.time()
-        except (ValueError, OverflowError):
+        except (ValueError, OverflowError, OSError):
             return 0.0
     reset = headers.get("x-ratelimit-reset", "")
     if headers.get("x-ratelimit-remaining") == "0" and reset.isascii() and reset.isdigit():

@@ -57,6 +57,10 @@ class Tokens:
 
     async def rotate(self, call: Call) -> None:
         """Raises Refusal."""
+        before = self.current
+        self._read()  # another run may have renewed them, and ours are used up
+        if self.current != before and not self.stale:
+            return
         told = await call("tooling.tokens.rotate", {"refresh_token": self._refresh})
         current, refresh, expires = (told.get(key) for key in ("token", "refresh_token", "exp"))
         if not (isinstance(current, str) and isinstance(refresh, str) and current and refresh):

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, field_validator
 from typing_extensions import override
 
-from prx_tunnel_webhooks.api import Api
+from prx_tunnel_webhooks.api import LONGEST_WAIT, Api
 from prx_tunnel_webhooks.hook import ApiUrl, Provider, RemovableHook
 from prx_tunnel_webhooks.verify.schemes import TELEGRAM_SECRET
 
@@ -76,7 +76,7 @@ class Telegram(Provider):
         wait = parameters.get("retry_after") if isinstance(parameters, dict) else None
         raise answer.refusal(
             f"{told.get('description', 'without a reason')}{_hint(answer.status)}",
-            retry_after=float(wait) if isinstance(wait, int) else None,
+            retry_after=float(min(wait, LONGEST_WAIT)) if isinstance(wait, int) else None,
         )
 
 

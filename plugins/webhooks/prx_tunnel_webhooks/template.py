@@ -148,7 +148,7 @@ class Template(Provider):
             content=body_of(request, values),
         )
         if not answer.ok:
-            raise answer.refusal(answer.body[:200].decode(errors="replace"))
+            raise answer.refusal(answer.body.decode(errors="replace"))
 
 
 def fill(

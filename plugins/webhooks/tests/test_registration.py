@@ -56,6 +56,7 @@ FAULTS: list[tuple[Fault, str]] = [
     (says(200, b"\xff\xfe not json"), "200 OK: which is no JSON"),
     (says(200, [1, 2]), "which is no JSON object"),
     (says(200, b"[" * 100_000), "which is no JSON"),
+    (says(200, b"9" * 5000), "which is no JSON"),
     (says(302, {"ok": True}, location="http://127.0.0.1:1/"), "redirects are not followed"),
     (says(999, {"ok": True}), "answered 999"),
     (resets, "no answer from 127.0.0.1"),

@@ -136,6 +136,23 @@ async def test_a_token_near_its_end_is_renewed_before(slack: SlackServer, tmp_pa
     assert not any("failed" in value for value in state().values())
 
 
+async def test_two_runs_share_the_tokens_that_either_renewed(
+    slack: SlackServer, tmp_path: Path
+) -> None:
+    table = app(slack, refresh_token=REFRESH, token_file=str(tmp_path / "slack.json"))
+    async with observed(table) as (one, first), observed(table) as (two, second):
+        one.connect("https://a.example.com")
+        await shows(first, "app", "registered")
+        two.connect("https://b.example.com")
+        await shows(second, "app", "registered")
+        slack.tokens.clear()
+        one.connect("https://c.example.com")
+        await shows(first, "app", "registered https://c")
+        two.connect("https://d.example.com")
+        await shows(second, "app", "registered https://d")
+    assert slack.tokens == {f"{TOKEN}-2"}
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"origin": 3}', "\x00", '{"origin": "x"}'])
 async def test_a_file_that_is_not_ours_begins_anew(
     slack: SlackServer, tmp_path: Path, content: str

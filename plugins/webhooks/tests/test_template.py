@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from webhook_kit.endpoints import KEY, EndpointServer
 from webhook_kit.server import says
@@ -112,6 +114,18 @@ async def test_a_refusal_is_told_without_the_secret(api: EndpointServer) -> None
         assert "no such thing, **********" in told
         api.fault = None
         await shows(state, "own", "registered")
+
+
+async def test_half_a_secret_at_the_end_of_a_long_answer_is_no_leak(api: EndpointServer) -> None:
+    for length in range(160, 400, 8):
+        api.faults.append(says(422, b"x" * length + KEY.encode() * 3))
+    async with observed(own(api, backoff_base_ms=1, backoff_max_ms=1)) as (tunnel, state):
+        tunnel.connect("https://a.example.com")
+        told = ""
+        while "registered" not in told:
+            assert KEY[:6] not in told
+            told = state()["own"]
+            await anyio.lowlevel.checkpoint()
 
 
 async def test_it_is_removed_by_a_request_of_its_own(api: EndpointServer) -> None:
