@@ -7,7 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import anyio
 import anyio.lowlevel
@@ -32,7 +32,8 @@ class Reader:
     """Both streams of one program."""
 
     def __init__(self, name: str, redact: Redactor, on_line: Callable[[str], None] | None) -> None:
-        self.tail: deque[str] = deque(maxlen=TAIL)
+        self._lines: deque[str | bytes] = deque(maxlen=TAIL)
+        """The tail; as bytes what nobody has looked at, which is nearly all of a flood."""
         self.drained = anyio.Event()
         """Set when every stream has ended."""
         self._name = name
@@ -42,8 +43,16 @@ class Reader:
         self._waiters: list[Waiter[object]] = []
         self._log = _LogBudget()
         self._failures = _LogBudget()
-        self._redrawn: str | None = None
-        """A line that ended in a carriage return: the next one is to take its place."""
+        self._redrawn = False
+        """Whether the last line ended in a carriage return: the next one takes its place."""
+
+    @property
+    def tail(self) -> deque[str]:
+        """The last lines of both streams, cleaned when somebody looks at them."""
+        for at, line in enumerate(self._lines):
+            if isinstance(line, bytes):
+                self._lines[at] = self._clean(line)
+        return cast("deque[str]", self._lines)
 
     async def drain(self, fd: int) -> None:
         """Read for life: a closed pipe would kill the program, a full one would freeze it."""
@@ -74,21 +83,31 @@ class Reader:
             waiter.done.set()
 
     async def _take(self, lines: list[bytes]) -> None:
+        watched = self._is_watched()
         for number, raw in enumerate(lines):
             if number % LINES_AT_ONCE == LINES_AT_ONCE - 1:
                 await anyio.lowlevel.checkpoint()
+                watched = self._is_watched()
             text = raw.rstrip(b"\r")
             if not text:
-                self._redrawn = None
+                self._redrawn = False
                 continue  # a line end in two reads, or a gap for the eye
-            if self.tail and self.tail[-1] is self._redrawn:
-                self.tail.pop()  # as on a terminal: the new line stands in the place of the old
-            line = self._clean(text)
-            self.tail.append(line)
-            self._redrawn = line if text != raw else None
-            for waiter in self._waiters:
-                waiter.offer(line)
-            self._pass_on(line)
+            if self._redrawn:
+                self._lines.pop()  # as on a terminal: the new line stands in the place of the old
+            self._redrawn = text != raw
+            self._lines.append(text)
+            if watched:
+                self._show(text)
+
+    def _is_watched(self) -> bool:
+        listeners = self._waiters or self._on_line
+        return bool(listeners) or output_logger.isEnabledFor(logging.DEBUG)
+
+    def _show(self, raw: bytes) -> None:
+        line = self._lines[-1] = self._clean(raw)
+        for waiter in self._waiters:
+            waiter.offer(line)
+        self._pass_on(line)
 
     def _clean(self, raw: bytes) -> str:
         line = self._redact(printable(raw.decode("utf-8", "replace")))

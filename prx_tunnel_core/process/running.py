@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
@@ -116,8 +117,6 @@ class TunnelProcess:
         self.returncode: int | None = None
         redact.add(*hidden)
         self._output = Reader(self.name, redact, on_line)
-        self.tail = self._output.tail
-        """The last lines of both streams, without escapes and secrets."""
         self._reaped = anyio.Event()
         self._ended = anyio.Event()
         self._stopping = False
@@ -133,6 +132,11 @@ class TunnelProcess:
         guard.adopt(self.pid)
         logger.info("%s runs %s as process %d", self.name, path, self.pid)
         self._exit = ExitWatch(self._popen)
+
+    @property
+    def tail(self) -> deque[str]:
+        """The last lines of both streams, without escapes and secrets."""
+        return self._output.tail
 
     def __repr__(self) -> str:
         return f"<TunnelProcess {self.name} {self.pid}>"  # never the arguments
