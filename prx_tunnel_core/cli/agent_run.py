@@ -64,8 +64,6 @@ async def _run(
 async def _until_it_ends(agent: Agent, signals: PassedOn) -> int:
     leave_no_core()  # after the agent has begun, which decides on that for itself
     signals.hand_over(agent)
-    if signals.early:
-        agent.send(signals.early)
     try:
         return await agent.wait()
     finally:
