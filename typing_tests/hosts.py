@@ -1,0 +1,79 @@
+"""What a host and an observer write, as type checkers see it; see backends.py."""
+
+# ruff: noqa: ARG001, B018, INP001, PGH003 - mistakes are what this is about
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import assert_never, assert_type
+
+from prx_tunnel_core import (
+    Connected,
+    Connecting,
+    Failed,
+    Idle,
+    Observer,
+    Reconnecting,
+    Settings,
+    Stopped,
+    Tunnel,
+    TunnelHealth,
+    TunnelInfo,
+    TunnelStatus,
+    Watched,
+    hookimpl,
+    load,
+    open_tunnel,
+)
+
+
+def told(status: TunnelStatus) -> str:
+    match status:
+        case Connected(info):
+            return info.public_url
+        case Reconnecting(attempt, reason, retry_in):
+            return f"{attempt} {reason} {retry_in:.0f}"
+        case Connecting(attempt):
+            return str(attempt)
+        case Failed(message):
+            return message
+        case Idle() | Stopped():
+            return ""
+        case _:
+            assert_never(status)
+
+
+async def host() -> None:
+    async with open_tunnel(load().tunnel, name="web") as tunnel:
+        assert_type(tunnel, Tunnel)
+        assert_type(await tunnel.start(), TunnelInfo)
+        assert_type(await tunnel.health_check(), TunnelHealth)
+        async for status in tunnel.watch():
+            told(status)
+        async for url in tunnel.urls():
+            assert_type(url, str)
+    tunnel.start().public_url  # type: ignore[attr-defined] # pyright: ignore
+    TunnelInfo(public_url="https://a.example", backend="x")  # type: ignore[call-arg] # pyright: ignore
+
+
+class NotifyConfig(Settings):
+    file: str
+
+
+class OtherConfig(Settings):
+    path: str
+
+
+@asynccontextmanager
+async def run(
+    config: NotifyConfig, tunnel: Watched
+) -> AsyncIterator[Callable[[], Mapping[str, str]]]:
+    yield lambda: {"file": config.file, "tunnel": tunnel.name}
+
+
+Observer(name="notify", config=NotifyConfig, run=run)
+Observer(name="notify", config=OtherConfig, run=run)  # type: ignore[arg-type] # pyright: ignore
+
+
+@hookimpl
+async def prx_tunnel_status_changed(tunnel: str, new: TunnelStatus) -> None:
+    told(new)
