@@ -20,7 +20,7 @@ TOKEN_VARIABLE = "PRX_TUNNEL_CHILD"
 
 _RANDOM = secrets.token_hex(12)
 _numbers = itertools.count(1)
-_SLICE = 64  # processes looked at before others get their turn
+_SLICE = 16  # processes looked at before others get their turn
 _ROUNDS = 16
 _PAUSE = 0.005  # seconds between rounds
 
@@ -76,6 +76,8 @@ async def end_escaped(token: str) -> None:
     Repeated until none is found, for one may fork while it is looked for.
     """
     for _ in range(_ROUNDS):
+        # Before the first look, too: whoever waits for the end shall hear of it before that.
+        await anyio.lowlevel.checkpoint()
         found = 0
         for seen, killed in enumerate(_kill_carriers(token)):
             found += killed
