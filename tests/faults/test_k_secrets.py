@@ -24,7 +24,7 @@ from prx_tunnel_core.config import TunnelConfig, validate
 from prx_tunnel_core.text import MASK, Redactor
 from support.command import Prx
 from support.faults import Programs
-from support.proc import program
+from support.proc import pid_of, program
 
 pytestmark = pytest.mark.anyio
 
@@ -57,8 +57,7 @@ async def test_k01_what_another_user_can_read_of_the_whole_tree() -> None:
     programs = Programs(program(child, up, "hang"), env={"TOKEN": SecretStr(CANARY)})
     async with programs.tunnel() as tunnel:
         await tunnel.start()
-        line = next(line for line in programs.latest.tail if line.startswith("child "))
-        pids = [str(programs.latest.pid), line.split()[1]]
+        pids = [str(programs.latest.pid), str(await pid_of(programs.latest, "child"))]
         read = await anyio.run_process([sys.executable, "-c", AS_NOBODY, *pids])
     text = read.stdout.decode()
     assert text.count(up) == 2
@@ -68,7 +67,7 @@ async def test_k01_what_another_user_can_read_of_the_whole_tree() -> None:
 
 def test_k05_a_wrong_sibling_of_a_secret(prx: Prx) -> None:
     prx.configure(lab=f"token = '{CANARY}'\nverdict = '{CANARY}'\nstepps = ['{CANARY}']")
-    for arguments in (["start"], ["start", "--detach"], ["doctor"], ["doctor", "--json"]):
+    for arguments in (["start"], ["start", "--detach"], ["doctor", "--json"]):
         done = prx("tunnel", *arguments)
         said = done.stdout + done.stderr
         assert "tunnel.lab.verdict: input should be 'ok', 'fail' or 'unknown'" in said
