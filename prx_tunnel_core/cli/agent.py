@@ -114,9 +114,10 @@ def _look_ahead(job: Job, *, agent: bool) -> tuple[str | None, list[str]]:
 
 def _why_not(config: Config) -> str:
     """Why there is to be no tunnel; nothing when there is to be one."""
+    if config.path is None:
+        return "there is no configuration file, and so no [tunnel] table"
     if not config.exposes:
-        where = config.path or "there is no configuration file, and so"
-        return f"{where} has no [tunnel] table" if config.path else f"{where} no [tunnel] table"
+        return f"{config.path} has no [tunnel] table"
     if not config.tunnel.auto_start:
         return "tunnel.auto_start is false; open it with: prx tunnel start"
     return ""

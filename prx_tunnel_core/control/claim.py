@@ -6,6 +6,8 @@ import contextlib
 import os
 import socket
 import stat
+import sys
+import weakref
 
 from prx_tunnel_core.control import place
 from prx_tunnel_core.errors import SetupError
@@ -39,6 +41,7 @@ class Claim:
         self._lock = -1
         self._socket: socket.socket | None = None
         self._bound: os.stat_result | None = None
+        _claims.add(self)
         try:
             self._take()
         except BaseException:
@@ -185,6 +188,28 @@ class Claim:
         if self._directory >= 0:
             os.close(self._directory)
             self._directory = -1
+
+    def abandon(self) -> None:
+        """Close what a fork has of it: the lock and the socket stay its parent's."""
+        if self._socket is not None:
+            self._socket.close()
+        for descriptor in (self._lock, self._directory):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._socket, self._lock, self._directory = None, -1, -1
+
+
+_claims: weakref.WeakSet[Claim] = weakref.WeakSet()
+
+
+def _abandon_all() -> None:
+    for claim in list(_claims):
+        claim.abandon()
+
+
+if sys.platform != "win32":
+    # A worker that outlives its parent would hold the name of a tunnel that is long gone.
+    os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _read_pid(lock: int) -> int:

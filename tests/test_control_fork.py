@@ -1,0 +1,57 @@
+"""A fork of the process that runs a tunnel has no part in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prx_tunnel_core.control import AlreadyRunning, Claim
+
+
+@pytest.fixture(autouse=True)
+def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(tmp_path / "run"))
+    return tmp_path / "run"
+
+
+def fork(work: Callable[[], None], wait: int) -> int:
+    """Run it in a fork, which then lives until the descriptor is readable; its process id."""
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os.write(tell, b"!")
+            os.read(wait, 1)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    os.close(tell)
+    assert os.read(told, 1) == b"!"
+    os.close(told)
+    return pid
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_it_neither_holds_the_name_nor_gives_it_back(runtime: Path) -> None:
+    claim = Claim("default")
+    claim.listen()
+    wait, end = os.pipe()
+    pid = fork(claim.release, wait)
+    try:
+        with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"):
+            Claim("default")
+        assert claim.intact()
+        assert (runtime / "default.sock").exists()
+        claim.release()
+        again = Claim("default")  # although the fork still runs
+        again.listen()
+        again.release()
+    finally:
+        os.write(end, b"!")
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        os.close(wait)
+        os.close(end)
