@@ -43,19 +43,17 @@ def measure(bench: Bench) -> Figure:
 async def work(program: str, rounds: int) -> dict[str, list[float]]:
     """Each request, for each of the three."""
     found: dict[str, list[float]] = {"with": [], "without": [], "again": []}
-    async with _served(with_tunnel(_app, _table(program), online=lambda: True)) as ours:
-        async with _served(_app) as bare, _served(_app) as again:
-            ports = {"with": ours, "without": bare, "again": again}
-            clients = {
-                name: await asyncio.open_connection("127.0.0.1", ports[name]) for name in ports
-            }
-            for number in range(rounds + 1):
-                for name, client in clients.items():
-                    seconds = await _requests(*client)
-                    if number:
-                        found[name] += seconds
-            for _, writer in clients.values():
-                writer.close()
+    host = with_tunnel(_app, _table(program), online=lambda: True)
+    async with _served(host) as ours, _served(_app) as bare, _served(_app) as again:
+        ports = {"with": ours, "without": bare, "again": again}
+        clients = {name: await asyncio.open_connection("127.0.0.1", ports[name]) for name in ports}
+        for number in range(rounds + 1):
+            for name, client in clients.items():
+                seconds = await _requests(*client)
+                if number:
+                    found[name] += seconds
+        for _, writer in clients.values():
+            writer.close()
     return found
 
 
@@ -90,7 +88,8 @@ async def _served(app: App) -> AsyncIterator[int]:
     told: asyncio.Queue[Message] = asyncio.Queue()
     said: asyncio.Queue[Message] = asyncio.Queue()
     state: dict[str, Any] = {}
-    life = asyncio.create_task(app({"type": "lifespan", "state": state}, told.get, said.put))
+    scope = {"type": "lifespan", "state": state}
+    life = asyncio.ensure_future(app(scope, told.get, said.put))
     told.put_nowait({"type": "lifespan.startup"})
     await said.get()
 

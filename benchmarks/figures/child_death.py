@@ -20,7 +20,7 @@ RECONNECT = {"max_attempts": 0, "backoff_base_ms": 1, "backoff_max_ms": 1}
 
 def measure(bench: Bench) -> Figure:
     figure = Figure("child-death", "From a program's death to the status that says so")
-    found = bench.work(__name__, bench.programs.patient, bench.rounds(40, 300))
+    found = bench.work(__name__, bench.programs.patient, bench.rounds(30, 300))
     figure.rows += [
         row("prx-tunnel: status is Reconnecting", "ours", "µs", found["ours"], scale=1e6),
         row("pidfd alone, asyncio", "floor", "µs", found["pidfd"], scale=1e6),

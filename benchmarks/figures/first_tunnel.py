@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from benchmarks.harness.bench import Bench
 from benchmarks.harness.environments import OURS
@@ -56,7 +57,7 @@ class Settings(pydantic.BaseModel):
     command: list[str]
 async def main():
     program = await anyio.open_process(Settings(command=sys.argv[1:2]).command)
-    await program.stderr.receive() if "cloudflared" in sys.argv[1] else await program.stdout.receive()
+    await program.stderr.receive()
     print(time.monotonic_ns(), flush=True)
     program.kill()
     await program.aclose()
@@ -85,23 +86,17 @@ def measure(bench: Bench) -> Figure:
     ngrok, cloudflared = bench.programs.ngrok, bench.programs.cloudflared
     settings = bench.folder / "ngrok.yml"
     settings.write_text('version: "2"\nauthtoken: none\n', encoding="utf-8")
-    ours, theirs = "prx-tunnel, {}".format, "{}".format
-    subjects = {
-        ours("ngrok"): (OURS, OPEN_OURS, ngrok, "ngrok-free.app"),
-        ours("cloudflared"): (OURS, OPEN_OURS, cloudflared, "trycloudflare.com"),
+    subjects: dict[str, tuple[str, ...]] = {
+        "prx-tunnel, ngrok": (OURS, OPEN_OURS, ngrok, "ngrok-free.app"),
+        "prx-tunnel, cloudflared": (OURS, OPEN_OURS, cloudflared, "trycloudflare.com"),
         "bare Popen and readline": (OURS, SPAWN, cloudflared),
         "anyio, pydantic and a line": (OURS, FLOOR, cloudflared),
     }
     for peer in bench.peers(*OPEN):
         program = (ngrok, str(settings)) if peer == "pyngrok" else (cloudflared,)
-        subjects[theirs(peer)] = (peer, OPEN[peer], *program)
-    found = interleaved(
-        {
-            name: lambda subject=subject: opening(bench, *subject)
-            for name, subject in subjects.items()
-        },  # type: ignore[misc]
-        bench.rounds(5, 25),
-    )
+        subjects[peer] = (peer, OPEN[peer], *program)
+    samples = {name: partial(opening, bench, *subject) for name, subject in subjects.items()}
+    found = interleaved(samples, bench.rounds(4, 25))
     figure.rows += [row(name, _role(name), "ms", found[name], scale=1e3) for name in subjects]
     _judge(figure)
     return figure

@@ -22,7 +22,7 @@ EDGE = 0.4  # seconds between the URL and the edge, for who returns at the URL
 
 def measure(bench: Bench) -> Figure:
     figure = Figure("ready", "From the provider being ready to `start()` having returned")
-    found = bench.work(__name__, bench.programs.cloudflared, bench.rounds(25, 200))
+    found = bench.work(__name__, bench.programs.cloudflared, bench.rounds(15, 200))
     figure.rows += [
         row("prx-tunnel: start()", "ours", "µs", found["ours"], scale=1e6),
         row("asyncio subprocess, readline", "floor", "µs", found["raw"], scale=1e6),

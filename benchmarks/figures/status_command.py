@@ -33,7 +33,7 @@ def measure(bench: Bench) -> Figure:
                     bench.run(OURS, "-c", "import socket, json").seconds
                 ),
             },
-            bench.rounds(15, 60),
+            bench.rounds(10, 60),
         )
     for name, values in found.items():
         role = "ours" if name.startswith("prx") else "floor"

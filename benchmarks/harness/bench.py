@@ -35,7 +35,7 @@ class Bench:
         self.quick = quick
         self.programs = Programs(folder)
         self._peers = peers
-        self._complaints = (folder / "complaints").open("ab")
+        self._complaints = folder / "complaints"
 
     def rounds(self, quick: int, full: int) -> int:
         return quick if self.quick else full
@@ -49,22 +49,24 @@ class Bench:
         return self.run_program([self.interpreter(who), *arguments], env=env)
 
     def run_program(self, command: Sequence[str], *, env: Mapping[str, str] | None = None) -> Ran:
-        started = time.monotonic_ns()
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            cwd=self.folder,
-            env=self.environment(env),
-        )
+        with self._complaints.open("wb") as complaints:
+            started = time.monotonic_ns()
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                cwd=self.folder,
+                env=self.environment(env),
+            )
         with process:
             assert process.stdout is not None
             output = process.stdout.read().decode()
             code = process.wait()
             seconds = (time.monotonic_ns() - started) / 1e9
         if code:
-            raise RuntimeError(f"{command[0]} ended with {code}; see {self._complaints.name}")
+            said = self._complaints.read_text(encoding="utf-8", errors="replace")
+            raise RuntimeError(f"{command[0]} ended with {code}:\n{said}")
         return Ran(seconds, started, output)
 
     def work(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -75,7 +75,7 @@ def measure(names: Sequence[str], *, quick: bool) -> Run:
 def _machine() -> dict[str, str]:
     busy = os.getloadavg()[0]
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "python": platform.python_version(),

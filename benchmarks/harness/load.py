@@ -135,16 +135,16 @@ class _Connections:
             if not ready:
                 raise RuntimeError("an echo is missing")
             for key, _ in ready:
-                each = key.fileobj
-                assert isinstance(each, socket.socket)
-                missing[each] -= len(each.recv(len(request)))
-                if missing[each]:
+                asker = key.fileobj
+                assert isinstance(asker, socket.socket)
+                missing[asker] -= len(asker.recv(len(request)))
+                if missing[asker]:
                     continue
                 now = time.perf_counter()
-                delays.append(now - asked[each])
+                delays.append(now - asked[asker])
                 if now < end:
-                    asked[each], missing[each] = now, len(request)
-                    each.sendall(request)
+                    asked[asker], missing[asker] = now, len(request)
+                    asker.sendall(request)
                 else:
                     waiting -= 1
         return delays

@@ -20,8 +20,8 @@ def plot(figure: Figure, rows: Sequence[Row]) -> str:
     bars = [part for at, row in enumerate(rows) for part in _bar(row, _LINE * at + 6, largest)]
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-            f'font-family="sans-serif" font-size="12" fill="{_TEXT}">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}"',
+            f'  font-family="sans-serif" font-size="12" fill="{_TEXT}">',
             f"<title>{escape(figure.title)}</title>",
             *bars,
             "</svg>\n",
