@@ -24,7 +24,7 @@ class AgentRun:
         given = arguments if "--" in arguments else (*arguments, "--", *AGENT)
         self.process = subprocess.Popen(
             prx.command("start", *given),
-            env={**prx.environ, **environ},
+            env={**prx.environ, "TMPDIR": str(prx.home), **environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
