@@ -215,6 +215,11 @@ async def says_something_else(_: object) -> list[str]:
     return ["all well"]
 
 
+async def has_no_verdict(_: object) -> list[Any]:
+    wrong: Any = "fine"
+    return [Check("program", wrong)]
+
+
 async def raises_later(_: object) -> Iterator[Check]:
     def checks() -> Iterator[Check]:
         yield Check("first", "ok")
@@ -233,7 +238,16 @@ def is_not_async(_: object) -> list[Check]:
 
 @pytest.mark.parametrize(
     "diagnose",
-    [raises, leaves, says_nothing, says_something_else, raises_later, hangs, is_not_async],
+    [
+        raises,
+        leaves,
+        says_nothing,
+        says_something_else,
+        has_no_verdict,
+        raises_later,
+        hangs,
+        is_not_async,
+    ],
 )
 async def test_a_backend_that_cannot_look_is_a_finding(
     file: Path, monkeypatch: pytest.MonkeyPatch, diagnose: Any
@@ -244,6 +258,14 @@ async def test_a_backend_that_cannot_look_is_a_finding(
     assert verdict == "unknown"
     assert detail.startswith("backend 'probe' could not look: ")
     assert "local port" in checks  # the doctor goes on
+
+
+async def test_a_detail_that_is_no_text_is_shown_as_one(file: Path) -> None:
+    async def diagnose(_: object) -> list[Check]:
+        version: Any = 7
+        return [Check("program", "ok", version)]
+
+    assert only(await diagnosis_of(file, diagnose), "program") == ("ok", "7")
 
 
 async def test_servers_that_cannot_be_named_are_a_finding(file: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import anyio
 
@@ -20,7 +20,7 @@ from prx_tunnel_core.configfile import Config, readable_by_others
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.health.network import explain, online, resolve
 from prx_tunnel_core.isolation import ForeignError, contain
-from prx_tunnel_core.models import Check
+from prx_tunnel_core.models import Check, Verdict
 from prx_tunnel_core.plugins import Plugins
 from prx_tunnel_core.process import find_program
 from prx_tunnel_core.text import Redactor
@@ -79,7 +79,9 @@ async def _program(backend: Backend[Any], settings: BackendConfig) -> list[Check
 def _require_check(item: object) -> Check:
     if not isinstance(item, Check):
         raise TypeError(f"its diagnosis has {type(item).__name__} in it, and not only Check")
-    return item
+    if item.verdict not in get_args(Verdict):
+        raise TypeError(f"its diagnosis has the verdict {item.verdict!r}")
+    return Check(str(item.name), item.verdict, str(item.detail))
 
 
 def _found(program: str, hint: str) -> Check:
