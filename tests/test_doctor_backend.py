@@ -109,9 +109,6 @@ async def test_every_row_of_the_troubleshooting_table(
     assert fix.format(port=closed_port) in detail
 
 
-# The way out
-
-
 async def test_a_server_that_can_be_reached(file: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -168,9 +165,6 @@ async def test_no_route_is_said_once(file: Path, monkeypatch: pytest.MonkeyPatch
     checks = await found(file, servers=lambda _: ["127.0.0.1:1"])
     assert only(checks, "network") == ("fail", "this machine has no route to other networks")
     assert not any(name.startswith("outbound") for name in checks)
-
-
-# What the backend says itself
 
 
 async def diagnosis_of(file: Path, diagnose: Any) -> dict[str, list[Check]]:
