@@ -173,7 +173,7 @@ def test_h07_a_path_that_no_address_can_hold(
         ("open", "is open to other users; run: chmod 700"),
         ("symlink", "is not a directory of its own"),
         ("file", "is not a directory of its own"),
-        ("relative", "must be an absolute path"),
+        ("relative", "is not an absolute path"),
         pytest.param(
             "foreign",
             "belongs to user 65534, and you are user 0",

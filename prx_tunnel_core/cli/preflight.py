@@ -16,6 +16,7 @@ from prx_tunnel_core.config import (
     validate,
 )
 from prx_tunnel_core.configfile import Config, readable_by_others
+from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.health.listeners import strangers
 
 LOCAL_PATIENCE = 0.5  # seconds; on loopback an answer takes microseconds
@@ -30,7 +31,11 @@ def look(job: Job, *, listening: bool = True) -> tuple[list[str], list[str]]:
     config = job.config
     backend = job.plugins.backend(config.tunnel.backend)
     path = f"tunnel.{backend.name}"
-    settings = validate(backend.config, config.tunnel.table(backend.name), path=path)
+    try:
+        settings = validate(backend.config, config.tunnel.table(backend.name), path=path)
+    except ConfigError as error:
+        where = "" if config.path is None else f"{config.path}: "
+        raise ConfigError(f"{where}{error}") from None
     about_port = _about_port(config.tunnel, listening=listening)
     return [*config.warnings, *_about_secrets(config, backend), *about_port], secrets_of(settings)
 

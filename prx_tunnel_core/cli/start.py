@@ -123,5 +123,8 @@ class _Notes(logging.Handler):
         self._redact = Redactor(secrets)
         self.setFormatter(logging.Formatter("[%(levelname)s] %(message)s"))
 
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("[WARNING]", "[WARN]", 1)  # as everywhere here
+
     def emit(self, record: logging.LogRecord) -> None:
         self._view.note(self._redact(self.format(record)))

@@ -50,7 +50,7 @@ def runtime_path() -> str:
     chosen = os.environ.get("PRX_TUNNEL_RUNTIME_DIR")
     if chosen:
         if not os.path.isabs(chosen):
-            _refuse(chosen, "PRX_TUNNEL_RUNTIME_DIR must be an absolute path")
+            _refuse(chosen, "is not an absolute path")
         return chosen
     for parent in _runtime_parents():
         if os.path.isabs(parent) and os.path.isdir(parent):

@@ -40,6 +40,7 @@ T = TypeVar("T")
 
 PIPE_HELD = 0.02  # seconds after the exit; then somebody who left the group holds the pipe
 DRAIN_AFTER_EXIT = 0.5  # seconds that output may still be read
+SHOWN = 300  # characters of a line in an error; the tail has all of it
 REAP = 5.0  # seconds that a killed program may take; one in an uninterruptible call takes longer
 REAP_AT_ONCE = 0.5  # seconds that the loop may stand still for it, when nothing else is left
 NO_ENV: Mapping[str, str] = MappingProxyType({})
@@ -172,7 +173,8 @@ class TunnelProcess:
 
     def last_lines(self, count: int = 5) -> str:
         """The last lines that say something, on one line."""
-        return " | ".join([line.strip() for line in self.tail if line.strip()][-count:])
+        said = [line.strip() for line in self.tail if line.strip()][-count:]
+        return " | ".join(line if len(line) <= SHOWN else f"{line[:SHOWN]}..." for line in said)
 
     def connection(
         self,

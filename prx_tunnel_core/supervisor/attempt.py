@@ -23,11 +23,12 @@ from prx_tunnel_core.errors import (
 )
 from prx_tunnel_core.models import TunnelInfo
 from prx_tunnel_core.process.running import TunnelProcess, started
-from prx_tunnel_core.text import Redactor
+from prx_tunnel_core.text import Redactor, printable
 from prx_tunnel_core.urls import ANY_URL, DEFAULT_PORTS, is_loopback
 
 logger = logging.getLogger("prx_tunnel_core")
 
+LONGEST_REASON = 2000  # characters
 TEARDOWN = 10.0  # seconds for a backend to close a dropped connection; a program has its own grace
 
 
@@ -97,7 +98,7 @@ class Attempt:
 
             async def leave(wait: Callable[[], Awaitable[str]], *, closed: bool) -> None:
                 try:
-                    error: TunnelError = ConnectError(self.redact(await wait()))
+                    error: TunnelError = ConnectError(self._shown(await wait()))
                 except (Exception, SystemExit) as raised:  # noqa: BLE001 - foreign code
                     error = self._classify(raised)
                 ends.append((error, closed))
@@ -151,7 +152,7 @@ class Attempt:
         return ConnectError(f"a defect of backend {self.backend.name!r}: {self._text(error)}")
 
     def _clean(self, error: TunnelError) -> TunnelError:
-        text = self.redact(str(error))
+        text = self._shown(str(error))
         if text == str(error):
             return error
         if isinstance(error, ConnectError):
@@ -159,14 +160,19 @@ class Attempt:
         return SetupError(text)
 
     def _text(self, error: BaseException) -> str:
-        return self.redact(f"{type(error).__name__}: {error}" if str(error) else repr(error))
+        return self._shown(f"{type(error).__name__}: {error}" if str(error) else repr(error))
+
+    def _shown(self, text: str) -> str:
+        """Fit for a status and a terminal, whatever a backend makes of it."""
+        text = "\n".join(printable(line) for line in self.redact(str(text)).splitlines())
+        return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
 
     def _timeout_message(self, programs: list[TunnelProcess]) -> str:
         message = f"not connected within {self.limit:g} s"
         for program in programs:
             lines = program.last_lines()
             message += f"; {program.name} {f'said: {lines}' if lines else 'was silent'}"
-        return self.redact(message)
+        return self._shown(message)
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prx_tunnel_core")
 
-LAST_WORDS = 5.0  # seconds for observers to hear of the end, and to end themselves
+LAST_HOOKS = 1.0  # seconds for hooks to hear of the end; one that hangs delays it by no more
+LAST_WORDS = 5.0  # seconds for observers to end; some take back what they told a provider
 
 _Event = TunnelHealth | tuple[TunnelStatus, TunnelStatus]
 
@@ -57,7 +58,7 @@ class Observation:
     async def end(self) -> None:
         """Let them hear of the last status; then end them, in bounded time."""
         self._events.close()
-        with anyio.move_on_after(LAST_WORDS):
+        with anyio.move_on_after(LAST_HOOKS):
             await self._told.wait()
         for companion in self._companions:
             companion.scope.cancel()

@@ -132,7 +132,7 @@ class Tunnel:
 
     @property
     def recent_drops(self) -> int:
-        """How often it had to reconnect in the last hour, up to a hundred."""
+        """How often it lost its connection in the last hour, up to a hundred."""
         begin = anyio.current_time() - 3600
         return sum(at > begin for at in self._drops)
 
@@ -287,7 +287,7 @@ class Tunnel:
         if old == new:
             return
         status_logger.info("tunnel %s: %s", self.name, self._redact(describe(new)))
-        if isinstance(new, Reconnecting):
+        if isinstance(old, Connected) and isinstance(new, Reconnecting):
             self._drops.append(anyio.current_time())
         self._changed.set()
         self._changed = anyio.Event()

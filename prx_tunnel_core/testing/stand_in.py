@@ -54,8 +54,8 @@ class StandIn:
         self.bin = folder / "bin"
         self.bin.mkdir(mode=0o755)
         # By a shell, for a path in a `#!` line may neither be long nor have a blank in it.
-        words = [sys.executable, "-I", "-S", str(_MAIN), str(folder), name]
         program = self.bin / name
+        words = [sys.executable, "-I", "-S", str(_MAIN), str(folder), str(program)]
         program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
         program.chmod(0o755)
         self.does()

@@ -1,6 +1,6 @@
 """What stands in a tunnel program's place: it does as it was told, then plays the program.
 
-    stand_in_main.py FOLDER NAME ARGUMENT...
+    stand_in_main.py FOLDER PROGRAM ARGUMENT...
 
 The plan lies in FOLDER. Each run that is a tunnel is noted in FOLDER/runs, in a file that the
 process locks for as long as it lives: so whether it lives can be known without trusting a number.
@@ -17,14 +17,14 @@ import time
 BLOCK = b"all work and no play makes a dull tunnel\n" * 1599  # just below 64 KiB, what a pipe holds
 
 
-def main(folder: str, name: str, arguments: "list[str]") -> None:
+def main(folder: str, program: str, arguments: "list[str]") -> None:
     with open(f"{folder}/plan", "rb") as file:
         plan = marshal.load(file)  # noqa: S302 - written by the kit, beside this run
     if not plan["subcommand"] or plan["subcommand"] in arguments:
         held = note(folder, str(os.getpid()), arguments)
         do(plan["before"], folder, held)
         _thread.start_new_thread(later, (plan["after"], folder, held))
-    sys.argv = [name, *arguments]
+    sys.argv = [program, *arguments]
     play(plan)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from prx_tunnel_core.urls import is_loopback
 # Alone between blanks, these mean something to a shell and nothing to a program.
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1", ">&2", "&>"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_PORT = re.compile(r"(?<![0-9.])[0-9]{4,5}(?![0-9.])")
+_PORT = re.compile(r"(?<![\w.-])[0-9]{4,5}(?![\w.-])")
 _SECRET_OPTION = re.compile(
     r"--?([a-z-]+[-_])?(token|secret|passw(or)?d|passphrase|api-?key|authkey|authtoken)(=.*)?",
     re.IGNORECASE | re.DOTALL,
@@ -55,7 +56,9 @@ def other_port(command: Sequence[str], port: int) -> str | None:
     """A port that the command names although it names neither `{port}` nor the tunnel's own."""
     if any("{port}" in word or str(port) in word for word in command):
         return None
-    return next((match[0] for word in command for match in _PORT.finditer(word)), None)
+    hidden = set(secret_values(command))
+    shown = (word for word in command if not any(value and value in word for value in hidden))
+    return next((match[0] for word in shown for match in _PORT.finditer(word)), None)
 
 
 def names_loopback(command: Iterable[str]) -> bool:
@@ -71,6 +74,16 @@ def secret_options(command: Iterable[str]) -> list[str]:
     """Options that seem to carry a secret, without their values."""
     found = (_SECRET_OPTION.fullmatch(word) for word in command)
     return [match[0].partition("=")[0] for match in found if match is not None]
+
+
+def secret_values(command: Sequence[str]) -> list[str]:
+    """What follows such an option, behind `=` or as the next word: to be masked in the output."""
+    values = []
+    for word, following in itertools.zip_longest(command, command[1:], fillvalue=""):
+        if _SECRET_OPTION.fullmatch(word) is not None:
+            _, equals, value = word.partition("=")
+            values.append(value if equals else following)
+    return values
 
 
 def _refuse_variable(text: str) -> None:

@@ -12,7 +12,7 @@ import anyio
 
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.process import TunnelProcess, open_process
-from prx_tunnel_custom.command import fill, other_port
+from prx_tunnel_custom.command import fill, other_port, secret_options, secret_values
 from prx_tunnel_custom.config import CustomConfig
 from prx_tunnel_custom.pattern import compile_pattern
 
@@ -41,8 +41,19 @@ async def connect(config: CustomConfig, target: Target) -> AsyncIterator[Connect
             other,
             target.port,
         )
+    for option in secret_options(config.command):
+        logger.warning(
+            "every user of this machine can read what follows %s in the command; "
+            "[tunnel.custom.env] is for secrets",
+            option,
+        )
     command = fill(config.command, target)
-    async with open_process(command, env=_environment(config), grace=config.stop_grace) as process:
+    async with open_process(
+        command,
+        env=_environment(config),
+        grace=config.stop_grace,
+        secrets=secret_values(config.command),
+    ) as process:
         yield process.connection(await _public_url(config, process, target))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import prx_tunnel_custom
+
 from prx_tunnel_core.testing import BackendContract
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from prx_tunnel_custom import command as commands
 from prx_tunnel_custom.command import fill, other_port
 from prx_tunnel_custom.config import CustomConfig
 from pydantic import SecretStr
@@ -205,3 +206,10 @@ def test_a_program_that_depends_on_the_working_directory_is_refused(command: obj
         validate(
             CustomConfig, {"command": command, "url_pattern": "bore.pub"}, path="tunnel.custom"
         )
+
+
+def test_what_follows_a_secret_option_is_masked_and_never_taken_for_a_port() -> None:
+    command = ("sh", "-c", "x", "--secret", "hunter-98765-zz", "--authtoken=s3cr3t-12345")
+    assert commands.secret_values(command) == ["hunter-98765-zz", "s3cr3t-12345"]
+    assert commands.other_port(command, 3000) is None
+    assert commands.other_port(("bore", "local", "4000"), 3000) == "4000"

@@ -50,6 +50,15 @@ class SshConfig(BackendConfig):
             raise ValueError("a plain name or address, without user, port or white space")
         return value
 
+    @field_validator("identity_file", "known_hosts", "agent")
+    @classmethod
+    def _whole_path(cls, path: str | bool | None) -> str | bool | None:
+        whole = ("/", "~", ANY_HOST_KEY)
+        if isinstance(path, str) and path and not path.startswith(whole):
+            # A detached tunnel runs in another directory than the terminal that started it.
+            raise ValueError(f"{path!r} depends on the working directory; write the whole path")
+        return path
+
     @field_validator("host", "username", "identity_file", "known_hosts")
     @classmethod
     def _not_empty(cls, value: str | None) -> str | None:

@@ -80,7 +80,9 @@ async def open_embedded_tunnel(config: SshConfig, target: Target) -> AsyncIterat
         open_tunnel(_client(config, relay), target, _access(host_key, client_key)) as tunnel,
     ):
         connection = EmbeddedConnection(tunnel, relay)
-        logger.warning("%s (%s)", NOTE, connection.public_url)
+        # Once is plain enough; each connection has it among its details.
+        level = logging.INFO if target in _last_ports else logging.WARNING
+        logger.log(level, "%s (%s)", NOTE, connection.public_url)
         _last_ports[target] = tunnel.port
         _relays[connection.public_url] = relay
         try:
