@@ -38,7 +38,7 @@ CONNECT_TIMEOUT = 20.0
 INTERVAL = 10.0
 FAILURES = 3
 MAX_ATTEMPTS = 3
-BASE, LONGEST = 2.0, 16.0
+BASE, LONGEST = 2.0, 6.0
 
 LEGAL: dict[type[TunnelStatus], set[type[TunnelStatus]]] = {
     Idle: {Connecting},
@@ -67,6 +67,9 @@ operations = st.one_of(
     st.tuples(st.just("check"), st.just(0.0)),
     st.tuples(st.just("wait"), seconds),
 )
+
+
+FLICKER = [("freeze", 0.0), ("wait", 11.0), ("thaw", 0.0), ("wait", 11.0)]
 
 
 class ModelProber(FakeProber):
@@ -106,6 +109,7 @@ class Model:
             assert now - self.connecting_since <= CONNECT_TIMEOUT + 1e-6
         if isinstance(old, Connected):
             self.left_connection(now - self.connected_at)
+            assert "not connected within" not in str(new), "a connection has no deadline"
         match new:
             case Connecting():
                 assert self.wanted, "an attempt while down is wanted"
@@ -239,6 +243,9 @@ async def play(model: Model, script: list[tuple[str, float]]) -> None:
 )
 @example(script=[("start", 0), ("freeze", 0), ("wait", 70.0)], jitter=0.5)
 @example(script=[("need a fix", 0), ("start", 0), ("wait", 600.0), ("start", 0)], jitter=0.5)
+@example(script=[("connect in", 21.0), ("start", 0), ("wait", 31.0)], jitter=0.5)
+@example(script=[("start", 0), ("wait", 31.0)], jitter=0.5)
+@example(script=[("start", 0), *FLICKER * 4], jitter=0.5)
 @example(script=[("start", 0), *[("drop", 0), ("wait", 31.0)] * 6], jitter=1.0)
 @example(script=[("tear down in", 5.0), ("start", 0), ("drop", 0), ("stop", 0)], jitter=1.0)
 @example(
