@@ -97,6 +97,9 @@ class Lifecycle:
         if ended.connected_for is not None:
             ladder.was_connected(ended.connected_for)
         at_least = error.retry_after if isinstance(error, ConnectError) else 0.0
+        if self._offline:
+            # Attempts that do not count would all be first ones; the way back ends the pause.
+            at_least = max(at_least, parts.config.reconnect.backoff_max_ms / 1000)
         if ladder.climb(at_least=at_least, counted=not self._offline):
             reason = f"this machine is offline: {error}" if self._offline else str(error)
             parts.show(Reconnecting(ladder.attempt, reason, ladder.delay))
