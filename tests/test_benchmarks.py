@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,9 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_figure_is_measured_and_survives_its_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from benchmarks.harness import bench, cli, environments
+    from benchmarks.harness import bench, cli
     from benchmarks.harness.model import Run
 
-    # This very interpreter stands in for the environments, which a test has no business to make.
-    monkeypatch.setattr(environments, "python", lambda _: Path(sys.executable))
     monkeypatch.setattr(bench.Bench, "rounds", lambda *_: 2)
     run = cli.measure(["child_death"], quick=True)
     (figure,) = run.figures

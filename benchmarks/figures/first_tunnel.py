@@ -96,7 +96,7 @@ def measure(bench: Bench) -> Figure:
         program = (ngrok, str(settings)) if peer == "pyngrok" else (cloudflared,)
         subjects[peer] = (peer, OPEN[peer], *program)
     samples = {name: partial(opening, bench, *subject) for name, subject in subjects.items()}
-    found = interleaved(samples, bench.rounds(4, 25))
+    found = interleaved(samples, bench.rounds(3, 25))
     figure.rows += [row(name, _role(name), "ms", found[name], scale=1e3) for name in subjects]
     _judge(figure)
     return figure

@@ -26,7 +26,7 @@ def measure(bench: Bench) -> Figure:
     times: dict[str, list[float]] = {name: [] for name in subjects}
     sizes: dict[str, list[float]] = {name: [] for name in subjects}
     bare: list[float] = []
-    for number in range(bench.rounds(3, 30) + 1):
+    for number in range(bench.rounds(2, 30) + 1):
         for name, (environment, statement) in subjects.items():
             # Bare in the same environment: what lies in site-packages costs at every start.
             empty = bench.run(environment, "-c", "pass")

@@ -32,7 +32,7 @@ def measure(bench: Bench) -> Figure:
 
     found = interleaved(
         {"one installed": lambda: start(alone), "twenty installed": lambda: start(crowded)},
-        bench.rounds(5, 40),
+        bench.rounds(4, 40),
     )
     figure.rows += [row(name, "ours", "ms", values, scale=1e3) for name, values in found.items()]
     ratio = figure.rows[1].median / figure.rows[0].median

@@ -54,7 +54,7 @@ def measure(bench: Bench) -> Figure:
 def _measure(
     bench: Bench, figure: Figure, load: Load, ports: dict[str, int], connections: int
 ) -> None:
-    seconds = 0.25 if bench.quick else 2.0
+    seconds = 0.12 if bench.quick else 2.0
     speeds: dict[str, list[float]] = {name: [] for name in ports}
     delays: dict[str, list[float]] = {name: [] for name in ports}
     for _ in range(bench.rounds(2, 9)):

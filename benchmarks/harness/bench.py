@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -93,7 +94,8 @@ class Bench:
         return done.stdout.splitlines()[-1]
 
     def interpreter(self, who: str) -> str:
-        return str(environments.python(who))
+        # Ours is the one that runs this: the checkout may change meanwhile, and with it the name.
+        return sys.executable if who == OURS else str(environments.python(who))
 
     def importable(self) -> dict[str, str]:
         """What a measured process needs to run a figure's own module."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = "prx-tunnel"
+MEMBERS = [ROOT, *(ROOT / "plugins" / each for each in ("custom", "ssh"))]
 PEERS = {
     "pyngrok": ["pyngrok==9.1.0", "pyyaml==6.0.3"],
     "pycloudflared": ["pycloudflared==0.3.0", "tqdm==4.70.1"],
@@ -62,12 +63,10 @@ def _requirements(name: str) -> list[str]:
     if name != OURS:
         return PEERS[name]
     # Editable, so that what is measured is what stands in the checkout.
-    members = [ROOT, *(ROOT / "plugins" / each for each in ("custom", "ssh"))]
-    return [word for member in members for word in ("--editable", str(member))]
+    return [word for member in MEMBERS for word in ("--editable", str(member))]
 
 
 def _metadata(name: str) -> str:
     if name != OURS:
         return ""
-    files = [ROOT / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]
-    return "".join(path.read_text(encoding="utf-8") for path in files)
+    return "".join((each / "pyproject.toml").read_text(encoding="utf-8") for each in MEMBERS)
