@@ -119,5 +119,12 @@ def _judge(figure: Figure) -> None:
             )
             ratio = median[f"prx-tunnel, {program}"] / median[peer]
             figure.marks.append(
-                Mark(f"the same program, as a part of {peer}'s", ratio, "<=", 1, reason)
+                Mark(
+                    f"the same program, as a part of {peer}'s",
+                    ratio,
+                    "<=",
+                    1,
+                    reason,
+                    floor / median[peer],
+                )
             )

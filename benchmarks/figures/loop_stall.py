@@ -40,6 +40,7 @@ def measure(bench: Bench) -> Figure:
                 "<=",
                 3,
                 reasons.get(name, ""),
+                bare if name in reasons else None,
             )
         )
     return figure

@@ -36,7 +36,9 @@ def measure(bench: Bench) -> Figure:
         f"the machine, which alone takes {look / floor:.1f} times as long as terminate and reap"
     )
     figure.marks += [
-        Mark("cooperative: times terminate and reap", ours / floor, "<=", 3, reason),
+        Mark(
+            "cooperative: times terminate and reap", ours / floor, "<=", 3, reason, 1 + look / floor
+        ),
         Mark("ignores TERM: times the grace period", stubborn / grace, "<=", 1.05),
     ]
     for peer in bench.peers("pycloudflared", "flaredantic"):

@@ -33,13 +33,25 @@ class Mark:
     limit: float
     reason: str = ""
     """Where the bound cannot be reached: why, and what the floor is."""
+    floor: float | None = None
+    """The ratio that the floor itself has in this run."""
 
     @property
     def excess(self) -> float:
         """How many times worse than its bound; 1 and below is well."""
+        return self._excess_over(self.limit)
+
+    @property
+    def excess_over_floor(self) -> float:
+        """The same over the floor, where not even that reaches the bound."""
+        if self.floor is None:
+            return self.excess
+        return min(self.excess, self._excess_over(self.floor))
+
+    def _excess_over(self, limit: float) -> float:
         if self.bound == "<=":
-            return self.ratio / self.limit if self.limit else float(self.ratio > 0) * 1e9
-        return self.limit / self.ratio if self.ratio > 0 else 1e9
+            return self.ratio / limit if limit else float(self.ratio > 0) * 1e9
+        return limit / self.ratio if self.ratio > 0 else 1e9
 
     @property
     def reached(self) -> bool:
