@@ -115,7 +115,7 @@ def _use() -> dict[str, float]:
 
 
 async def _idle(seconds: float) -> float:
-    """Percent of a core, over time in which nothing happens but health checks that are due."""
+    """Percent of a core, before the first health check is due: what those cost is told apart."""
     await asyncio.sleep(0.2)
     cpu, begun = time.process_time(), time.perf_counter()
     await asyncio.sleep(seconds)
