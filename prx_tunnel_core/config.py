@@ -208,6 +208,7 @@ def validate(model: type[SettingsT], table: Mapping[str, Any], *, path: str) -> 
         return model.model_validate(dict(table))
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
+    del table  # a traceback that shows variables would show its secrets
     # Outside of `except`: as the context, the original would carry the table and every secret.
     raise ConfigError("\n".join(dict.fromkeys(_explain(each, model, path) for each in details)))
 

@@ -16,15 +16,14 @@ class Footprint(Kit):
     async def test_nothing_is_left(self, program_stand_in: StandIn, place: Place) -> None:
         """Measured from the second connection on: the first may fill what is kept for good."""
         async with self.in_time("the tunnel did not come up and close", program_stand_in):
-            files = held(place.folder)["files"]
+            files = held(place)["files"]
             await self._once()
-            before = {**held(place.folder), "files": files}
+            before = {**held(place), "files": files}
             await self._once()
-            before["files"] |= {str(run.path) for run in program_stand_in.runs}
             with anyio.move_on_after(LINGER):
-                while grown(before, place.folder):
+                while grown(before, place):
                     await anyio.sleep(0.01)
-            more = grown(before, place.folder)
+            more = grown(before, place)
             assert not more, f"a connection left behind {more}"
             assert await gone(program_stand_in), "the program outlived its connection"
 

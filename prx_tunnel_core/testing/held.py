@@ -9,26 +9,27 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 
 import anyio
+
+from prx_tunnel_core.testing.place import Place
 
 # Pools of the event loops: a thread that ran something waits there for the next.
 _POOLED = ("Trio thread", "AnyIO worker thread", "asyncio_")
 
 
-def held(place: Path) -> dict[str, set[str]]:
-    """By kind: descriptors, threads, tasks of the running loop, and files below `place`."""
+def held(place: Place) -> dict[str, set[str]]:
+    """By kind: descriptors, threads, tasks of the running loop, and files in that place."""
     threads = [t for t in threading.enumerate() if not t.name.startswith(_POOLED)]
     return {
         "descriptors": _descriptors(),
         "threads": {f"{thread.name} {thread.ident}" for thread in threads},
         "tasks": {f"{task.name} {task.id}" for task in anyio.get_running_tasks()},
-        "files": {str(path) for path in place.rglob("*")},
+        "files": {str(path) for path in place.files()},
     }
 
 
-def grown(before: Mapping[str, set[str]], place: Path) -> str:
+def grown(before: Mapping[str, set[str]], place: Place) -> str:
     """What there is more of by now, in words; empty when nothing is."""
     more = _more(before, held(place))
     if any(more.values()):

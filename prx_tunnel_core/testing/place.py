@@ -23,6 +23,10 @@ class Place:
         for name in _XDG:
             patch.delenv(f"XDG_{name}", raising=False)
 
+    def files(self) -> list[Path]:
+        """Everything that a backend or its program has put there, and not taken away."""
+        return [path for name in ("home", "tmp") for path in (self.folder / name).rglob("*")]
+
     def programs(self, *folders: Path) -> None:
         """Where programs are looked for."""
         self._patch.setenv("PATH", ":".join(map(str, [*folders, "/usr/bin", "/bin"])))

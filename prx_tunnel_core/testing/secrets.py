@@ -45,7 +45,7 @@ class Secrets(Kit):
         async with self.in_time("the tunnel did not come up", program_stand_in), self.opened():
             open_to_others = [
                 f"{path.name} has mode {path.stat().st_mode & 0o777:o}"
-                for path in _files(place)
+                for path in filter(Path.is_file, place.files())
                 if path.stat().st_mode & 0o077 and leaks.among([path.read_text("latin-1")])
             ]
         assert not open_to_others, f"others may read a secret: {', '.join(open_to_others)}"
@@ -75,11 +75,6 @@ class _Leaks:
     def among(self, texts: list[str]) -> list[str]:
         """The texts that hold one, with it masked: a report of a test is read by many."""
         return [masked for text in texts if (masked := self._redact(text)) != text]
-
-
-def _files(place: Place) -> list[Path]:
-    folders = (place.folder / "home", place.folder / "tmp")
-    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
 
 @contextmanager

@@ -23,7 +23,8 @@ def main(folder: str, program: str, arguments: "list[str]") -> None:
     if not plan["subcommand"] or plan["subcommand"] in arguments:
         held = note(folder, str(os.getpid()), arguments)
         do(plan["before"], folder, held)
-        _thread.start_new_thread(later, (plan["after"], folder, held))
+        if plan["after"]:  # a thread more may take a signal that is for the first one
+            _thread.start_new_thread(later, (plan["after"], folder, held))
     sys.argv = [program, *arguments]
     play(plan)
 
@@ -41,6 +42,7 @@ def note(folder: str, name: str, arguments: "list[str]") -> int:
 def play(plan: "dict[str, str]") -> None:
     if plan["source"]:
         exec(compile(plan["source"], "<stand-in>", "exec"), {"__name__": "__main__"})  # noqa: S102
+        return
     for line in plan["announces"]:
         write(1, line)
     wait()

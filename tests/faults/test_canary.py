@@ -48,7 +48,7 @@ TABLES: Mapping[str, Callable[[str], Table]] = {
         "command": [program], "url_pattern": "your url: (.*)", "env": {"MY_TOKEN": INNER},
     },
     "ssh": lambda program: {"host": "127.0.0.1", "port": 1, "password": INNER,
-                            "known_hosts": "accept-any"},
+                            "known_hosts": "insecure-accept-any-host-key"},
 }  # fmt: skip
 SECRETS = {"cloudflare": [TOKEN, INSIDE], "ngrok": [PLAIN, INNER], "custom": [INNER],
            "ssh": [INNER], "tailscale": []}  # fmt: skip
