@@ -50,6 +50,8 @@ class Kit:
 
     runs_program: ClassVar[bool] = True
     """Whether there is a child process; without one, `far_end` and `Connection.sever` are used."""
+    program_carries_traffic: ClassVar[bool] = True
+    """Whether a frozen program is a dead tunnel; false where a daemon carries what comes in."""
     holds_secrets: ClassVar[bool] = True
     """Whether `settings` may hold a secret; false where every secret is for another kind of use."""
     event_loops: ClassVar[Sequence[str]] = ("asyncio", "trio")

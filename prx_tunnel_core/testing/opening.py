@@ -79,6 +79,7 @@ class Opening(Kit):
                     return
         pytest.fail(f"the event loop stood still for {min(stalls):.2f} s each time")
 
+    @pytest.mark.usefixtures("hurry")
     async def test_cancelling_at_any_await_leaves_nothing(self, program_stand_in: StandIn) -> None:
         for number in AWAITS:
             async with self.in_time("a cancellation did not get through", program_stand_in):
