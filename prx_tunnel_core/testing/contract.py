@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, ClassVar
 
 import pytest
@@ -30,15 +31,30 @@ class BackendContract(Description, Opening, Failing, Living, Footprint, Secrets)
         assert not weakened(type(self))
 
 
-TESTS = frozenset(name for name in dir(BackendContract) if name.startswith("test_"))
+_KITS = BackendContract.__mro__[:-1]
+_NAMES = {name for kit in _KITS for name in vars(kit) if not name.startswith("__")}
+TESTS = frozenset(name for name in _NAMES if name.startswith("test_"))
+_TO_BE_SET = {"far_end"}.union(*map(inspect.get_annotations, _KITS))
+_MACHINERY = _NAMES - TESTS - _TO_BE_SET
+
+
+def _own(name: str) -> object:
+    """As it stands in the class: a fixture is another object each time that it is asked for."""
+    return inspect.getattr_static(BackendContract, name)
 
 
 def weakened(contract: type[BackendContract]) -> list[str]:
     """What a subclass has overridden, removed or waived without saying why."""
+    changed = [
+        name
+        for name in sorted(TESTS | _MACHINERY)
+        if inspect.getattr_static(contract, name) is not _own(name)
+    ]
     problems = [
-        f"{name} is not the kit's; name it in `waived`, with the reason"
-        for name in sorted(TESTS - set(contract.waived))
-        if getattr(contract, name, None) is not getattr(BackendContract, name)
+        f"{name} is not the kit's; "
+        f"{'name it in `waived`, with the reason' if name in TESTS else 'choose another name'}"
+        for name in changed
+        if name not in TESTS or name not in contract.waived
     ]
     for name, reason in contract.waived.items():
         if name not in TESTS:

@@ -45,6 +45,17 @@ def test_a_waiver_needs_a_test_and_a_reason(waived: dict[str, str], problem: str
         subclass(waived=waived)
 
 
+@pytest.mark.parametrize("name", ["in_time", "opened", "scripted", "hurry", "_waived", "backend"])
+def test_what_the_tests_stand_on_cannot_be_replaced_at_all(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} is not the kit's; choose another name"):
+        subclass(**{name: replacement, "waived": {"test_it_comes_up": "because"}})
+
+
+def test_what_is_to_be_set_can_be_set() -> None:
+    body = {"far_end": replacement, "settings": {}, "patience": 1.0, "runs_program": False}
+    assert not weakened(subclass(**body, own_helper=replacement))
+
+
 def test_even_the_guard_cannot_be_replaced() -> None:
     with pytest.raises(TypeError, match="test_the_contract_is_whole is not the kit's"):
         subclass(test_the_contract_is_whole=replacement)
