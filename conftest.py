@@ -8,15 +8,33 @@ import pytest
 
 HERE = Path(__file__).parent
 
-# What takes long for a good reason: real servers and hosts, 229 faults, thirty wrong backends, the
-# contract with every fault for every backend.
+# What takes long for a good reason: real servers, hosts and terminals, 229 faults, thirty wrong
+# backends, and whole lives of the providers' programs. What each rests on is in the default run.
 HEAVY = (
+    "plugins/cloudflare/tests/test_canary",
+    "plugins/cloudflare/tests/test_connect",
+    "plugins/ngrok/tests/test_real",
+    "plugins/ngrok/tests/test_refusals",
+    "plugins/ngrok/tests/test_secrets",
+    "plugins/ssh/tests/test_openssh",
+    "plugins/ssh/tests/test_relay_process",
+    "plugins/ssh/tests/test_relay_sites",
+    "plugins/tailscale/tests/test_background",
+    "plugins/tailscale/tests/test_foreground",
+    "plugins/tailscale/tests/test_real",
+    "plugins/webhooks/tests/test_registration",
     "tests/cli/test_agent",
+    "tests/cli/test_detach",
+    "tests/cli/test_doctor",
+    "tests/cli/test_start",
+    "tests/cli/test_terminal",
     "tests/e2e/",
     "tests/faults/",
     "tests/hosts/",
+    "tests/process/test_guard",
     "tests/process/test_host",
     "tests/test_bench",
+    "tests/test_isolation_of_plugins",
     "tests/testing/",
 )
 
