@@ -7,6 +7,7 @@ import marshal
 import os
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,20 @@ class Run:
             except BlockingIOError:
                 return True
         return False
+
+    def works(self) -> bool:
+        """Whether it lives and is not stopped: a signal to stop takes effect a moment later."""
+        if not self.alive():
+            return False
+        threads = Path(f"/proc/{self.pid}/task")
+        if not threads.is_dir():
+            ps = ["ps", "-o", "stat=", "-p", str(self.pid)]
+            return not subprocess.run(ps, capture_output=True, check=False).stdout.startswith(b"T")
+        try:
+            states = [(each / "stat").read_text().rpartition(")")[2] for each in threads.iterdir()]
+        except OSError:  # one has just ended, maybe with all the others
+            return True
+        return any(state.split()[0] != "T" for state in states)
 
     def send(self, number: signal.Signals) -> None:
         """Signal it, if it lives: while it holds its lock, its number is no other's."""
