@@ -20,8 +20,9 @@ from concurrent.futures import wait as wait_for
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
+import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from prx_tunnel_core.config import TunnelConfig
@@ -160,11 +161,16 @@ class Tunnel:
             late.cancel()
 
     def _call(self, function: Callable[[], Awaitable[T]]) -> T:
-        future = self._opened().start_task_soon(function)
+        portal = self._opened()
+        asked = _Asked(function)
         try:
-            return future.result()
+            return portal.start_task_soon(asked.run).result()
+        except Exception:
+            raise
         except BaseException:
-            future.cancel()  # an interrupt is ours alone; the task knows nothing of it
+            # An interrupt is ours alone; the task knows nothing of it, and may have begun before
+            # we could learn of it.
+            portal.call(asked.give_up)
             raise
 
     def _opened(self) -> BlockingPortal:
@@ -176,6 +182,27 @@ class Tunnel:
     def _check_process(self) -> None:
         if os.getpid() != self._process:
             raise RuntimeError(f"this tunnel is that of process {self._process}, our parent")
+
+
+class _Asked(Generic[T]):
+    """A call of another thread, which can be taken back at any time."""
+
+    def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
+        self._function = function
+        self._scope: anyio.CancelScope | None = None
+        self._given_up = False
+
+    async def run(self) -> T:
+        with anyio.CancelScope() as self._scope:
+            if self._given_up:
+                self._scope.cancel()
+            return await self._function()
+        raise RuntimeError("nobody waits for this any more")
+
+    def give_up(self) -> None:
+        self._given_up = True
+        if self._scope is not None:
+            self._scope.cancel()
 
 
 def tunnel(config: Settings = None, **options: Any) -> Tunnel:
