@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -182,8 +183,6 @@ def _leaves(error: BaseException) -> list[BaseException]:
 
 
 def _is_target(url: str, target: Target) -> bool:
-    from urllib.parse import urlsplit
-
     parts = urlsplit(url)
     port = parts.port or DEFAULT_PORTS.get(parts.scheme)
     return port == target.port and is_loopback(parts.hostname or "")
