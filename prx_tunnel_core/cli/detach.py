@@ -22,7 +22,13 @@ from prx_tunnel_core.cli.words import ERROR, WARNING, describe
 from prx_tunnel_core.control import AlreadyRunning
 from prx_tunnel_core.control.answers import status_text
 from prx_tunnel_core.errors import ConfigError, TunnelError
-from prx_tunnel_core.models import Connected, Connecting, TunnelStatus, status_to_json
+from prx_tunnel_core.models import (
+    Connected,
+    Failed,
+    Reconnecting,
+    TunnelStatus,
+    status_to_json,
+)
 
 logger = logging.getLogger("prx_tunnel_core")
 
@@ -70,7 +76,8 @@ def _serve(job: Job, secrets: Iterable[str], stop: StopSignals, report: _Report)
         # Not before the name is ours: the log belongs to who runs the tunnel.
         run(job, report, stop, on_claim=lambda: start_logging(job.name, secrets))
     except TunnelError as error:
-        logger.error("%s", error)  # noqa: TRY400 - the reason is for a person
+        if not report.told_failure:
+            logger.error("%s", error)  # noqa: TRY400 - the reason is for a person
         code = USAGE if isinstance(error, (ConfigError, AlreadyRunning)) else FAILED
         report.done(code, str(error))
         return code
@@ -91,14 +98,17 @@ class _Report:
         self._pipe: IO[str] | None = open(pipe, "w", encoding="utf-8")  # noqa: SIM115
         self._job = job
         self._as_json = as_json
+        self.told_failure = False
+        """Whether the log has the reason; an error before the first attempt is no status."""
 
     def show(self, status: TunnelStatus) -> None:
         config = self._job.config.tunnel
         level, text = describe(status, config)
         logger.log(_LEVELS.get(level, logging.INFO), "%s", text)
+        self.told_failure = isinstance(status, Failed)
         if isinstance(status, Connected):
             self.done(0, self._status(status))
-        elif not isinstance(status, Connecting):
+        elif isinstance(status, Reconnecting):  # how it ends is for `done` to say, once
             self._tell(f"note [{level}] {' '.join(text.split())}\n")
 
     def note(self, line: str) -> None:

@@ -59,6 +59,25 @@ def test_while_it_tries_it_says_why_it_is_not_connected(prx: Prx) -> None:
     )
 
 
+def test_why_it_failed_is_told_once(prx: Prx) -> None:
+    prx.configure(lab="steps = ['setup the account is closed']")
+    done = prx("tunnel", "start", "--detach")
+    assert done.returncode == 1
+    assert done.stderr.count("the account is closed") == 1
+    assert done.stderr.endswith("prx: the account is closed\n")
+    assert log_of(prx).read_text().count("the account is closed") == 1
+
+
+def test_the_log_has_an_error_that_is_no_status(prx: Prx) -> None:
+    prx.runtime.mkdir(mode=0o700)
+    (prx.runtime / "default.sock").mkdir()  # nothing can listen there
+    done = prx("tunnel", "start", "--detach")
+    assert done.returncode == 1
+    reason = done.stderr.splitlines()[-1].removeprefix("prx: ")
+    assert "default.sock" in reason
+    assert log_of(prx).read_text().count(reason) == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_h17_a_signal_while_waiting_stops_the_daemon(prx: Prx, number: signal.Signals) -> None:
     prx.configure(lab="steps = ['hang']")
