@@ -131,6 +131,13 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback or (mapped or address).is_unspecified
 
 
+def leads_here(url: str, port: int) -> bool:
+    """Whether the URL is that port of this machine itself, under whatever name: no public URL."""
+    parts = urlsplit(url)
+    found = parts.port or DEFAULT_PORTS.get(parts.scheme)
+    return found == port and is_loopback(parts.hostname or "")
+
+
 def join(public_url: str, path: str) -> str:
     """The public URL of a path on the tunnel, with exactly one slash between."""
     return f"{public_url.rstrip('/')}/{path.lstrip('/')}"

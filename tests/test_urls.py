@@ -9,7 +9,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from prx_tunnel_core.urls import ANY_URL, SCHEMES, UrlRule, bare, is_loopback, join, normalise
+from prx_tunnel_core.urls import (
+    ANY_URL,
+    SCHEMES,
+    UrlRule,
+    bare,
+    is_loopback,
+    join,
+    leads_here,
+    normalise,
+)
 
 QUICK = UrlRule(hosts=["trycloudflare.com"], not_hosts=["api.trycloudflare.com"])
 GOOD = "https://quiet-river.trycloudflare.com"
@@ -228,6 +237,23 @@ def test_this_machine_is_recognised(host: str) -> None:
 )
 def test_another_machine_is_not_this_one(host: str) -> None:
     assert not is_loopback(host)
+
+
+@pytest.mark.parametrize(
+    ("url", "leads"),
+    [
+        ("http://localhost:3000", True),
+        ("tcp://127.1.2.3:3000/hook", True),
+        ("http://0.0.0.0:3000", True),
+        ("http://[::1]:3000", True),
+        ("http://localhost:3001", False),
+        ("http://localhost", False),
+        ("http://a.example:3000", False),
+    ],
+)
+def test_the_local_port_is_recognised(url: str, leads: bool) -> None:
+    assert leads_here(url, 3000) == leads
+    assert leads_here("https://localhost", 443)
 
 
 @pytest.mark.parametrize(

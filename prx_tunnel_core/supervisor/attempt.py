@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import anyio
 
@@ -25,7 +24,7 @@ from prx_tunnel_core.errors import (
 from prx_tunnel_core.models import TunnelInfo
 from prx_tunnel_core.process.running import TunnelProcess, started
 from prx_tunnel_core.text import Redactor, printable
-from prx_tunnel_core.urls import ANY_URL, DEFAULT_PORTS, is_loopback
+from prx_tunnel_core.urls import ANY_URL, leads_here
 
 logger = logging.getLogger("prx_tunnel_core")
 
@@ -126,7 +125,7 @@ class Attempt:
             url = ANY_URL.accept(connection.public_url)
         except (ValueError, TypeError, AttributeError) as error:
             raise ConnectError(f"backend {name!r} gave no valid public URL: {error}") from None
-        if _is_target(url, self.target):
+        if leads_here(url, self.target.port):
             raise ConnectError(f"backend {name!r} gave the local address {url} as public URL")
         info = TunnelInfo(
             public_url=url,
@@ -180,9 +179,3 @@ def _leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for each in error.exceptions for leaf in _leaves(each)]
     return [error]
-
-
-def _is_target(url: str, target: Target) -> bool:
-    parts = urlsplit(url)
-    port = parts.port or DEFAULT_PORTS.get(parts.scheme)
-    return port == target.port and is_loopback(parts.hostname or "")

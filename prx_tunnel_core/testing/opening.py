@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.lowlevel
@@ -17,7 +16,7 @@ from prx_tunnel_core.models import Check
 from prx_tunnel_core.testing.kit import Kit, gone
 from prx_tunnel_core.testing.stand_in import StandIn
 from prx_tunnel_core.testing.steps import Watched
-from prx_tunnel_core.urls import ANY_URL, DEFAULT_PORTS, is_loopback
+from prx_tunnel_core.urls import ANY_URL, leads_here
 
 # Each await of one connection; of many, most are the same one in a loop.
 AWAITS = (*range(1, 21), *range(21, 80, 6))
@@ -34,7 +33,9 @@ class Opening(Kit):
             assert isinstance(connection, Connection)
             url = connection.public_url
             assert ANY_URL.accept(url) == url
-            assert not self._is_target(url), f"{url} is the local port, not a public URL"
+            assert not leads_here(url, self.target.port), (
+                f"{url} is the local port, not a public URL"
+            )
             assert not self.public_url or url == self.public_url
             assert all(isinstance(text, str) for text in connection.details.values())
             ran = bool(program_stand_in.runs)
@@ -126,11 +127,6 @@ class Opening(Kit):
             await anyio.sleep(0.004)  # so that the last stall has an end
             tasks.cancel_scope.cancel()
         return max(gaps)
-
-    def _is_target(self, url: str) -> bool:
-        parts = urlsplit(url)
-        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
-        return port == self.target.port and is_loopback(parts.hostname or "")
 
 
 def _unpicklable(config: BackendConfig) -> BackendConfig:

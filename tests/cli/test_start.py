@@ -146,6 +146,15 @@ def test_a_file_that_is_not_there_is_a_matter_of_configuration(prx: Prx) -> None
     assert "missing.toml" in done.stderr
 
 
+def test_a_public_url_that_is_the_local_port_is_a_matter_of_configuration(prx: Prx) -> None:
+    prx.config.write_text(
+        "[tunnel]\nbackend = 'custom'\n[tunnel.custom]\npublic_url = 'http://127.0.0.1:3000'\n"
+    )
+    done = prx("tunnel", "start")
+    assert done.returncode == 2
+    assert "prx: tunnel.custom.public_url: http://127.0.0.1:3000 is the local target" in done.stderr
+
+
 def test_a_port_that_is_none(prx: Prx) -> None:
     assert "invalid int" in prx("tunnel", "start", "--port", "many").stderr
     assert "local_port" in prx("tunnel", "start", "--port", "0").stderr

@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from prx_tunnel_core.backend import Target
-from prx_tunnel_core.urls import ANY_URL, DEFAULT_PORTS, bare, is_loopback
+from prx_tunnel_core.urls import ANY_URL, bare
 from prx_tunnel_custom.pattern import Expression, Pattern, Text
 
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=")
@@ -32,17 +30,16 @@ class Announcement:
     host: str | None
     """The host of a match that is a port number only."""
 
-    def find(self, line: str, target: Target | None = None) -> str | None:
-        """The first valid URL that the pattern takes and that does not lead to the target."""
+    def urls(self, line: str) -> Iterator[str]:
+        """Every valid URL that the pattern takes, in the order of the line."""
         for candidate in self.pattern.candidates(line):
             url = self._read(candidate)
-            if url is not None and not (target and leads_to(url, target)):
-                return url
-        return None
+            if url is not None:
+                yield url
 
     def takes_anything(self) -> bool:
         """Whether any URL will do: the link to a manual, the provider's own interface."""
-        return any(self.find(line) is not None for line in _PROBES)
+        return any(any(self.urls(line)) for line in _PROBES)
 
     def _read(self, text: str) -> str | None:
         for form in _forms(text):
@@ -60,14 +57,6 @@ class Announcement:
         if _HOST_AND_PORT.fullmatch(text):
             return f"{self.scheme}://{text}"
         raise ValueError("neither a URL nor host:port")
-
-
-def leads_to(url: str, target: Target) -> bool:
-    """Whether the URL is the local port itself, which many programs print beside the public one."""
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = parts.port or DEFAULT_PORTS.get(parts.scheme)
-    return port == target.port and (is_loopback(host) or host == target.host)
 
 
 def ready_in_anything(pattern: Text | Expression) -> bool:

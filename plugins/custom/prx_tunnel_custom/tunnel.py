@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 
 from prx_tunnel_core.backend import Connection, Target
+from prx_tunnel_core.errors import ConfigError, ConnectError, ProgramExited
 from prx_tunnel_core.process import TunnelProcess, open_process
+from prx_tunnel_core.urls import leads_here
 from prx_tunnel_custom.command import fill, other_port, secret_options, secret_values
 from prx_tunnel_custom.config import CustomConfig
-from prx_tunnel_custom.pattern import compile_pattern
+from prx_tunnel_custom.search import Search
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -27,11 +29,19 @@ SETTLED = 2.0
 One that is refused (a wrong token, a name that is taken) says so and ends within a second or two.
 """
 
+LAST_WORD = 0.1
+"""Seconds before the attempt's end in which to say why nothing of what was printed was taken."""
+
 _SSH = frozenset({"ssh", "autossh"})
 
 
 @asynccontextmanager
 async def connect(config: CustomConfig, target: Target) -> AsyncIterator[Connection]:
+    if config.public_url is not None and leads_here(config.public_url, target.port):
+        raise ConfigError(
+            f"tunnel.custom.public_url: {config.public_url} is the local target itself; "
+            "write the URL under which others reach it"
+        )
     if not config.command:
         yield External(config.public_url or "")
         return
@@ -75,28 +85,23 @@ async def _public_url(config: CustomConfig, process: TunnelProcess, target: Targ
         with anyio.move_on_after(min(SETTLED, left / 2)):
             await process.first_match(_never)
         return config.public_url
-    return await process.first_match(_finder(config, target))
+    search = Search(config, target)
+    try:
+        with anyio.CancelScope(deadline=anyio.current_effective_deadline() - LAST_WORD):
+            return await process.first_match(search.find)
+        if why := search.why_not():
+            raise ConnectError(why)
+        return await process.first_match(search.find)  # the attempt says how long it took
+    except ProgramExited as error:
+        if why := search.why_not():
+            raise ProgramExited(
+                f"{error}; {why}", returncode=error.returncode, tail=error.tail
+            ) from None
+        raise
 
 
 def _never(_: str) -> str | None:
     return None
-
-
-def _finder(config: CustomConfig, target: Target) -> Callable[[str], str | None]:
-    """The URL as soon as it is known and the program has said that it is ready, in any order."""
-    announcement = None if config.url_pattern is None else config.announcement()
-    ready = None if config.ready_pattern is None else compile_pattern(config.ready_pattern)
-    url = config.public_url
-    is_ready = ready is None
-
-    def find(line: str) -> str | None:
-        nonlocal url, is_ready
-        if url is None and announcement is not None:
-            url = announcement.find(line, target)
-        is_ready = is_ready or (ready is not None and ready.occurs(line))
-        return url if is_ready else None
-
-    return find
 
 
 def _environment(config: CustomConfig) -> Mapping[str, str | SecretStr]:

@@ -197,7 +197,7 @@ def test_the_documented_example_is_valid(tmp_path: Any) -> None:
     table = load(file, environ={}).tunnel.table("custom")
     config = validate(CustomConfig, table, path="tunnel.custom")
     assert config.command == ("bore", "local", "3000", "--to", "bore.pub")
-    assert config.announcement().find("listening at bore.pub:41234") == "http://bore.pub:41234"
+    assert [*config.announcement().urls("at bore.pub:41234")] == ["http://bore.pub:41234"]
 
 
 @pytest.mark.parametrize("command", ["./tunnel.sh {port}", ["bin/tunnel", "{port}"]])

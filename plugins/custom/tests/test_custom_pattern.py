@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prx_tunnel_custom.config import CustomConfig
+from prx_tunnel_custom.search import Search
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.config import validate
@@ -22,7 +23,7 @@ TARGET = Target("127.0.0.1", 3000)
 def find(line: str, pattern: str, **options: Any) -> str | None:
     table = {"command": "x", "url_pattern": pattern, **options}
     config = validate(CustomConfig, table, path="tunnel.custom")
-    return config.announcement().find(printable(line), TARGET)
+    return Search(config, TARGET).find(printable(line))
 
 
 # Lines that real programs print, as they print them.
@@ -208,17 +209,16 @@ def test_no_line_stalls_the_loop(line: str, pattern: str) -> None:
 
     announcement = Announcement(compile_pattern(pattern), "http", None)
     began = time.perf_counter()
-    assert announcement.find(line, TARGET) is None
+    assert list(announcement.urls(line)) == []
     assert time.perf_counter() - began < 0.5
 
 
 @given(st.text(), st.sampled_from(["bore.pub", r"at (\S+)", r"x(.*)y", "."]))
 def test_any_line_gives_a_valid_url_or_none(line: str, pattern: str) -> None:
-    from prx_tunnel_custom.announcement import Announcement, leads_to
+    from prx_tunnel_custom.announcement import Announcement
     from prx_tunnel_custom.pattern import compile_pattern
 
     announcement = Announcement(compile_pattern(pattern), "http", "relay.example")
     for text in (line, f"at {line}", f"at bore.pub:{line}"):
-        url = announcement.find(printable(text), TARGET)
-        assert url is None or ANY_URL.accept(url) == url
-        assert url is None or not leads_to(url, TARGET)
+        for url in announcement.urls(printable(text)):
+            assert ANY_URL.accept(url) == url

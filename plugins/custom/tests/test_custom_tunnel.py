@@ -18,7 +18,7 @@ from prx_tunnel_custom.config import CustomConfig
 from prx_tunnel_core import Failed, Tunnel
 from prx_tunnel_core.backend import Backend, Connection, Target
 from prx_tunnel_core.config import validate
-from prx_tunnel_core.errors import ConnectError, ProgramExited, ProgramNotFound
+from prx_tunnel_core.errors import ConfigError, ConnectError, ProgramExited, ProgramNotFound
 from prx_tunnel_core.expansion import expand
 
 pytestmark = pytest.mark.anyio
@@ -116,6 +116,50 @@ async def test_a_program_that_ends_well_without_a_url_has_failed_too() -> None:
     with pytest.raises(ProgramExited, match="exited with code 0"):
         async with connect("sys.exit(0)"):
             pytest.fail("connected without a URL")
+
+
+LOCAL_ONLY = ["print('at http://127.0.0.1:3000')", "print('at http://localhost:3000/')"]
+
+
+async def test_a_program_that_told_only_the_local_url_ends() -> None:
+    with pytest.raises(ProgramExited) as caught:
+        async with connect(*LOCAL_ONLY, "sys.exit(3)", url_pattern=r"at (\S+)"):
+            pytest.fail("connected to the local target")
+    assert str(caught.value).endswith(
+        "; url_pattern matched only http://localhost:3000, the local target itself, which many "
+        "programs print too; let it match the public URL"
+    )
+    assert caught.value.returncode == 3
+    assert caught.value.tail == ("at http://127.0.0.1:3000", "at http://localhost:3000/")
+
+
+async def test_a_program_that_tells_only_the_local_url_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tunnel, "LAST_WORD", SOON - 1)  # for a program that takes a second to begin
+    with pytest.raises(ConnectError, match="url_pattern matched only http://localhost:3000, "):
+        with anyio.fail_after(SOON):
+            async with connect(*LOCAL_ONLY, url_pattern=r"at (\S+)"):
+                pytest.fail("connected to the local target")
+
+
+async def test_the_public_url_may_come_in_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tunnel, "LAST_WORD", SOON + 1)
+    with anyio.fail_after(SOON):
+        async with connect(f"print({SAID!r})") as connection:
+            assert connection.public_url == URL
+
+
+@pytest.mark.parametrize("table", [{}, {"command": "no-such-tunnel-program"}])
+async def test_a_public_url_that_is_the_local_target_is_an_error_of_the_configuration(
+    table: dict[str, str],
+) -> None:
+    config = validate(CustomConfig, {"public_url": "http://localhost:3000", **table}, path="x")
+    with pytest.raises(
+        ConfigError, match=r"^tunnel\.custom\.public_url: http://localhost:3000 is "
+    ):
+        async with tunnel.connect(config, TARGET):
+            pytest.fail("connected to the local target")
 
 
 async def test_a_missing_program_is_named() -> None:

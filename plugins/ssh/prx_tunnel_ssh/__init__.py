@@ -18,9 +18,10 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from prx_tunnel_core.backend import AnyBackend, Backend, Connection, Target
-from prx_tunnel_core.errors import SetupError
+from prx_tunnel_core.errors import ConfigError, SetupError
 from prx_tunnel_core.hookspecs import hookimpl
 from prx_tunnel_core.models import Check
+from prx_tunnel_core.urls import leads_here
 from prx_tunnel_ssh.config import SshConfig
 
 
@@ -32,6 +33,7 @@ async def connect(config: SshConfig, target: Target) -> AsyncIterator[Connection
     for credentials that the server refuses; ConnectError for everything that may pass.
     """
     _require_asyncio()
+    _refuse_target(config, target)
     # Imported here: asyncssh takes a quarter of a second, which only this backend has to wait for.
     if config.host is None:
         from prx_tunnel_ssh.embedded import open_embedded_tunnel
@@ -53,6 +55,15 @@ def _require_asyncio() -> None:
             "the ssh backend needs asyncio, and this program runs another event loop (trio): run "
             "the tunnel on asyncio, or use the custom backend with the program ssh"
         ) from None
+
+
+def _refuse_target(config: SshConfig, target: Target) -> None:
+    url = config.known_url()
+    if url is not None and leads_here(url, target.port):
+        raise ConfigError(
+            f"tunnel.ssh.public_url: {url} is the local target itself; "
+            "write the URL under which others reach it"
+        )
 
 
 async def diagnose(config: SshConfig) -> Iterable[Check]:
