@@ -13,8 +13,11 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import lru_cache
 
 import anyio.lowlevel
+
+from prx_tunnel_core.process.guard_main import origin
 
 TOKEN_VARIABLE = "PRX_TUNNEL_CHILD"
 
@@ -26,13 +29,27 @@ _PAUSE = 0.005  # seconds between rounds
 
 
 def host_token() -> str:
-    """What all children of this process have in common; those of a fork of it have another."""
-    return f"{_RANDOM}.{os.getpid()}."
+    """What all children of this process have in common; those of a fork of it have another.
+
+    A random part, so that it is nobody else's, then whose it is, for a guard of later times:
+    `PID.START.PID_NAMESPACE.TIME_NAMESPACE.`, with zeros for what cannot be known here.
+    """
+    return _host_token(os.getpid())
 
 
 def new_token() -> str:
-    """A token for one child."""
+    """A token for one child; it adds it to those that this host was itself started with."""
     return f"{host_token()}{next(_numbers)};"
+
+
+@lru_cache(maxsize=1)
+def _host_token(pid: int) -> str:
+    return ".".join((_RANDOM, str(pid), *map(str, origin()), ""))
+
+
+if sys.platform != "win32":
+    # Its number alone tells a fork from its parent, but not from a dead grandparent.
+    os.register_at_fork(after_in_child=_host_token.cache_clear)
 
 
 def signal_group(pid: int, *signals: signal.Signals) -> bool:

@@ -144,6 +144,28 @@ def start_time(pid: int) -> bytes:
     return fields[19] if len(fields) > 19 else b""
 
 
+def origin() -> "tuple[int, int, int]":
+    """When this process started, in ticks, and the pid and time namespaces that its number and
+    that time are of. Zeros where that cannot be known: without /proc, or with another namespace's.
+
+    With its number, this is one process of all of this boot. The boot itself need not be told: who
+    bears this in its environment does not outlive it.
+    """
+    own = content("/proc/self/stat").startswith(b"%d " % os.getpid())
+    started = start_time(os.getpid())
+    if not own or not started:
+        return 0, 0, 0
+    try:
+        pid_namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0, 0, 0
+    try:
+        time_namespace = os.stat("/proc/self/ns/time").st_ino
+    except OSError:
+        time_namespace = 0  # kernels before 5.6 know none
+    return int(started), pid_namespace, time_namespace
+
+
 def fields_after_name(pid: int) -> "list[bytes]":
     # The name may itself hold parentheses and spaces.
     return content("/proc/%d/stat" % pid).rpartition(b")")[2].split()

@@ -1,0 +1,82 @@
+"""The token that programs bear names their host as no other process of this boot is named."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from prx_tunnel_core.process import group, guard_main
+
+NAMED = re.compile(r"([0-9a-f]{24})\.(\d+)\.(\d+)\.(\d+)\.(\d+)\.")
+
+
+def parts(token: str) -> list[str]:
+    found = NAMED.fullmatch(token)
+    assert found is not None, token
+    return list(found.groups())
+
+
+def test_it_names_this_process_its_start_and_its_namespaces() -> None:
+    _, pid, *where = parts(group.host_token())
+    assert pid == str(os.getpid())
+    start = guard_main.start_time(os.getpid()).decode()
+    namespaces = [re.sub(r"\D", "", os.readlink(f"/proc/self/ns/{one}")) for one in ("pid", "time")]
+    assert where == [start, *namespaces]
+
+
+def test_each_child_has_its_own() -> None:
+    first, second = group.new_token(), group.new_token()
+    assert first != second
+    for token in (first, second):
+        assert token.startswith(group.host_token())
+        assert token.endswith(";")
+        assert len(token) < 90
+
+
+def token_of_a_fork() -> str:
+    listening, telling = os.pipe()
+    if (pid := os.fork()) == 0:
+        os.write(telling, group.host_token().encode())
+        os._exit(0)
+    os.close(telling)
+    with open(listening) as told:
+        token = told.read()
+    os.waitpid(pid, 0)
+    return token
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_has_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = group.host_token()
+    assert parts(token_of_a_fork())[1] != parts(mine)[1]
+    # A fork of a fork may get the number of its dead grandparent.
+    number = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: number)
+    assert group.host_token() == mine
+    assert token_of_a_fork() != mine
+
+
+def test_without_proc_it_names_the_number_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard_main, "content", lambda path: b"")
+    assert guard_main.origin() == (0, 0, 0)
+
+
+def test_the_proc_of_another_namespace_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There, the numbers are those of other processes."""
+    monkeypatch.setattr(os, "getpid", lambda: 1 << 22)
+    assert guard_main.origin() == (0, 0, 0)
+
+
+def test_a_kernel_without_time_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = os.stat
+
+    def without(path: str) -> os.stat_result:
+        if path == "/proc/self/ns/time":
+            raise FileNotFoundError(path)
+        return stat(path)
+
+    *known, _ = guard_main.origin()
+    monkeypatch.setattr(os, "stat", without)
+    assert guard_main.origin() == (*known, 0)
