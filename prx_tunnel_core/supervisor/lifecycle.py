@@ -12,7 +12,7 @@ import anyio
 from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.config import BackendConfig, TunnelConfig
 from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
-from prx_tunnel_core.models import Connected, Connecting, Reconnecting, TunnelStatus
+from prx_tunnel_core.models import Connected, Connecting, Failed, Reconnecting, TunnelStatus
 from prx_tunnel_core.supervisor import waking
 from prx_tunnel_core.supervisor.attempt import Attempt, Ended, Up
 from prx_tunnel_core.supervisor.backoff import Ladder
@@ -48,6 +48,11 @@ class Lifecycle:
         """Whether the end of the current attempt has been decided on."""
         self._offline = False
         self._error: TunnelError | None = None
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether there is nothing more to come but the closing of what is left."""
+        return self._error is not None
 
     async def run(self) -> TunnelError:
         """Keep a connection open; return the error after which that has no use."""
@@ -87,8 +92,12 @@ class Lifecycle:
     def _closed(self, ended: Ended) -> None:
         # The URL is withdrawn at once, not after what is left has been cleared away.
         self._parts.health.connection = None
-        if not isinstance(ended.error, SetupError):
+        if isinstance(ended.error, SetupError):
+            self._error = ended.error
+        else:
             self._plan(ended)
+        if self._error is not None:
+            self._parts.show(Failed(str(self._error)))
 
     def _plan(self, ended: Ended) -> None:
         """Decide on the next attempt: Reconnecting, or the error with which to give up."""

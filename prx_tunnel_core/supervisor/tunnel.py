@@ -166,7 +166,7 @@ class Tunnel:
         if self._tasks is None:
             raise RuntimeError("a tunnel lives in its context: async with Tunnel(...) as tunnel")
         stops = self._stops
-        while self._run is not None and self._run.scope.cancel_called:
+        while self._run is not None and self._run.is_ending:
             await self._run.finished.wait()  # the old connection goes before a new one comes
             if self._stops != stops:
                 raise TunnelError(_STOPPED)
@@ -309,6 +309,10 @@ class _Run:
     @property
     def was_connected(self) -> bool:
         return self.life is not None and self.life.was_connected
+
+    @property
+    def is_ending(self) -> bool:
+        return self.scope.cancel_called or (self.life is not None and self.life.gave_up)
 
 
 @asynccontextmanager

@@ -23,18 +23,21 @@ class MemoryConnection(Connection):
         self.public_url = url
         self.word: Check | None = None
         self._dropped = anyio.Event()
-        self._reason = ""
+        self._reason: str | Exception = ""
 
     @property
     def dropped(self) -> bool:
         return self._dropped.is_set()
 
-    def drop(self, reason: str = "dropped") -> None:
+    def drop(self, reason: str | Exception = "dropped") -> None:
+        """An exception is what `wait_closed` raises."""
         self._reason = reason
         self._dropped.set()
 
     async def wait_closed(self) -> str:
         await self._dropped.wait()
+        if isinstance(self._reason, Exception):
+            raise self._reason
         return self._reason
 
     async def check(self) -> Iterable[Check]:
