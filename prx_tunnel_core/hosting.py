@@ -32,7 +32,8 @@ from prx_tunnel_core.models import (
     status_from_json,
 )
 from prx_tunnel_core.supervisor import Tunnel
-from prx_tunnel_core.supervisor.watching import Urls, Watch
+from prx_tunnel_core.supervisor.telling import TellingTunnel
+from prx_tunnel_core.supervisor.watching import Statuses
 
 logger = logging.getLogger("prx_tunnel_core")
 
@@ -51,52 +52,45 @@ class HostTunnel:
         """Whether another process runs the tunnel."""
         self.settled = anyio.Event()
         """Set once it is decided whose tunnel it is, and who asks for its name finds one."""
-        self._status: TunnelStatus = Idle()
-        self._watches: list[Watch[TunnelStatus]] = []
-        self._changed = anyio.Event()
-        self._over = False
+        self._statuses = Statuses(Idle())
         self._own: Tunnel | None = None
 
     @classmethod
     def never(cls, name: str, reason: str = "") -> HostTunnel:
         """Of a host that has no tunnel; `reason` when it was to have one."""
         view = cls(name)
-        view._over = True
-        view._status = Failed(reason) if reason else Idle()
-        view.settled.set()
+        if reason:
+            view._set(Failed(reason))
+        view._end()
         return view
 
     def __repr__(self) -> str:
         attached = " attached" if self.attached else ""
-        return f"<HostTunnel {self.name!r}{attached} {type(self._status).__name__}>"
+        return f"<HostTunnel {self.name!r}{attached} {type(self.status).__name__}>"
 
     @property
     def status(self) -> TunnelStatus:
-        return self._status
+        return self._statuses.now
 
     @property
     def info(self) -> TunnelInfo | None:
         """Where the tunnel is reached; None while it is not connected."""
-        return self._status.info if isinstance(self._status, Connected) else None
+        return self._statuses.info
 
     def watch(self) -> AsyncIterator[TunnelStatus]:
         """Each new status from now on, until the host's tunnel is closed."""
-        watch: Watch[TunnelStatus] = Watch()
-        if self._over:
-            watch.close()
-        self._watches.append(watch)
-        return watch
+        return self._statuses.watch()
 
     def urls(self) -> AsyncIterator[str]:
         """The public URL, now if there is one, and each that differs from the one before."""
-        return Urls(self.watch(), self.info)
+        return self._statuses.urls()
 
     async def health_check(self) -> TunnelHealth:
         """Look at the tunnel now; problems are in the answer, never raised."""
         if self._own is not None:
             return await self._own.health_check()
         if not self.attached:
-            return _not_known(f"the tunnel is {state_of(self._status)}")
+            return _not_known(f"the tunnel is {state_of(self.status)}")
         try:
             return health_from_json(await ask("health", name=self.name))
         except (TunnelError, *_FOREIGN_ANSWER) as error:
@@ -109,21 +103,20 @@ class HostTunnel:
         not begun to connect: it may be waiting for this very host to listen.
         """
         await self.settled.wait()
-        while isinstance(self._status, Connecting | Reconnecting | Idle):
-            if isinstance(self._status, Idle) and (self.attached or self._over):
+        while isinstance(self.status, Connecting | Reconnecting | Idle):
+            if isinstance(self.status, Idle) and (self.attached or self._statuses.closed):
                 return
-            await self._changed.wait()
-        if not isinstance(self._status, Connected):
-            reason = self._status.message if isinstance(self._status, Failed) else "it was stopped"
+            await self._statuses.change()
+        if not isinstance(self.status, Connected):
+            reason = self.status.message if isinstance(self.status, Failed) else "it was stopped"
             raise TunnelError(f"tunnel {self.name!r} is not connected: {reason}")
 
-    def _set(self, new: TunnelStatus) -> None:
-        if new != self._status:
-            self._status = new
-            for watch in self._watches:
-                watch.put(new)
-            self._changed.set()
-            self._changed = anyio.Event()
+    def _set(self, new: TunnelStatus) -> bool:
+        return self._statuses.put(new)
+
+    def _end(self) -> None:
+        self._statuses.close()
+        self.settled.set()
 
 
 @asynccontextmanager
@@ -132,6 +125,7 @@ async def host_tunnel(
     *,
     name: str = "default",
     ready: Callable[[], Awaitable[object]] | None = None,
+    show: Callable[[TunnelStatus], object] | None = None,
     **options: Any,
 ) -> AsyncIterator[HostTunnel]:
     """Keep a tunnel beside the body, in the background; nothing that it does is raised there.
@@ -140,9 +134,9 @@ async def host_tunnel(
     and never stopped from here. Otherwise the tunnel is opened once `ready` has returned, can be
     asked and stopped by `prx tunnel` all the while, and is closed with the context.
 
-    `options` are those of `Tunnel`.
+    `show` is told each new status at once. `options` are those of `Tunnel`.
     """
-    kept = _Kept(name, config, ready, options)
+    kept = _Kept(name, config, ready, show, options)
     with single():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(kept.run)
@@ -162,6 +156,7 @@ class _Kept(HostTunnel):
         name: str,
         config: TunnelConfig | Mapping[str, Any],
         ready: Callable[[], Awaitable[object]] | None,
+        show: Callable[[TunnelStatus], object] | None,
         options: Mapping[str, Any],
     ) -> None:
         super().__init__(name)
@@ -169,6 +164,7 @@ class _Kept(HostTunnel):
         self.ended = anyio.Event()
         self._config = config
         self._ready = ready
+        self._show = show
         self._options = options
         self._compared = False
 
@@ -183,11 +179,14 @@ class _Kept(HostTunnel):
             logger.exception("tunnel %s: a defect of prx-tunnel", self.name)
             self._fail(f"a defect of prx-tunnel: {type(error).__name__}")
         finally:
-            self._over = True
-            self.settled.set()
-            for watch in self._watches:
-                watch.close()
+            self._end()
             self.ended.set()
+
+    def _set(self, new: TunnelStatus) -> bool:
+        changed = super()._set(new)
+        if changed and self._show is not None:
+            self._show(new)
+        return changed
 
     def _fail(self, reason: str) -> None:
         logger.error("tunnel %s: %s", self.name, reason)
@@ -205,8 +204,7 @@ class _Kept(HostTunnel):
         return True
 
     async def _open(self, claim: Claim) -> None:
-        tunnel = _OwnTunnel(self._config, name=self.name, **self._options)
-        tunnel.show = self._set
+        tunnel = _OwnTunnel(self._config, name=self.name, show=self._set, **self._options)
         async with tunnel, serve(tunnel, claim=claim):
             self._own = tunnel
             self.attached = False
@@ -272,26 +270,17 @@ class _Kept(HostTunnel):
         )  # fmt: skip
 
 
-class _OwnTunnel(Tunnel):
-    """Tells each status at once, and remembers a stop that came before the first start."""
+class _OwnTunnel(TellingTunnel):
+    """Remembers a stop that came before the first start."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self.show: Callable[[TunnelStatus], None] = _ignore
-        self.stop_asked = anyio.Event()
         super().__init__(*args, **options)
+        self.stop_asked = anyio.Event()
 
     async def stop(self) -> None:
         self.stop_asked.set()
         await super().stop()
 
-    def _set(self, new: TunnelStatus) -> None:
-        super()._set(new)
-        self.show(new)
-
 
 def _not_known(reason: str) -> TunnelHealth:
     return TunnelHealth("unhealthy", (Check("process", "fail", reason),))
-
-
-def _ignore(_status: TunnelStatus) -> None:
-    """Nobody looks yet."""

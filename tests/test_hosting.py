@@ -57,6 +57,17 @@ async def test_it_opens_in_the_background_and_closes_with_the_host() -> None:
     assert (await tunnel.health_check()).verdict == "unhealthy"
 
 
+async def test_whoever_waits_for_an_outcome_is_let_go_when_the_host_closes_before() -> None:
+    never = anyio.Event()
+    with anyio.fail_after(20):
+        async with (
+            anyio.create_task_group() as tasks,
+            host_tunnel(CONFIG, ready=never.wait, **options(Memory())) as tunnel,
+        ):
+            tasks.start_soon(tunnel.first_outcome)
+            await anyio.wait_all_tasks_blocked()
+
+
 async def test_it_waits_until_the_host_is_ready() -> None:
     provider, ready = Memory(), anyio.Event()
     async with host_tunnel(CONFIG, ready=ready.wait, **options(provider)) as tunnel:

@@ -89,15 +89,10 @@ async def tunnel_of(
         await accepts(job.config.tunnel)
 
     options = {"plugins": job.plugins, "tables": job.config.tables}
-    beside = host_tunnel(job.config.tunnel, name=job.name, ready=ready, **options)
-    async with anyio.create_task_group() as tasks, beside as tunnel:
-        tasks.start_soon(_show_all, tunnel, view)
+    async with host_tunnel(
+        job.config.tunnel, name=job.name, ready=ready, show=view.show, **options
+    ) as tunnel:
         yield tunnel
-
-
-async def _show_all(tunnel: HostTunnel, view: View) -> None:
-    async for status in tunnel.watch():
-        view.show(status)
 
 
 async def accepts(config: TunnelConfig) -> None:

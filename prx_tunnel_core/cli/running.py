@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
@@ -15,6 +15,7 @@ from prx_tunnel_core.errors import TunnelError, single
 from prx_tunnel_core.models import Failed, Idle, Stopped, TunnelStatus
 from prx_tunnel_core.plugins import Plugins
 from prx_tunnel_core.supervisor import Tunnel
+from prx_tunnel_core.supervisor.telling import TellingTunnel
 
 
 @dataclass(frozen=True)
@@ -41,24 +42,26 @@ async def _keep_open(job: Job, view: View, stop: StopSignals, on_claim: Callable
     claim = await take(job.name)
     try:
         on_claim()
-        tunnel = Tunnel(
-            job.config.tunnel, name=job.name, plugins=job.plugins, tables=job.config.tables
+        shown = _Shown(view)
+        tunnel = TellingTunnel(
+            job.config.tunnel,
+            name=job.name,
+            plugins=job.plugins,
+            tables=job.config.tables,
+            show=shown.show,
         )
         async with tunnel, serve(tunnel, claim=claim, release_on_stop=True):
-            await _until_stopped(tunnel, view, stop)
+            await _until_stopped(tunnel, shown, stop)
     finally:
         claim.release()
 
 
-async def _until_stopped(tunnel: Tunnel, view: View, stop: StopSignals) -> None:
+async def _until_stopped(tunnel: Tunnel, shown: _Shown, stop: StopSignals) -> None:
     if stop.requested:
         return
-    transitions = tunnel.watch()
     failure: TunnelError | None = None
     with single():
         async with anyio.create_task_group() as tasks:
-            shown = _Shown(view)
-            tasks.start_soon(shown.show_all, transitions)
             tasks.start_soon(_stop_when_asked, tunnel, stop)
             try:
                 await tunnel.start()
@@ -78,12 +81,13 @@ class _Shown:
         self._ended = anyio.Event()
         self._last: TunnelStatus = Idle()
 
-    async def show_all(self, transitions: AsyncIterator[TunnelStatus]) -> None:
-        async for status in transitions:
-            self._last = status
-            self._view.show(status)
-            if isinstance(status, Stopped | Failed):
-                self._ended.set()
+    def show(self, status: TunnelStatus) -> None:
+        if self._ended.is_set():
+            return  # a failed tunnel is also stopped when its context is left: no news
+        self._last = status
+        self._view.show(status)
+        if isinstance(status, Stopped | Failed):
+            self._ended.set()
 
     async def end(self) -> TunnelStatus:
         await self._ended.wait()

@@ -7,7 +7,6 @@ earlier connection cannot exist. Reasons travel as return values, never as excep
 from __future__ import annotations
 
 import logging
-import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -39,7 +38,7 @@ from prx_tunnel_core.supervisor.backoff import Ladder
 from prx_tunnel_core.supervisor.checking import HealthCheck, Probes
 from prx_tunnel_core.supervisor.lifecycle import Lifecycle, Parts
 from prx_tunnel_core.supervisor.observing import Observation
-from prx_tunnel_core.supervisor.watching import Urls, Watch
+from prx_tunnel_core.supervisor.watching import Statuses
 from prx_tunnel_core.text import Redactor
 
 logger = logging.getLogger("prx_tunnel_core")
@@ -84,9 +83,8 @@ class Tunnel:
         self._plugins = plugins if plugins is not None else Plugins()
         self._online = online
         self._new_ladder = ladder
-        self._status: TunnelStatus = Idle()
-        self._changed = anyio.Event()
-        self._watches: weakref.WeakSet[Watch[TunnelStatus]] = weakref.WeakSet()
+        self._statuses = Statuses(Idle())
+        self._statuses.close()  # until the context is entered
         self._run: _Run | None = None
         self._stops = 0
         self._drops: deque[float] = deque(maxlen=100)
@@ -97,7 +95,7 @@ class Tunnel:
         self._context: AbstractAsyncContextManager[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Tunnel {self.name!r} {type(self._status).__name__}>"
+        return f"<Tunnel {self.name!r} {type(self.status).__name__}>"
 
     async def __aenter__(self) -> Self:
         if self._context is not None:
@@ -118,12 +116,12 @@ class Tunnel:
 
     @property
     def status(self) -> TunnelStatus:
-        return self._status
+        return self._statuses.now
 
     @property
     def info(self) -> TunnelInfo | None:
         """Where the tunnel is reached; None while it is not connected."""
-        return self._status.info if isinstance(self._status, Connected) else None
+        return self._statuses.info
 
     @property
     def last_health(self) -> TunnelHealth | None:
@@ -146,15 +144,11 @@ class Tunnel:
 
         A slow watcher misses the oldest ones, never the latest, and never slows the tunnel.
         """
-        watch: Watch[TunnelStatus] = Watch()
-        if self._tasks is None:
-            watch.close()
-        self._watches.add(watch)
-        return watch
+        return self._statuses.watch()
 
     def urls(self) -> AsyncIterator[str]:
         """The public URL, now if there is one, and each that differs from the one before."""
-        return Urls(self.watch(), self.info)
+        return self._statuses.urls()
 
     async def start(self) -> TunnelInfo:
         """Return once the tunnel is connected; joins a start that is under way.
@@ -191,7 +185,7 @@ class Tunnel:
         if self._run is not None:
             self._run.scope.cancel()
             await self._run.finished.wait()
-        elif isinstance(self._status, Failed):
+        elif isinstance(self.status, Failed):
             self._set(Stopped())
 
     async def health_check(self) -> TunnelHealth:
@@ -211,6 +205,7 @@ class Tunnel:
         with single():
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
+                self._statuses.open()
                 try:
                     await self._observation.begin(tasks)
                     yield
@@ -222,16 +217,15 @@ class Tunnel:
     async def _close(self) -> None:
         await self.stop()
         self._tasks = None
-        for watch in list(self._watches):
-            watch.close()
+        self._statuses.close()
         await self._observation.end()
         await self._health.aclose()
 
     async def _connected(self, run: _Run) -> TunnelInfo:
         while not run.finished.is_set():
-            if isinstance(self._status, Connected):
-                return self._status.info
-            await self._changed.wait()
+            if (info := self.info) is not None:
+                return info
+            await self._statuses.change()
         raise run.error or TunnelError(_STOPPED)
 
     async def _supervise(self, run: _Run) -> None:
@@ -283,16 +277,12 @@ class Tunnel:
         return self._parts
 
     def _set(self, new: TunnelStatus) -> None:
-        old, self._status = self._status, new
-        if old == new:
+        old = self.status
+        if not self._statuses.put(new):
             return
         status_logger.info("tunnel %s: %s", self.name, self._redact(describe(new)))
         if isinstance(old, Connected) and isinstance(new, Reconnecting):
             self._drops.append(anyio.current_time())
-        self._changed.set()
-        self._changed = anyio.Event()
-        for watch in list(self._watches):
-            watch.put(new)
         self._observation.status_changed(old, new)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
@@ -42,6 +43,59 @@ class Watch(AsyncIterator[T], Generic[T]):
             self._news = anyio.Event()
             await self._news.wait()
         return self._values.popleft()
+
+
+class Statuses:
+    """The status of a tunnel, and all who watch it."""
+
+    def __init__(self, now: TunnelStatus) -> None:
+        self.now = now
+        self.closed = False
+        """Whether no other status will come."""
+        self._changed = anyio.Event()
+        self._watches: weakref.WeakSet[Watch[TunnelStatus]] = weakref.WeakSet()
+
+    @property
+    def info(self) -> TunnelInfo | None:
+        return self.now.info if isinstance(self.now, Connected) else None
+
+    def put(self, new: TunnelStatus) -> bool:
+        """Tell everybody; whether it is a change at all."""
+        if new == self.now:
+            return False
+        self.now = new
+        for watch in list(self._watches):
+            watch.put(new)
+        self._wake()
+        return True
+
+    async def change(self) -> None:
+        """Return at the next change, or when it is closed."""
+        await self._changed.wait()
+
+    def watch(self) -> Watch[TunnelStatus]:
+        """Each new status from now on, until `close`."""
+        watch: Watch[TunnelStatus] = Watch()
+        if self.closed:
+            watch.close()
+        self._watches.add(watch)
+        return watch
+
+    def urls(self) -> Urls:
+        return Urls(self.watch(), self.info)
+
+    def open(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+        for watch in list(self._watches):
+            watch.close()
+        self._wake()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
 
 
 class Urls(AsyncIterator[str]):

@@ -68,6 +68,18 @@ def test_why_it_failed_is_told_once(prx: Prx) -> None:
     assert log_of(prx).read_text().count("the account is closed") == 1
 
 
+def test_the_log_tells_the_story_in_order(prx: Prx) -> None:
+    prx.configure(lab="token = 'tok-0123456789'\nsteps = ['fail no route', 'up']")
+    prx.detach()
+    prx("tunnel", "stop")
+    lines = [line.split(" ", 2)[2] for line in log_of(prx).read_text().splitlines()]
+    story = ("Connecting", "lab: logged", "Not connected", "Tunnel connected", "Tunnel stopped")
+    assert [begin for line in lines for begin in story if line.startswith(begin)] == [
+        "Connecting", "lab: logged", "Not connected",
+        "Connecting", "lab: logged", "Tunnel connected", "Tunnel stopped",
+    ]  # fmt: skip
+
+
 def test_the_log_has_an_error_that_is_no_status(prx: Prx) -> None:
     prx.runtime.mkdir(mode=0o700)
     (prx.runtime / "default.sock").mkdir()  # nothing can listen there
