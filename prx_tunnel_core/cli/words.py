@@ -48,12 +48,17 @@ def _describe(status: TunnelStatus, config: TunnelConfig) -> tuple[str, str]:
 
 def exposure(url: str, config: TunnelConfig) -> str:
     """What a person should know about the URL; nothing when it leads nowhere but here."""
-    if _is_loopback(urlsplit(url).hostname or ""):
+    if _leads_nowhere_else(urlsplit(url).hostname or ""):
         return ""
     return f"this is PUBLIC: anyone with the URL reaches {local(config)}"
 
 
-def _is_loopback(host: str) -> bool:
+def _leads_nowhere_else(host: str) -> bool:
+    """Whether nobody but this machine can use the address.
+
+    Not `urls.is_loopback`: who connects to 0.0.0.0 reaches this machine, but a server that gives it
+    as its address listens to everybody.
+    """
     try:
         return ip_address(host).is_loopback
     except ValueError:

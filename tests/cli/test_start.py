@@ -36,11 +36,17 @@ def test_each_transition_is_a_line_with_its_reason_and_what_follows(prx: Prx) ->
     assert lines[5].endswith(" s: edge closed\n")
 
 
-def test_a_url_of_this_machine_is_not_called_public(prx: Prx) -> None:
-    prx.configure(lab="url = 'http://127.0.0.1:4567'")
+@pytest.mark.parametrize(
+    ("host", "public"), [("127.0.0.1", False), ("a.localhost", False), ("0.0.0.0", True)]
+)
+def test_a_url_is_called_public_unless_it_leads_nowhere_else(
+    prx: Prx, host: str, public: bool
+) -> None:
+    prx.configure(lab=f"url = 'http://{host}:4567'")
     process = prx.connected()
     process.send_signal(signal.SIGTERM)
-    assert "PUBLIC" not in process.communicate(timeout=PATIENCE)[0]
+    assert process.stdout is not None
+    assert ("PUBLIC" in process.stdout.read()) is public  # up to its end
 
 
 def test_json_is_an_object_for_each_transition(prx: Prx) -> None:
@@ -122,6 +128,13 @@ def test_a_failure_says_why_and_leaves_nothing(
         assert "Traceback" not in done.stderr
         assert prx.left() in ([], ["default.lock"])
         assert prx("tunnel", "status").returncode == 3
+
+
+def test_a_failure_is_the_last_that_is_told(prx: Prx) -> None:
+    prx.configure(lab="steps = ['setup the account is closed']")
+    done = prx("tunnel", "start", "--json")
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [each["state"] for each in objects] == ["connecting", "error"]
 
 
 def test_what_a_program_says_cannot_play_with_the_terminal(prx: Prx) -> None:
