@@ -11,6 +11,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import anyio
+from anyio.lowlevel import RunVar
+
 from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ INHERITED = (
     "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY",
     "http_proxy", "https_proxy", "all_proxy", "no_proxy",
 )  # fmt: skip
+
+_spawning: RunVar[anyio.Lock] = RunVar("prx_tunnel_spawning")
 
 _TRANSIENT = {errno.ETXTBSY, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
@@ -72,6 +77,18 @@ def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
         if not key or "=" in key or "\x00" in key + value:
             raise SetupError(f"environment variable {key!r}: not a valid name or value")
     return kept
+
+
+def spawning() -> anyio.Lock:
+    """Held by who starts a program, so that others get their turn between two.
+
+    A start holds the event loop for milliseconds, and a thousand may be due at once.
+    """
+    try:
+        return _spawning.get()
+    except LookupError:
+        _spawning.set(lock := anyio.Lock())
+        return lock
 
 
 def spawn(

@@ -18,7 +18,7 @@ import anyio
 from prx_tunnel_core.backend import Connection
 from prx_tunnel_core.errors import ProgramExited, ProgramStuck, TunnelError, single
 from prx_tunnel_core.models import Check
-from prx_tunnel_core.process import group, guard
+from prx_tunnel_core.process import escaped, group, guard
 from prx_tunnel_core.process.connection import ProcessConnection
 from prx_tunnel_core.process.exits import ExitWatch, how_it_ended
 from prx_tunnel_core.process.program import (
@@ -27,6 +27,7 @@ from prx_tunnel_core.process.program import (
     find_program,
     reveal,
     spawn,
+    spawning,
 )
 from prx_tunnel_core.process.reading import Reader
 from prx_tunnel_core.text import Redactor
@@ -76,7 +77,8 @@ async def open_process(
     redact = Redactor(secrets)
     del secrets  # what is in plain text here, a tool that prints a frame's variables would print
     try:
-        process = TunnelProcess(command, env, cwd, on_line, redact, program_hint)
+        async with spawning():
+            process = TunnelProcess(command, env, cwd, on_line, redact, program_hint)
     except TunnelError as error:
         # The frames below hold the variables in plain text, for any tool that prints locals.
         raise error.with_traceback(None) from None
@@ -224,7 +226,7 @@ class TunnelProcess:
             if not self._output.drained.is_set():
                 if self._stopping:
                     await self._asked.wait()  # whoever holds the pipe may still be leaving
-                await group.end_escaped(self._token)
+                await escaped.end_escaped(self._token)
             streams.cancel_scope.deadline = anyio.current_time() + DRAIN_AFTER_EXIT
         self._close()
 
@@ -261,7 +263,7 @@ class TunnelProcess:
         if self._alive():
             group.signal_group(self.pid, signal.SIGKILL)
         self._asked.set()
-        await group.end_escaped(self._token)
+        await escaped.end_escaped(self._token)
         self._swept = True
         with anyio.move_on_after(REAP):
             await self._ended.wait()
@@ -304,4 +306,4 @@ class TunnelProcess:
             group.signal_group(self.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):  # whoever leaves the context is told
             self.returncode = self._popen.wait(REAP_AT_ONCE)
-        group.end_escaped_at_once(self._token)
+        escaped.end_escaped_at_once(self._token)

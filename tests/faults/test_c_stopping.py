@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from prx_tunnel_core import Failed, Stopped, Tunnel
-from prx_tunnel_core.process import group, running
+from prx_tunnel_core.process import escaped, group, running
 from support.faults import FOR_EVER, UP, Programs, both_loops, of_plugin, starting
 from support.proc import Gate, alive, children, pid_of, program
 from support.tunnel_scenarios import reached
@@ -103,7 +103,7 @@ def unkillable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Programs]:
     """As in an uninterruptible call: no signal ends it."""
     programs = Programs(program("ignore:TERM", *UP))
     monkeypatch.setattr(group, "signal_group", lambda _pid, *_: True)
-    monkeypatch.setattr(group, "_kill_if_ours", lambda _pid, _token: False)
+    monkeypatch.setattr(escaped, "_kill_if_ours", lambda _pid, _tokens: False)
     for limit in ("REAP", "REAP_AT_ONCE"):
         monkeypatch.setattr(running, limit, 0.05)
     yield programs

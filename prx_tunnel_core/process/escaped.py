@@ -1,0 +1,132 @@
+"""Kill what a program started and then lost: descendants that left its group, known by its token.
+
+On Linux, where one may read the environment of one's own processes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Set as AbstractSet
+
+import anyio
+from anyio.lowlevel import RunVar, checkpoint
+
+from prx_tunnel_core.process.group import TOKEN_VARIABLE
+from prx_tunnel_core.process.procfs import environment, processes
+
+_MARK = f"{TOKEN_VARIABLE}=".encode()
+_SLICE = 16  # processes looked at before others get their turn
+_ROUNDS = 16
+_PAUSE = 0.005  # seconds between rounds
+
+
+class _Look:
+    """One look at every process, for the tokens of all who ask before it begins."""
+
+    def __init__(self) -> None:
+        self.tokens: set[bytes] = set()
+        self.over = anyio.Event()
+        self.complete = False
+
+
+class _Looks:
+    """Those of one event loop: one at a time, for a thousand at once would each see a thousand."""
+
+    def __init__(self) -> None:
+        self.next = _Look()
+        self.turn = anyio.Lock()
+
+
+_looks: RunVar[_Looks] = RunVar("prx_tunnel_looks")
+
+
+async def end_escaped(token: str) -> None:
+    """Kill every process that carries the token, also those that left the group.
+
+    Repeated until none is found, for one may fork while it is looked for.
+    """
+    looks = _looks_here()
+    complete = False
+    while not complete:
+        look = looks.next
+        look.tokens.add(_bare(token))
+        if len(look.tokens) == 1:
+            await _take(look, looks)
+        else:
+            await look.over.wait()
+        complete = look.complete  # not when it was cancelled under whoever took it
+
+
+def end_escaped_at_once(token: str) -> None:
+    """The same, where nothing can be awaited any more."""
+    for _ in range(_ROUNDS):
+        if not sum(_kill_if_ours(pid, {_bare(token)}) for pid in processes()):
+            return
+        time.sleep(_PAUSE)
+
+
+def _looks_here() -> _Looks:
+    try:
+        return _looks.get()
+    except LookupError:
+        _looks.set(looks := _Looks())
+        return looks
+
+
+async def _take(look: _Look, looks: _Looks) -> None:
+    """Take the look that others may have joined, once the one before is over."""
+    try:
+        # Others get their turn here, too: who waits for the program's end hears of it first.
+        async with looks.turn:
+            looks.next = _Look()
+            await _end_carriers(look.tokens)
+            look.complete = True
+    finally:
+        if looks.next is look:
+            looks.next = _Look()
+        look.over.set()
+
+
+async def _end_carriers(tokens: AbstractSet[bytes]) -> None:
+    for _ in range(_ROUNDS):
+        found = 0
+        for seen, pid in enumerate(processes()):
+            found += _kill_if_ours(pid, tokens)
+            if seen % _SLICE == _SLICE - 1:
+                await checkpoint()
+        if not found:
+            return
+        await anyio.sleep(_PAUSE)
+
+
+def _bare(token: str) -> bytes:
+    return token.rstrip(";").encode()
+
+
+def _kill_if_ours(pid: int, tokens: AbstractSet[bytes]) -> bool:
+    if sys.platform != "linux" or tokens.isdisjoint(_tokens_of(pid)):
+        return False
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return False
+    try:
+        # Asked again now that the handle holds this very process: by the time of a signal, its
+        # number alone could be another's.
+        if tokens.isdisjoint(_tokens_of(pid)):
+            return False
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _tokens_of(pid: int) -> list[bytes]:
+    """A program that is a host itself hands on the tokens of all above it."""
+    _, *marked = environment(pid).split(_MARK)
+    return [token for each in marked for token in each.partition(b"\0")[0].split(b";")]

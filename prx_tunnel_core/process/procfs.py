@@ -1,0 +1,105 @@
+"""What /proc tells of processes; nothing at all where there is none, as on macOS.
+
+The guard uses it, which runs as a script: standard library only, and little of that.
+"""
+
+import os
+import sys
+
+CHUNK = 32 * 1024  # bytes; room for the longest environment would cost more than most reads
+
+
+def origin() -> tuple[int, int, int]:
+    """When this process started, in ticks, and the namespaces of its number and of that time.
+
+    With its number, this is one process of all of this boot. Zeros where it cannot be known:
+    without /proc, or with that of another namespace, where the numbers mean others.
+    """
+    own = content("/proc/self/stat").startswith(b"%d " % os.getpid())
+    started = start_time(os.getpid())
+    if not own or not started:
+        return 0, 0, 0
+    try:
+        pid_namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:
+        return 0, 0, 0
+    try:
+        time_namespace = os.stat("/proc/self/ns/time").st_ino
+    except OSError:
+        time_namespace = 0  # kernels before 5.6 know none
+    return int(started), pid_namespace, time_namespace
+
+
+def lives(pid: int, started: int) -> bool:
+    """Whether that number is still the process that started then; a stopped one lives, too."""
+    fields = fields_after_name(pid)
+    if len(fields) < 20:
+        return exists(pid)  # perhaps one that we may not see
+    # When its first thread has ended it looks like a zombie, whatever its others do.
+    return int(fields[19]) == started and (fields[0] not in b"ZX" or int(fields[17]) > 1)
+
+
+def exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return True
+
+
+def same_user(pid: int) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def carriers(token: bytes) -> list[int]:
+    """Processes whose environment bears the host's token; zombies have none."""
+    return [pid for pid in processes() if token in environment(pid)]
+
+
+def processes() -> list[int]:
+    if sys.platform != "linux":
+        return []
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def environment(pid: int) -> bytes:
+    """The variables of a process as it was given them; nothing when one may not know."""
+    return content(f"/proc/{pid}/environ")
+
+
+def state_and_group(pid: int) -> tuple[bytes, int]:
+    fields = fields_after_name(pid)
+    return (fields[0], int(fields[2])) if len(fields) > 2 else (b"X", 0)
+
+
+def start_time(pid: int) -> bytes:
+    """When the process started, in ticks; b"" when there is none, or no way to know."""
+    fields = fields_after_name(pid)
+    return fields[19] if len(fields) > 19 else b""
+
+
+def fields_after_name(pid: int) -> list[bytes]:
+    # The name may itself hold parentheses and spaces.
+    return content(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
+def content(path: str) -> bytes:
+    """All of a file; nothing when it cannot be read."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        chunks = [os.read(file, CHUNK)]
+        while len(chunks[-1]) == CHUNK:
+            chunks.append(os.read(file, CHUNK))
+    except OSError:
+        return b""
+    finally:
+        os.close(file)
+    return b"".join(chunks)

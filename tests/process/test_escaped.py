@@ -1,0 +1,179 @@
+"""Who looks for escaped programs does it for all who ask, so that a thousand ends cost one look."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from prx_tunnel_core.process import escaped, group, open_process, procfs, running
+from prx_tunnel_core.process import program as program_module
+from support.proc import alive, program, until
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows an environment"),
+]
+
+
+@contextmanager
+def carrier(*tokens: str, **environment: str) -> Iterator[int]:
+    environment[group.TOKEN_VARIABLE] = "".join(tokens)
+    with subprocess.Popen(["/bin/sleep", "600"], env=environment) as process:
+        try:
+            yield process.pid
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many processes each look found."""
+    counted: list[int] = []
+
+    def counting() -> list[int]:
+        found = procfs.processes()
+        counted.append(len(found))
+        return found
+
+    monkeypatch.setattr(escaped, "processes", counting)
+    return counted
+
+
+async def test_one_look_serves_all_who_ask_before_it_begins(looks: list[int]) -> None:
+    async with anyio.create_task_group() as tasks:
+        for _ in range(100):
+            tasks.start_soon(escaped.end_escaped, group.new_token())
+    # All ask before the first task takes its look; at most one asks too late.
+    assert 1 <= len(looks) <= 2
+
+
+async def test_each_of_them_ends_what_is_its_own_and_nothing_else() -> None:
+    mine, other, bystander = (group.new_token() for _ in range(3))
+    with carrier(mine) as first, carrier("x.1;", other) as second, carrier(bystander) as third:
+        await until(lambda: all(_has_begun(each) for each in (first, second, third)))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(escaped.end_escaped, mine)
+            tasks.start_soon(escaped.end_escaped, other)
+        await until(lambda: not alive(first) and not alive(second))
+        assert alive(third)
+
+
+async def test_a_token_that_begins_like_another_is_another() -> None:
+    token = group.new_token()
+    with carrier(token.replace(";", "1;")) as longer:
+        await until(lambda: _has_begun(longer))
+        await escaped.end_escaped(token)
+        assert alive(longer)
+
+
+async def test_who_asks_while_a_look_is_taken_gets_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    early, late = group.new_token(), group.new_token()
+    served: list[set[bytes]] = []
+    begun, go_on = anyio.Event(), anyio.Event()
+
+    async def slowly(tokens: set[bytes]) -> None:
+        served.append(set(tokens))
+        begun.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(escaped, "_end_carriers", slowly)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(escaped.end_escaped, early)
+        await begun.wait()
+        tasks.start_soon(escaped.end_escaped, late)
+        await anyio.wait_all_tasks_blocked()
+        assert len(served) == 1, "never two at a time"
+        go_on.set()
+    assert served == [{bare(early)}, {bare(late)}]
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["in its look", "before its look"])
+async def test_who_joined_is_served_when_the_look_is_cancelled(
+    begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served: list[set[bytes]] = []
+
+    async def cancelled_once(tokens: set[bytes]) -> None:
+        served.append(set(tokens))
+        if begun and len(served) == 1:
+            await anyio.sleep_forever()
+
+    async def leads() -> None:
+        with scope:
+            await escaped.end_escaped(leader)
+
+    monkeypatch.setattr(escaped, "_end_carriers", cancelled_once)
+    leader, joined, scope = group.new_token(), group.new_token(), anyio.CancelScope()
+    looks = escaped._looks_here()
+    async with anyio.create_task_group() as tasks:
+        await looks.turn.acquire()
+        tasks.start_soon(leads)
+        await until(lambda: bool(looks.next.tokens))
+        tasks.start_soon(escaped.end_escaped, joined)
+        await until(lambda: len(looks.next.tokens) == 2)
+        if begun:
+            looks.turn.release()
+            await until(lambda: bool(served))
+            scope.cancel()
+        else:
+            scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            looks.turn.release()
+    assert served[-1] == {bare(joined)}
+
+
+async def test_an_environment_of_any_length_is_read_whole() -> None:
+    token = group.new_token()
+    long = {f"V{number}": "x" * 100_000 for number in range(3)}
+    with carrier(token, **long) as pid:
+        await until(lambda: _has_begun(pid))
+        await escaped.end_escaped(token)
+        await until(lambda: not alive(pid))
+
+
+async def test_others_get_their_turn_between_two_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = 0
+    started: list[int] = []
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    async def start() -> None:
+        async with open_process(program("hang")):
+            pass
+
+    def noting(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(turns)
+        return program_module.spawn(*arguments, **options)
+
+    monkeypatch.setattr(running, "spawn", noting)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count_turns)
+        async with anyio.create_task_group() as starts:
+            for _ in range(10):
+                starts.start_soon(start)
+        tasks.cancel_scope.cancel()
+    # Within a turn, the one that counts may come before or after the one that starts.
+    assert max(Counter(started).values()) <= 2
+
+
+def bare(token: str) -> bytes:
+    return token.rstrip(";").encode()
+
+
+def _has_begun(pid: int) -> bool:
+    """Whether it has its own environment: before exec, it still has its parent's."""
+    return os.readlink(f"/proc/{pid}/exe") != os.path.realpath(sys.executable)
