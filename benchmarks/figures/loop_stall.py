@@ -22,7 +22,7 @@ PHASES = ("idle", "start and stop", "probe", "flood")
 
 def measure(bench: Bench) -> Figure:
     figure = Figure("loop-stall", "The event loop's worst delays (p99.9 of a 1 ms timer)")
-    seconds, rounds = (0.4, 2) if bench.quick else (2.0, 10)
+    seconds, rounds = (0.4, 2) if bench.quick else (2.0, 7)
     programs = (bench.programs.patient, bench.programs.cloudflared)
     found = bench.work(__name__, *programs, bench.folder, seconds, rounds)
     for name, rows in found.items():
