@@ -65,7 +65,8 @@ def _is_ours(distribution: Distribution) -> bool:
 
 def _identity(distribution: Distribution) -> tuple[str, str]:
     try:
-        return distribution.name, distribution.version
+        metadata = distribution.metadata  # its properties `name` and `version` each parse it anew
+        return metadata["Name"], metadata["Version"]
     except Exception:  # noqa: BLE001 - what a removal that was interrupted leaves behind
         return "a distribution without metadata", ""
 
