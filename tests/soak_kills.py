@@ -22,7 +22,7 @@ from typing import NamedTuple, NoReturn
 import anyio
 
 from prx_tunnel_core.errors import TunnelError
-from prx_tunnel_core.process import group, guard, guard_main
+from prx_tunnel_core.process import group, guard, procfs
 from support.faults import FOR_EVER, UP, Programs
 from support.proc import gone, guard_pid, program
 
@@ -77,11 +77,11 @@ def kill_a_host(moment: float) -> Killed:
     with open(told, "rb") as lines:
         token, its_guard = lines.readline().split()
     time.sleep(moment)  # not to wait for anything: to kill it at any moment
-    running = guard_main.carriers(token)
+    running = procfs.carriers(token)
     os.kill(host, signal.SIGKILL)
     os.waitpid(host, 0)
     seconds = gone([int(its_guard)], LIMIT)
-    left = guard_main.carriers(token)
+    left = procfs.carriers(token)
     assert not left, f"left after a kill at {moment:.3f} s: {left}"
     return Killed(len(running), seconds)
 

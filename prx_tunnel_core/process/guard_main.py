@@ -5,6 +5,8 @@
 Reads lines about what to end when the host dies, known by its pidfd: `+PID` a group, `*PID` one
 process, `-PID` neither any more. Both first get TERM, for a program that leaves in order keeps its
 visitors; soon after KILL. What left its group is found by the token in its environment.
+
+What is left of a host that was killed together with its guard, it ends as soon as it has started.
 """
 
 import os
@@ -13,17 +15,53 @@ import signal
 import sys
 import time
 
-POLITE = 0.5  # seconds between TERM and KILL
-PATIENCE = 1.2  # seconds of looking for what still runs after KILL
+if __name__ == "__main__":
+    # What it imports lies beside it; the package around that would import all of the core.
+    for name in ("prx_tunnel_core", "prx_tunnel_core.process"):
+        sys.modules[name] = type(sys)(name)
+        sys.modules[name].__path__ = [os.path.dirname(os.path.abspath(__file__))]
+
+from prx_tunnel_core.process.leftovers import PATIENCE, POLITE, end_leftovers
+from prx_tunnel_core.process.procfs import (
+    carriers,
+    environment,
+    processes,
+    start_time,
+    state_and_group,
+)
+
 POLL = 0.02
 
 
 def main(host: int, token: bytes) -> None:
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(ignored, signal.SIG_IGN)
+    if sys.platform == "linux":
+        look_for_leftovers(host)
     targets: dict[int, bytes] = {}
     wait_for_end(host, targets)
     end(targets, token)
+
+
+def look_for_leftovers(host: int) -> None:
+    """In a process of its own, for what it looks at may hang, and must not keep the guard.
+
+    It also outlives the guard of a host that ends soon.
+    """
+    inherited = environment(host)
+    if os.getppid() != host:
+        return  # whose environment that was, if any, is not known
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for it
+    try:
+        if os.fork():
+            return
+    except OSError:
+        return
+    try:
+        os.close(0)  # the host shall notice when the guard itself has ended
+        end_leftovers(inherited)
+    finally:
+        os._exit(0)
 
 
 def wait_for_end(host: int, targets: "dict[int, bytes]") -> None:
@@ -120,63 +158,6 @@ def running(targets: "list[int]") -> "list[int]":
         if state not in b"ZX":
             alive |= {pid, -group}
     return [each for each in existing if each in alive]
-
-
-def carriers(token: bytes) -> "list[int]":
-    """Processes whose environment bears the host's token; zombies have none."""
-    if sys.platform != "linux":
-        return []
-    return [pid for pid in processes() if token in content("/proc/%d/environ" % pid)]
-
-
-def processes() -> "list[int]":
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def state_and_group(pid: int) -> "tuple[bytes, int]":
-    fields = fields_after_name(pid)
-    return (fields[0], int(fields[2])) if len(fields) > 2 else (b"X", 0)
-
-
-def start_time(pid: int) -> bytes:
-    """When the process started, in ticks; b"" when there is none, or no way to know."""
-    fields = fields_after_name(pid)
-    return fields[19] if len(fields) > 19 else b""
-
-
-def origin() -> "tuple[int, int, int]":
-    """When this process started, in ticks, and the pid and time namespaces that its number and
-    that time are of. Zeros where that cannot be known: without /proc, or with another namespace's.
-
-    With its number, this is one process of all of this boot. The boot itself need not be told: who
-    bears this in its environment does not outlive it.
-    """
-    own = content("/proc/self/stat").startswith(b"%d " % os.getpid())
-    started = start_time(os.getpid())
-    if not own or not started:
-        return 0, 0, 0
-    try:
-        pid_namespace = os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
-        return 0, 0, 0
-    try:
-        time_namespace = os.stat("/proc/self/ns/time").st_ino
-    except OSError:
-        time_namespace = 0  # kernels before 5.6 know none
-    return int(started), pid_namespace, time_namespace
-
-
-def fields_after_name(pid: int) -> "list[bytes]":
-    # The name may itself hold parentheses and spaces.
-    return content("/proc/%d/stat" % pid).rpartition(b")")[2].split()
-
-
-def content(path: str) -> bytes:
-    try:
-        with open(path, "rb", 0) as file:
-            return file.read(1 << 20) or b""
-    except OSError:
-        return b""
 
 
 def send(target: int, number: int) -> bool:

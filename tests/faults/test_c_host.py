@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.process import guard_main
+from prx_tunnel_core.process import guard_main, procfs
 from support.faults import UP, Programs
 from support.proc import alive, gone, heard, host, program
 
@@ -106,7 +106,7 @@ def test_c06_killed_between_the_start_of_a_program_and_all_that_follows() -> Non
             time.sleep(0.017 * number)  # not to wait for anything: to be killed elsewhere
             process.kill()
             gone([int(its_guard)], LIMIT)
-            assert guard_main.carriers(token.encode()) == []
+            assert procfs.carriers(token.encode()) == []
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_c08_a_number_that_is_now_another_process_is_left_alone(tmp_path: Path) 
     shutil.copy("/bin/sleep", path)
     with subprocess.Popen([path, "1000"], start_new_session=True) as other:
         try:
-            begun = guard_main.start_time(other.pid)
+            begun = procfs.start_time(other.pid)
             assert begun.isdigit()
             guard_main.end({-other.pid: b"1", other.pid: b"1"}, b"no such token")
             assert other.poll() is None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.process import guard, guard_main
+from prx_tunnel_core.process import guard, guard_main, procfs
 from support.proc import alive, gone, heard, host, program
 
 WITHIN = 2.0
@@ -74,7 +74,7 @@ def test_c06_killed_in_the_middle_of_starting() -> None:
             time.sleep(0.013 * number)  # not to wait for anything: to be killed elsewhere each time
             process.kill()
             gone([int(guard_process)], WITHIN)
-            assert guard_main.carriers(token.encode()) == []
+            assert procfs.carriers(token.encode()) == []
 
 
 POLITE = """
@@ -226,7 +226,7 @@ def test_c08_a_number_that_is_now_another_process_is_left_alone() -> None:
         try:
             guard_main.end({-other.pid: b"1", other.pid: b"1"}, b"no such token")
             assert alive(other.pid)
-            guard_main.end({-other.pid: guard_main.start_time(other.pid)}, b"no such token")
+            guard_main.end({-other.pid: procfs.start_time(other.pid)}, b"no such token")
             assert other.wait(5) == -signal.SIGTERM
         finally:
             other.kill()
@@ -234,7 +234,7 @@ def test_c08_a_number_that_is_now_another_process_is_left_alone() -> None:
 
 def test_the_guard_is_not_told_of_what_is_gone() -> None:
     targets: dict[int, bytes] = {}
-    started = guard_main.start_time(os.getpid())
+    started = procfs.start_time(os.getpid())
     guard_main.note(b"+%d" % os.getpid(), targets)
     assert targets == {-os.getpid(): started}
     guard_main.note(b"-%d" % os.getpid(), targets)

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from prx_tunnel_core.process import group, guard_main
+from prx_tunnel_core.process import group, procfs
 
 NAMED = re.compile(r"([0-9a-f]{24})\.(\d+)\.(\d+)\.(\d+)\.(\d+)\.")
 
@@ -21,7 +21,7 @@ def parts(token: str) -> list[str]:
 def test_it_names_this_process_its_start_and_its_namespaces() -> None:
     _, pid, *where = parts(group.host_token())
     assert pid == str(os.getpid())
-    start = guard_main.start_time(os.getpid()).decode()
+    start = procfs.start_time(os.getpid()).decode()
     namespaces = [re.sub(r"\D", "", os.readlink(f"/proc/self/ns/{one}")) for one in ("pid", "time")]
     assert where == [start, *namespaces]
 
@@ -59,14 +59,14 @@ def test_a_fork_has_another(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_proc_it_names_the_number_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard_main, "content", lambda path: b"")
-    assert guard_main.origin() == (0, 0, 0)
+    monkeypatch.setattr(procfs, "content", lambda path: b"")
+    assert procfs.origin() == (0, 0, 0)
 
 
 def test_the_proc_of_another_namespace_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """There, the numbers are those of other processes."""
     monkeypatch.setattr(os, "getpid", lambda: 1 << 22)
-    assert guard_main.origin() == (0, 0, 0)
+    assert procfs.origin() == (0, 0, 0)
 
 
 def test_a_kernel_without_time_namespaces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +77,6 @@ def test_a_kernel_without_time_namespaces(monkeypatch: pytest.MonkeyPatch) -> No
             raise FileNotFoundError(path)
         return stat(path)
 
-    *known, _ = guard_main.origin()
+    *known, _ = procfs.origin()
     monkeypatch.setattr(os, "stat", without)
-    assert guard_main.origin() == (*known, 0)
+    assert procfs.origin() == (*known, 0)
