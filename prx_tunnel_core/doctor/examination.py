@@ -11,7 +11,7 @@ from typing import Any
 from prx_tunnel_core.configfile import Config, load
 from prx_tunnel_core.doctor.backend import look_at_backend
 from prx_tunnel_core.doctor.local import look_at_local_port
-from prx_tunnel_core.doctor.running import look_at_leftovers, look_at_tunnel
+from prx_tunnel_core.doctor.running import look_at_leftovers, look_at_orphans, look_at_tunnel
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.plugins import Plugins
@@ -48,8 +48,9 @@ async def examine(
         yield await look_at_local_port(config.tunnel)
         async for check in look_at_tunnel(name, config.tunnel):
             yield check
-    for check in look_at_leftovers():
-        yield check
+    for look in (look_at_leftovers, look_at_orphans):
+        for check in look():
+            yield check
 
 
 def _clock() -> Check:

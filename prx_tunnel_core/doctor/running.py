@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.control import NoAnswer, NotRunning, ask, client
 from prx_tunnel_core.errors import TunnelError
 from prx_tunnel_core.models import Check
+from prx_tunnel_core.process.leftovers import leftovers
+from prx_tunnel_core.process.procfs import environment
 
 MANY_DROPS = 6  # reconnects in an hour that are no coincidence
 
@@ -56,3 +59,12 @@ def look_at_leftovers() -> Iterator[Check]:
         detail = f"the process of tunnel {name!r} was killed and left its socket"
         start = f"`prx tunnel start --name {name}` removes it"
         yield Check("leftover", "unknown", f"{detail}; {start}")
+
+
+def look_at_orphans() -> Iterator[Check]:
+    """A program whose host is dead may still make a local port public, with nobody to watch it."""
+    if left := sorted(leftovers(environment(os.getpid()))):
+        pids = " ".join(map(str, left))
+        detail = f"{len(left)} left by a host that was killed together with its guard"
+        fix = f"run: kill {pids} (or start a tunnel: its guard ends them)"
+        yield Check("orphans", "fail", f"{detail}; {fix}")

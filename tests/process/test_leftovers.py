@@ -183,6 +183,17 @@ def test_a_number_that_no_process_can_have() -> None:
     assert not procfs.lives(10**18, 1)
 
 
+def test_a_number_that_became_another_process_while_it_was_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with subprocess.Popen(["/bin/sleep", "600"]) as process:
+        monkeypatch.setattr(leftovers, "leftovers", lambda inherited: {process.pid: b"a host."})
+        try:
+            assert leftovers.hold_leftovers(b"") == []
+        finally:
+            process.kill()
+
+
 def test_a_chain_that_is_cut_short_tells_nothing() -> None:
     whole = (
         f"PATH=/bin\0X{group.TOKEN_VARIABLE}=no;\0{group.TOKEN_VARIABLE}={TOKEN}{TOKEN}\0".encode()
