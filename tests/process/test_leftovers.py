@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.process import group, leftovers, procfs
+from prx_tunnel_core.process import group, guard_main, leftovers, procfs
 from support.left import apart
 
 EVERYTHING = """
@@ -95,6 +95,12 @@ def test_whoever_was_started_by_what_is_left_does_not_end_it() -> None:
     apart(INSIDE)
 
 
+def test_a_guard_whose_host_is_gone_already_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For what that host was started by, it cannot know any more."""
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("it looks"))
+    guard_main.look_for_leftovers(os.getpid())
+
+
 SHORT = """
 listening, telling = os.pipe()
 command = program("on:TERM,print:asked", "print:ready", "hang")
@@ -143,6 +149,9 @@ others = {
     "of a version that did not tell it": f"{'0' * 24}.{gone_pid}.1;",
 }
 pids = {text: bearing(token) for text, token in (judged | others).items()}
+user, os.geteuid = os.geteuid, lambda: 1
+assert leftovers.leftovers(b"") == {}, "that is another user's"
+os.geteuid = user
 found = leftovers.leftovers(b"")
 assert set(found) == {pids[text] for text in judged}, [t for t in pids if (pids[t] in found)]
 leftovers.end_leftovers(b"")
