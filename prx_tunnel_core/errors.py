@@ -77,10 +77,23 @@ def unwrap(error: BaseException) -> BaseException:
 
     A task group wraps an exception of its body in a group even when nothing else went wrong;
     callers wrote `except ConnectError`, and shall not need `except*` for it.
+
+    An interrupt or an exit comes out alone, whatever else is in the group: it is meant for the
+    whole process. On asyncio it does so by itself, for it ends the loop; on trio it does not.
     """
+    if isinstance(error, BaseExceptionGroup):
+        ends = (leaf for leaf in leaves(error) if isinstance(leaf, KeyboardInterrupt | SystemExit))
+        error = next(ends, error)
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The exceptions in a group and the groups in it; of another error, itself."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for each in error.exceptions for leaf in leaves(each)]
+    return [error]
 
 
 @contextmanager

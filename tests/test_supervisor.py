@@ -562,6 +562,8 @@ def broken_backend(how: str) -> Backend[MemoryConfig]:
                 raise ConnectionRefusedError(111, "Connection refused")
             case "group":
                 raise BaseExceptionGroup("many", [ValueError("a"), SetupError("fix me")])
+            case "exit in a group":
+                raise BaseExceptionGroup("many", [ValueError("a"), SystemExit(9)])
             case "yields text":
                 yield "https://x.example.com"  # type: ignore[misc]
             case "own address":
@@ -580,6 +582,7 @@ def broken_backend(how: str) -> Backend[MemoryConfig]:
     [
         ("defect", ConnectError, "a defect of backend 'memory': ZeroDivisionError: oops"),
         ("exit", ConnectError, "a defect of backend 'memory': SystemExit: 9"),
+        ("exit in a group", ConnectError, "a defect of backend 'memory': SystemExit: 9"),
         ("os", ConnectError, "Connection refused"),
         ("group", SetupError, "fix me"),
         ("yields text", SetupError, "backend 'memory' yielded a str, not a Connection"),

@@ -119,7 +119,7 @@ class Reader:
         if self._on_line is not None:
             try:
                 self._on_line(line)
-            except Exception:
+            except (Exception, SystemExit):
                 if self._failures.allows():
                     logger.exception("reading the output of %s failed", self._name)
         if output_logger.isEnabledFor(logging.DEBUG) and self._log.allows():
@@ -133,14 +133,14 @@ class Waiter(Generic[T]):
         self._find = find
         self.done = anyio.Event()
         self.found: T | None = None
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
 
     def offer(self, line: str) -> None:
         if self.done.is_set():
             return
         try:
             self.found = self._find(line)
-        except Exception as error:  # noqa: BLE001 - it is raised where the caller waits
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - it is raised where the caller waits
             self.error = error
         if self.found is not None or self.error is not None:
             self.done.set()

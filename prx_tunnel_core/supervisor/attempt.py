@@ -19,7 +19,8 @@ from prx_tunnel_core.errors import (
     ProgramStuck,
     SetupError,
     TunnelError,
-    single,
+    leaves,
+    unwrap,
 )
 from prx_tunnel_core.models import TunnelInfo
 from prx_tunnel_core.process.running import TunnelProcess, started
@@ -68,22 +69,23 @@ class Attempt:
         ended: Ended | None = None
         with anyio.CancelScope(deadline=anyio.current_time() + self.limit) as scope:
             try:
-                with single():
-                    async with self.backend.connect(self.settings, self.target) as connection:
-                        up = self._introduce(connection)
-                        scope.deadline = math.inf
-                        self.on_up(up)
-                        ended = await self._stay(up)
-                        scope.deadline = anyio.current_time() + TEARDOWN
-            except (Exception, SystemExit) as raised:  # noqa: BLE001 - a backend is foreign code
+                async with self.backend.connect(self.settings, self.target) as connection:
+                    up = self._introduce(connection)
+                    scope.deadline = math.inf
+                    self.on_up(up)
+                    ended = await self._stay(up)
+                    scope.deadline = anyio.current_time() + TEARDOWN
+            except BaseException as raised:
+                found = leaves(raised)
+                if not all(isinstance(leaf, Exception | SystemExit) for leaf in found):
+                    raise  # a cancellation, an interrupt
                 # Beside a program that cannot be ended, there must not come a second one.
-                stuck = any(isinstance(leaf, ProgramStuck) for leaf in _leaves(raised))
+                stuck = any(isinstance(leaf, ProgramStuck) for leaf in found)
                 if ended is None or stuck:
                     ended = Ended(self._classify(raised))
                 else:
-                    logger.warning(
-                        "closing backend %r failed: %s", self.backend.name, self._text(raised)
-                    )
+                    why = self._text(unwrap(raised))
+                    logger.warning("closing backend %r failed: %s", self.backend.name, why)
         if ended is None:
             return Ended(ConnectError(self._timeout_message(programs)))
         if scope.cancelled_caught:
@@ -139,11 +141,11 @@ class Attempt:
 
     def _classify(self, error: BaseException) -> TunnelError:
         """The error that decides: what must be fixed before what may pass, and a defect last."""
-        leaves = _leaves(error)
         for kind in (SetupError, ConnectError):
-            for leaf in leaves:
+            for leaf in leaves(error):
                 if isinstance(leaf, kind):
                     return self._clean(leaf)
+        error = unwrap(error)
         if isinstance(error, OSError):  # TimeoutError is one
             return ConnectError(self._text(error))
         logger.error(
@@ -173,9 +175,3 @@ class Attempt:
             lines = program.last_lines()
             message += f"; {program.name} {f'said: {lines}' if lines else 'was silent'}"
         return self._shown(message)
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for each in error.exceptions for leaf in _leaves(each)]
-    return [error]

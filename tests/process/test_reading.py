@@ -166,9 +166,12 @@ async def test_the_tail_is_bounded_and_ends_with_the_last_line() -> None:
     assert list(process.tail) == [str(number) for number in range(500 - TAIL, 500)]
 
 
-async def test_a_raising_listener_harms_nothing(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError, SystemExit])
+async def test_a_raising_listener_harms_nothing(
+    caplog: pytest.LogCaptureFixture, error: type[BaseException]
+) -> None:
     def refuse(line: str) -> None:
-        raise ValueError(line)
+        raise error(line)
 
     async with open_process(program("flood:0.1", "print:end", "hang"), on_line=refuse) as process:
         await process.first_match(starts("end"))
