@@ -52,11 +52,30 @@ numbers: dict[str, st.SearchStrategy[float]] = {
     "check": st.just(0.0),
     "wait": seconds,
 }
-operations = st.one_of([st.tuples(st.just(name), each) for name, each in numbers.items()])
+OFTEN = ["start", "start", "drop", "wait", "wait", "wait"]  # else little happens
+one_operation = st.sampled_from([*numbers, *OFTEN]).flatmap(
+    lambda name: st.tuples(st.just(name), numbers[name]).map(lambda operation: [operation])
+)
 
-FLICKER: Script = [("freeze", 0.0), ("wait", 11.0), ("thaw", 0.0), ("wait", 11.0)]
-FLAP: Script = [("drop", 0), ("wait", 11.0)]
-CLOSES_SLOWLY: Script = [("tear down in", 5.0), ("start", 0)]
+START: Script = [("start", 0.0)]
+FAILING: Script = [("freeze", 0.0), ("wait", 11.0)]
+WELL: Script = [("thaw", 0.0), ("wait", 11.0)]
+UNKNOWN: Script = [("blur", 0.0), ("wait", 11.0)]
+WOKEN: Script = [("suspend", 3600.0), ("wait", 3.0), ("wait", 3.0)]
+FLAP: Script = [("drop", 0.0), ("wait", 11.0)]
+CLOSING: Script = [("tear down in", 5.0), ("drop", 0.0)]
+GIVING_UP: Script = [("tear down in", 5.0), ("drop for good", 0.0)]
+STOPPING: Script = [("tear down in", 5.0), ("stop and cancel", 0.1)]
+OFFLINE: Script = [("go offline", 0.0), ("drop", 0.0), ("wait", 1.0)]
+BACK: Script = [("come online", 0.0), ("wait", 3.0)]
+LONG_DELAY: Script = [("limit the rate", 70.0), ("drop", 0.0), ("wait", 3.0), ("wait", 70.0)]
+scenes = st.sampled_from([
+    START, FAILING, WELL, UNKNOWN, WOKEN, FLAP, CLOSING, GIVING_UP, STOPPING, OFFLINE, BACK,
+    LONG_DELAY,
+])  # fmt: skip
+scripts: st.SearchStrategy[Script] = st.lists(
+    st.one_of(one_operation, scenes), min_size=3, max_size=25
+).map(lambda parts: [operation for part in parts for operation in part])
 
 
 class Player:
@@ -115,12 +134,15 @@ class Player:
             model.must(False, Invariant.STOPPED, "it does not return")
 
     async def drop(self, _: float) -> None:
-        for connection in self.memory.open:
-            connection.drop()
+        self._drop("dropped")
 
     async def drop_for_good(self, _: float) -> None:
+        self._drop(SetupError("fix the account"))
+
+    def _drop(self, reason: str | Exception) -> None:
         for connection in self.memory.open:
-            connection.drop(SetupError("fix the account"))
+            if not connection.closing:
+                connection.drop(reason)
 
     async def freeze(self, _: float) -> None:
         self.prober.public_verdict = Check("public", "fail", "frozen")
@@ -197,19 +219,22 @@ def tunnel_for(model: Model) -> Recorded:
 @settings(
     max_examples=SCRIPTS, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
-@given(
-    script=st.lists(operations, min_size=3, max_size=25), jitter=st.sampled_from([0.0, 0.5, 1.0])
-)
-@example(script=[("start", 0), ("freeze", 0), ("wait", 70.0)], jitter=0.5)
-@example(script=[("need a fix", 0), ("start", 0), ("wait", 600.0), ("start", 0)], jitter=0.5)
-@example(script=[("connect in", 21.0), ("start", 0), ("wait", 31.0)], jitter=0.5)
-@example(script=[("start", 0), ("wait", 31.0)], jitter=0.5)
-@example(script=[("start", 0), *FLICKER * 4], jitter=0.5)
-@example(script=[("start", 0), *FLAP * 6], jitter=1.0)
-@example(script=[*CLOSES_SLOWLY, ("drop", 0), ("stop", 0)], jitter=1.0)
-@example(script=[*CLOSES_SLOWLY, ("stop and cancel", 0.1), ("start", 0), ("stop", 0)], jitter=1.0)
-@example(script=[*CLOSES_SLOWLY, ("drop for good", 0), ("start", 0), ("wait", 11.0)], jitter=1.0)
-@example(script=[*CLOSES_SLOWLY, ("drop for good", 0), ("stop", 0)], jitter=1.0)
+@given(script=scripts, jitter=st.sampled_from([0.0, 0.5, 1.0]))
+@example(script=[("need a fix", 0), *START, ("wait", 600.0), *START], jitter=0.5)
+@example(script=[("connect in", 21.0), *START, ("wait", 31.0)], jitter=0.5)
+@example(script=[*START, ("wait", 31.0)], jitter=0.5)
+@example(script=[*START, *FAILING * 7], jitter=0.5)
+@example(script=[*START, *(FAILING + WELL) * 4], jitter=0.5)
+@example(script=[*START, *FAILING * 2, *UNKNOWN, *FAILING], jitter=0.5)
+@example(script=[*START, *FAILING * 2, *WOKEN, *FAILING], jitter=0.5)
+@example(script=[*START, *FLAP * 6], jitter=1.0)
+@example(script=[*START, *LONG_DELAY, ("wait", 70.0), *FLAP], jitter=0.0)
+@example(script=[*START, *OFFLINE, *BACK], jitter=1.0)
+@example(script=[*START, *CLOSING, ("stop", 0)], jitter=1.0)
+@example(script=[*START, ("tear down in", 5.0), *OFFLINE, *BACK, ("stop", 0)], jitter=1.0)
+@example(script=[*START, *GIVING_UP, *START, ("wait", 11.0)], jitter=1.0)
+@example(script=[*START, *GIVING_UP, ("stop", 0)], jitter=1.0)
+@example(script=[*START, *STOPPING, *START, ("stop", 0)], jitter=1.0)
 def test_every_invariant_holds_under_every_script(script: Script, jitter: float) -> None:
     model = Model(Memory(), ModelProber(), jitter)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 
 from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.config import BackendConfig, TunnelConfig
@@ -69,6 +70,8 @@ class Lifecycle:
             if self._error is not None:
                 return self._error
             await self._pause()
+            # No attempt after a stop that came while the last connection was being closed.
+            await anyio.lowlevel.checkpoint_if_cancelled()
             self._parts.show(Connecting(self._ladder.attempt))
 
     def _attempt(self) -> Attempt:

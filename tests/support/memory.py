@@ -22,6 +22,7 @@ class MemoryConnection(Connection):
     def __init__(self, url: str) -> None:
         self.public_url = url
         self.word: Check | None = None
+        self.closing = False
         self._dropped = anyio.Event()
         self._reason: str | Exception = ""
 
@@ -87,6 +88,7 @@ class Memory:
         try:
             yield connection
         finally:
+            connection.closing = True
             with anyio.CancelScope(shield=True):
                 await anyio.sleep(self.teardown)
             self.open.remove(connection)

@@ -34,7 +34,6 @@ MAX_ATTEMPTS = 3
 BASE, LONGEST = 2.0, 6.0
 STABLE = 30.0
 SUSPENDED = 5.0
-CLOSING = 10.0  # seconds that the rest of a dropped connection may take
 BACK_ONLINE = 1.0  # seconds until a network is noticed
 ROUNDING = 1e-6
 
@@ -127,6 +126,8 @@ class Model:
     climbed: int = 0
     delay: float = 0.0
     due: float = 0.0
+    closing: float = 0.0
+    """Seconds that the rest of a dropped connection takes, before the delay begins."""
     planned_offline: bool = False
     suspended_before: float = 0.0
     attempts_when_setup_failed: int | None = None
@@ -175,6 +176,7 @@ class Model:
             unhealthy = "health checks" in str(new)
             if unhealthy:
                 self.must(self.prober.row >= FAILURES, Invariant.PATIENCE, new)
+                self.must(self.prober.row <= FAILURES, Invariant.ACTS, new)
             lasted = (self.prober.asked_at if unhealthy else now) - self.since
             if lasted >= max(STABLE, 2 * self.delay):
                 self.climbed, self.delay = 0, 0.0
@@ -214,6 +216,7 @@ class Model:
         self.must(right, Invariant.DELAY, f"{delay} and not {expected} before attempt {attempt}")
         self.delay = delay
         self.due = trio.current_time() + delay
+        self.closing = self.memory.teardown if self.memory.open else 0.0
         self.planned_offline = offline
         self.suspended_before = self.prober.suspended
 
@@ -233,7 +236,8 @@ class Model:
                 self._bounded()
             case Connected(info):
                 self.must(self._up() == [info.public_url], Invariant.URL, f"up: {self._up()}")
-                self.must(self.prober.row < FAILURES, Invariant.ACTS, self.prober.row)
+                leaving = all(each.closing for each in self.memory.open)
+                self.must(leaving or self.prober.row < FAILURES, Invariant.ACTS, self.prober.row)
             case Reconnecting():
                 self._comes_in_time()
             case Idle() | Stopped():
@@ -253,8 +257,8 @@ class Model:
         due = self.due
         if self.planned_offline and self.online:
             due = min(due, max(self.online_since, self.since) + BACK_ONLINE)
-        now = trio.current_time()
-        self.must(now <= due + CLOSING, Invariant.DUE, f"{due} is over at {now}")
+        now, due = trio.current_time(), due + self.closing
+        self.must(now <= due + ROUNDING, Invariant.DUE, f"{due} is over at {now}")
 
     def _waits_for_a_fix(self, status: TunnelStatus) -> None:
         if not isinstance(status, Failed) or "fix" not in status.message:
