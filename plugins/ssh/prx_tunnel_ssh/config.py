@@ -48,6 +48,8 @@ class SshConfig(BackendConfig):
     def _plain(cls, value: str | None) -> str | None:
         if value is not None and (not value.isprintable() or any(c in value for c in " @/\\,")):
             raise ValueError("a plain name or address, without user, port or white space")
+        if value is not None and value.startswith("-"):
+            raise ValueError(f"{value!r} is an option, not a name or address; remove the -")
         return value
 
     @field_validator("identity_file", "known_hosts", "agent")

@@ -8,6 +8,7 @@ import getpass
 import hashlib
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -159,6 +160,13 @@ def _explain(error: Exception, config: SshConfig, access: Access, peer: Peer) ->
             f"{server} gave up, {len(access.keys)} keys were too many: say which one is right with "
             "identity_file (for a key that the agent holds: its .pub file)"
         )
+    if isinstance(error, socket.gaierror):  # also when the resolver, or the network, is down
+        return ConnectError(
+            f"tunnel.ssh.host: {config.host} was not found ({error.strerror}); "
+            "check its spelling, and the name servers of this machine"
+        )
+    if isinstance(error, UnicodeError):  # of the codec that readies a name for the resolver
+        return SetupError(f"tunnel.ssh.host: {config.host} is not a valid host name; correct it")
     if isinstance(error, asyncssh.KeyExchangeFailed | asyncssh.IllegalUserName | ValueError):
         return SetupError(f"{server}: {text}")
     return ConnectError(

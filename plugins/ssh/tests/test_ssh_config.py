@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
 import trio
 from prx_tunnel_ssh import connect, prx_tunnel_backends
-from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.config import ANY_HOST_KEY, SshConfig
 from prx_tunnel_ssh.pattern import compile_pattern
 
 from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.config import validate
-from prx_tunnel_core.errors import ConfigError, SetupError
+from prx_tunnel_core.errors import ConfigError, ConnectError, SetupError
 
 
 def error(**table: Any) -> str:
@@ -33,6 +34,8 @@ def test_a_backend_is_offered() -> None:
         ({"port": 2222}, "host is missing: without it, port has no meaning"),
         ({"host": "me@relay.test"}, "tunnel.ssh.host: a plain name or address"),
         ({"host": " "}, "tunnel.ssh.host"),
+        ({"host": "-oProxyCommand=x"}, "tunnel.ssh.host: '-oProxyCommand=x' is an option"),
+        ({"host": "r.test", "username": "-l"}, "tunnel.ssh.username: '-l' is an option"),
         ({"host": "r.test", "port": 0}, "tunnel.ssh.port"),
         ({"host": "r.test", "known_hosts": ""}, "tunnel.ssh.known_hosts: is empty"),
         ({"host": "r.test", "public_url": "https://a.test"}, "has no {port}"),
@@ -83,6 +86,31 @@ def test_being_offline_is_an_excuse_only_for_servers_elsewhere() -> None:
 def test_a_hostile_line_does_not_stall_the_pattern() -> None:
     pattern = compile_pattern(r"((a+)+)$".replace("((a+)+)", "(?:(?:a+)+)(b)"))
     assert pattern.search("a" * 50_000) is None
+
+
+@pytest.mark.anyio
+async def test_a_host_that_is_not_found_is_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_arguments: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    config = SshConfig(host="relay.invalid", known_hosts=ANY_HOST_KEY)
+    with pytest.raises(ConnectError) as caught:
+        async with connect(config, Target("127.0.0.1", 9)):
+            pass
+    assert str(caught.value) == (
+        "tunnel.ssh.host: relay.invalid was not found (Name or service not known); "
+        "check its spelling, and the name servers of this machine"
+    )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("host", ["a..test", "a" * 64 + ".test"])
+async def test_a_host_that_no_resolver_takes_is_not_tried_again(host: str) -> None:
+    config = SshConfig(host=host, known_hosts=ANY_HOST_KEY)
+    with pytest.raises(SetupError, match=rf"^tunnel\.ssh\.host: {host} is not a valid host name"):
+        async with connect(config, Target("127.0.0.1", 9)):
+            pass
 
 
 def test_on_trio_it_says_what_it_needs() -> None:
