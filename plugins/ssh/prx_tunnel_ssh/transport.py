@@ -91,6 +91,15 @@ async def _connect(config: SshConfig, access: Access, peer: Peer) -> asyncssh.SS
     try:
         connecting = asyncssh.connect(**_options(config, access, peer))
         return await wholly(connecting, undo=_disconnect, interrupt=True)
+    except socket.gaierror as error:  # also when the network is down
+        raise ConnectError(
+            f"tunnel.ssh.host: {config.host} was not found ({error.strerror}); "
+            "check its spelling, and the name servers of this machine"
+        ) from None
+    except UnicodeError:  # of the codec that readies a name for the resolver
+        raise SetupError(
+            f"tunnel.ssh.host: {config.host} is not a valid host name; correct it"
+        ) from None
     except (OSError, asyncssh.Error, ValueError) as error:
         raise _explain(error, config, access, peer) from None
 
@@ -160,13 +169,6 @@ def _explain(error: Exception, config: SshConfig, access: Access, peer: Peer) ->
             f"{server} gave up, {len(access.keys)} keys were too many: say which one is right with "
             "identity_file (for a key that the agent holds: its .pub file)"
         )
-    if isinstance(error, socket.gaierror):  # also when the resolver, or the network, is down
-        return ConnectError(
-            f"tunnel.ssh.host: {config.host} was not found ({error.strerror}); "
-            "check its spelling, and the name servers of this machine"
-        )
-    if isinstance(error, UnicodeError):  # of the codec that readies a name for the resolver
-        return SetupError(f"tunnel.ssh.host: {config.host} is not a valid host name; correct it")
     if isinstance(error, asyncssh.KeyExchangeFailed | asyncssh.IllegalUserName | ValueError):
         return SetupError(f"{server}: {text}")
     return ConnectError(
