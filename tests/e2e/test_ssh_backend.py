@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prx_tunnel_ssh import embedded
+from prx_tunnel_ssh.relay import server as relays
+from prx_tunnel_ssh.relay.server import Relay
 
 from prx_tunnel_core.models import Connected, Reconnecting
 from support.http_server import free_port
@@ -89,14 +92,26 @@ def relay(folder: Path) -> Iterator[Setup]:
 class Embedded:
     """The relay inside this process, which is there whenever a tunnel is."""
 
+    def __init__(self) -> None:
+        self.relays: list[Relay] = []
+
+    @asynccontextmanager
+    async def open_relay(self, *args: Any, **options: Any) -> AsyncIterator[Relay]:
+        async with relays.open_relay(*args, **options) as one:
+            self.relays.append(one)
+            try:
+                yield one
+            finally:
+                self.relays.remove(one)
+
     async def start(self) -> None: ...
 
     def kill(self) -> None:
-        for url in tuple(embedded._relays):
-            assert embedded.cut(url)
+        for one in self.relays:
+            one.abort()
 
     def freeze(self) -> None:
-        for one in embedded._relays.values():
+        for one in self.relays:
             for guest in one.guests:
                 transport = guest.connection._transport
                 assert isinstance(transport, asyncio.Transport)
@@ -106,7 +121,10 @@ class Embedded:
 
 
 def inside(folder: Path) -> Iterator[Setup]:
-    yield Setup({"backend": "ssh"}, Embedded())
+    far_end = Embedded()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "open_relay", far_end.open_relay)
+        yield Setup({"backend": "ssh"}, far_end)
 
 
 def set_up(kind: Any, tmp_path: Path) -> Iterator[Setup]:

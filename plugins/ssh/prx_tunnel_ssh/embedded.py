@@ -26,7 +26,6 @@ NOTE = "embedded relay: reachable from this machine only"
 _LOOPBACK = "127.0.0.1"
 logger = logging.getLogger("prx_tunnel_ssh")
 
-_relays: dict[str, Relay] = {}
 # So that the URL stays the same when the tunnel reconnects.
 _last_ports: dict[Target, int] = {}
 
@@ -52,19 +51,6 @@ class EmbeddedConnection(Connection):
         return True
 
 
-def cut(public_url: str) -> bool:
-    """Cut the tunnel of that URL from outside, as a failing network would.
-
-    For demonstrations and tests: the relay's listener and connections are aborted without a word to
-    the tunnel, which has to notice by itself. False when no embedded relay serves the URL.
-    """
-    relay = _relays.get(public_url)
-    if relay is None:
-        return False
-    relay.abort()
-    return True
-
-
 @asynccontextmanager
 async def open_embedded_tunnel(config: SshConfig, target: Target) -> AsyncIterator[Connection]:
     quiet_asyncssh()
@@ -84,11 +70,7 @@ async def open_embedded_tunnel(config: SshConfig, target: Target) -> AsyncIterat
         level = logging.INFO if target in _last_ports else logging.WARNING
         logger.log(level, "%s (%s)", NOTE, connection.public_url)
         _last_ports[target] = tunnel.port
-        _relays[connection.public_url] = relay
-        try:
-            yield connection
-        finally:
-            del _relays[connection.public_url]
+        yield connection
 
 
 def _settings(config: SshConfig, target: Target) -> RelaySettings:

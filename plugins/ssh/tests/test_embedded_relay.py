@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 import asyncssh
 import httpx
 import pytest
-from prx_tunnel_ssh import connect, embedded
+from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.embedded import EmbeddedConnection
 from prx_tunnel_ssh.relay.server import Relay
 from ssh_programs import PATIENCE, App
 
@@ -21,7 +22,8 @@ pytestmark = pytest.mark.anyio
 
 
 def relay_of(connection: Connection) -> Relay:
-    return embedded._relays[connection.public_url]
+    assert isinstance(connection, EmbeddedConnection)
+    return connection._relay
 
 
 async def dropped(connection: Connection) -> str:
@@ -56,11 +58,10 @@ async def test_it_is_cut_and_comes_back_with_the_same_url(
 ) -> None:
     async with connect(SshConfig(), app.target) as connection:
         url = connection.public_url
-        assert embedded.cut(url)
+        assert await connection.sever()
         assert await dropped(connection) == "the connection to the SSH server was lost"
         with pytest.raises(httpx.ConnectError):
             await http.get(url)
-    assert not embedded.cut(url)
     async with connect(SshConfig(), app.target) as connection:
         assert connection.public_url == url
         assert (await http.post(url, content="again")).text == "again"
