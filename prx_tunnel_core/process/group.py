@@ -13,7 +13,7 @@ import signal
 import sys
 from functools import lru_cache
 
-from prx_tunnel_core.process.procfs import carriers, origin, processes, state_and_group
+from prx_tunnel_core.process.procfs import carriers, is_ours, origin, processes, state_and_group
 
 TOKEN_VARIABLE = "PRX_TUNNEL_CHILD"
 
@@ -70,7 +70,7 @@ def group_alive(pid: int) -> bool:
     """Whether anyone in the group still runs. A zombie does not: its new parent may never reap."""
     if not signal_group(pid):
         return False
-    if sys.platform != "linux":
+    if not is_ours():
         return True
     looked_at = map(state_and_group, processes())
     return any(group == pid and state not in b"ZX" for state, group in looked_at)

@@ -25,6 +25,7 @@ from prx_tunnel_core.process.leftovers import PATIENCE, POLITE, end_leftovers
 from prx_tunnel_core.process.procfs import (
     carriers,
     environment,
+    is_ours,
     processes,
     start_time,
     state_and_group,
@@ -36,7 +37,7 @@ POLL = 0.02
 def main(host: int, token: bytes) -> None:
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(ignored, signal.SIG_IGN)
-    if sys.platform == "linux":
+    if is_ours():
         look_for_leftovers(host)
     targets: dict[int, bytes] = {}
     wait_for_end(host, targets)
@@ -149,7 +150,7 @@ def end(targets: "dict[int, bytes]", token: bytes) -> None:
 def running(targets: "list[int]") -> "list[int]":
     """Those of whom somebody runs; a zombie, that its parent does not reap, does not."""
     existing = [each for each in targets if send(each, 0)]
-    if sys.platform != "linux" or not existing:
+    if not existing or not is_ours():
         return existing
     alive = set()
     for pid in processes():

@@ -9,15 +9,21 @@ import sys
 CHUNK = 32 * 1024  # bytes; room for the longest environment would cost more than most reads
 
 
+def is_ours() -> bool:
+    """Whether there is a /proc whose numbers are those by which we know processes.
+
+    After `unshare --pid` without a new /proc, they are those of the namespace outside.
+    """
+    return sys.platform == "linux" and content("/proc/self/stat").startswith(b"%d " % os.getpid())
+
+
 def origin() -> tuple[int, int, int]:
     """When this process started, in ticks, and the namespaces of its number and of that time.
 
-    With its number, this is one process of all of this boot. Zeros where it cannot be known:
-    without /proc, or with that of another namespace, where the numbers mean others.
+    With its number, this is one process of all of this boot. Zeros where it cannot be known.
     """
-    own = content("/proc/self/stat").startswith(b"%d " % os.getpid())
     started = start_time(os.getpid())
-    if not own or not started:
+    if not started:
         return 0, 0, 0
     try:
         pid_namespace = os.stat("/proc/self/ns/pid").st_ino
@@ -62,7 +68,8 @@ def carriers(token: bytes) -> list[int]:
 
 
 def processes() -> list[int]:
-    if sys.platform != "linux":
+    """All that we see, where they can be known."""
+    if not is_ours():
         return []
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
@@ -79,7 +86,7 @@ def state_and_group(pid: int) -> tuple[bytes, int]:
 
 def start_time(pid: int) -> bytes:
     """When the process started, in ticks; b"" when there is none, or no way to know."""
-    fields = fields_after_name(pid)
+    fields = fields_after_name(pid) if is_ours() else []
     return fields[19] if len(fields) > 19 else b""
 
 

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import time
 
 import anyio
 import pytest
 
 from prx_tunnel_core.process import group, open_process
-from support.proc import Gate, alive, children, pid_of, program, starts, state, until
+from support.proc import (
+    PRELUDE,
+    TESTS,
+    Gate,
+    alive,
+    children,
+    pid_of,
+    program,
+    starts,
+    state,
+    until,
+)
+from support.programs import needs_program
 
 pytestmark = pytest.mark.anyio
 
@@ -154,3 +168,40 @@ async def test_a_group_number_with_only_zombies_is_nobody() -> None:
         await process.first_match(starts("up"))
         assert group.group_alive(process.pid)
     assert not group.group_alive(process.pid)
+
+
+IN_ANOTHER_NAMESPACE = """
+command = program("child:ignore:TERM;hang", "print:up", "hang")
+bystander = subprocess.Popen(["/bin/sleep", "600"])
+
+async def main():
+    async with open_process(command, grace=0.1) as process:
+        await process.first_match(starts("up"))
+        assert os.readlink("/proc/self") != str(os.getpid())
+    try:
+        os.killpg(process.pid, 0)
+    except ProcessLookupError:
+        say(bystander.poll(), "nobody is left")
+
+anyio.run(main)
+bystander.kill()
+bystander.wait()
+"""
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_numbers_of_another_namespace_are_not_believed() -> None:
+    """`unshare --pid` leaves the /proc of outside: whom it lists are others than whom we signal."""
+    unshare = [needs_program("unshare"), "-Ur", "--pid", "--fork", "--kill-child"]
+    if (await anyio.run_process([*unshare, "true"], check=False)).returncode:
+        pytest.skip("needs Linux with PID namespaces for every user")
+    path = os.pathsep.join((str(TESTS), str(TESTS.parent)))
+    # The first process of a namespace has to take what is dead, as a shell does.
+    shell = ["sh", "-c", '"$@"; exit $?', "sh"]
+    code = PRELUDE + IN_ANOTHER_NAMESPACE
+    done = await anyio.run_process(
+        [*unshare, *shell, sys.executable, "-W", "error", "-c", code],
+        env=os.environ | {"PYTHONPATH": path},
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (b"None nobody is left\n", b"")
