@@ -10,7 +10,7 @@ import anyio
 from prx_tunnel_core.cli.signals import StopSignals
 from prx_tunnel_core.cli.views import View
 from prx_tunnel_core.configfile import Config
-from prx_tunnel_core.control import serve, take
+from prx_tunnel_core.control import AlreadyRunning, Claim, compared, serve, take
 from prx_tunnel_core.errors import TunnelError, single
 from prx_tunnel_core.models import Failed, Idle, Stopped, TunnelStatus
 from prx_tunnel_core.plugins import Plugins
@@ -39,7 +39,7 @@ def run(
 
 async def _keep_open(job: Job, view: View, stop: StopSignals, on_claim: Callable[[], None]) -> None:
     # The name first: whoever comes second must not start as much as an observer.
-    claim = await take(job.name)
+    claim = await _take(job)
     try:
         on_claim()
         shown = _Shown(view)
@@ -54,6 +54,13 @@ async def _keep_open(job: Job, view: View, stop: StopSignals, on_claim: Callable
             await _until_stopped(tunnel, shown, stop)
     finally:
         claim.release()
+
+
+async def _take(job: Job) -> Claim:
+    try:
+        return await take(job.name)
+    except AlreadyRunning as refusal:
+        raise await compared(refusal, job.config.tunnel) from None
 
 
 async def _until_stopped(tunnel: Tunnel, shown: _Shown, stop: StopSignals) -> None:

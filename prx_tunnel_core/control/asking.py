@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import anyio.to_thread
 
 from prx_tunnel_core.control import client, place
+from prx_tunnel_core.control.claim import AlreadyRunning
 from prx_tunnel_core.errors import TunnelError
+
+if TYPE_CHECKING:
+    from prx_tunnel_core.config import TunnelConfig
 
 Op: TypeAlias = Literal["status", "health", "stop"]
 
@@ -33,3 +37,15 @@ async def ask(op: Op, *, name: str = "default") -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(reply.text)
         return answer
     raise (NotRunning if reply.code == client.NOT_RUNNING else NoAnswer)(reply.text)
+
+
+async def compared(refusal: AlreadyRunning, config: TunnelConfig) -> AlreadyRunning:
+    """The refusal with the keys of `config` that have other values in the tunnel that runs."""
+    from prx_tunnel_core.control.settings import differing
+
+    call = anyio.to_thread.run_sync(client.call, "settings", refusal.name, abandon_on_cancel=True)
+    try:
+        keys = differing(config, json.loads((await call).text))
+    except (TunnelError, LookupError, TypeError, ValueError):  # it ends, or is of another version
+        return refusal
+    return AlreadyRunning(refusal.name, refusal.pid, differing=keys)

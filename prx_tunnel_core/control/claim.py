@@ -8,6 +8,7 @@ import socket
 import stat
 import sys
 import weakref
+from collections.abc import Sequence
 
 from prx_tunnel_core.control import place
 from prx_tunnel_core.errors import SetupError
@@ -16,14 +17,19 @@ BACKLOG = 64
 
 
 class AlreadyRunning(SetupError):
-    """Another process holds the name; `pid` is 0 when it has not said which."""
+    """Another process holds the name; `pid` is 0 when it has not said which.
 
-    def __init__(self, name: str, pid: int) -> None:
+    `differing` are the keys of the configuration that have other values there.
+    """
+
+    def __init__(self, name: str, pid: int, *, differing: Sequence[str] = ()) -> None:
         process = f"process {pid}" if pid else "another process"
+        others = f", with other settings ({', '.join(differing)})" if differing else ""
         super().__init__(
-            f"tunnel {name!r} is already run by {process}; "
+            f"tunnel {name!r} is already run by {process}{others}; "
             f"stop it with `prx tunnel stop --name {name}`, or choose another --name"
         )
+        self.name = name
         self.pid = pid
 
 
