@@ -158,12 +158,13 @@ def _end_redrawn(chunk: bytes) -> bytes:
 
 async def _read(fd: int) -> bytes:
     """The next bytes of a pipe; none when it has ended."""
+    # To wait first would cost a flood two more calls of the system for each piece.
+    await anyio.lowlevel.checkpoint()
     while True:
-        await anyio.wait_readable(fd)
         try:
             return os.read(fd, READ)
         except BlockingIOError:
-            continue
+            await anyio.wait_readable(fd)
         except OSError:
             return b""
 
