@@ -13,7 +13,11 @@ from urllib.parse import urlsplit
 
 from prx_tunnel_cloudflare.settings import bare_hostname
 from prx_tunnel_core.backend import Target
+from prx_tunnel_core.text import printable
 from prx_tunnel_core.urls import DEFAULT_PORTS
+
+SHOWN = 5  # host names in a warning
+LONGEST_NAME = 253  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,22 @@ class Ingress:
             return None
         rule = next((rule for rule in self.rules if rule.covers(hostname)), None)
         if rule is None or rule.service.startswith("http_status:"):
-            return f"the tunnel has no route for {hostname}; add one in Cloudflare's dashboard"
+            return (
+                f"the tunnel has no route for {hostname} (cloudflared reports {self._reported()}); "
+                "add one in Cloudflare's dashboard, or correct tunnel.cloudflare.hostname here"
+            )
         if not rule.leads_to(target):
             return (
                 f"the tunnel sends {hostname} to {rule.service}, not to port {target.port}; "
                 "correct the route in Cloudflare's dashboard, or tunnel.local_port here"
             )
         return None
+
+    def _reported(self) -> str:
+        names = dict.fromkeys(printable(rule.hostname)[:LONGEST_NAME] for rule in self.rules)
+        shown = [name for name in names if name]
+        more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+        return f"{', '.join(shown[:SHOWN])}{more}" if shown else "no host name"
 
 
 def read_ingress(answer: Mapping[str, Any]) -> Ingress:

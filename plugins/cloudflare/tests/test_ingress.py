@@ -31,6 +31,22 @@ def test_as_recorded() -> None:
     assert "no route" in str(ingress.problem("unknown.example.com", TARGET))
 
 
+def test_what_is_reported_stands_beside_what_is_configured() -> None:
+    ingress = pushed(
+        rule("a.example.com"), rule("a.example.com", path="/x"), rule("*.b.example.com"),
+        rule("c.example.com\x1b[2J"), rule(service="http_status:404"),
+    )  # fmt: skip
+    assert ingress.problem("old.example.com", TARGET) == (
+        "the tunnel has no route for old.example.com (cloudflared reports a.example.com, "
+        "*.b.example.com, c.example.com); add one in Cloudflare's dashboard, or correct "
+        "tunnel.cloudflare.hostname here"
+    )
+    seven = pushed(*(rule(f"{n}.example.com") for n in range(7)))
+    assert "4.example.com and 2 more)" in str(seven.problem("old.example.com", TARGET))
+    none = pushed(rule(service="http_status:404"))
+    assert "(cloudflared reports no host name)" in str(none.problem("old.example.com", TARGET))
+
+
 def test_not_pushed() -> None:
     ingress = pushed(rule("app.example.com", "http://127.0.0.1:1"), version=-1)
     assert not ingress.pushed
