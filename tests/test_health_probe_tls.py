@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import ssl
 import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 import trustme
 
-from prx_tunnel_core.health import Prober
+from prx_tunnel_core.health import Prober, probe
 from prx_tunnel_core.models import Check
 from support.http_server import (
     OK,
@@ -96,8 +98,6 @@ async def test_a_server_that_does_not_speak_tls_fails() -> None:
 async def test_f20_the_tls_context_is_built_once_and_not_on_the_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import httpx
-
     threads: list[threading.Thread] = []
     build = httpx.create_ssl_context
 
@@ -121,3 +121,41 @@ async def test_missing_certificates_are_our_own_trouble(monkeypatch: pytest.Monk
     check = await ask(f"https://127.0.0.1:{free_port()}")
     assert check.verdict == "unknown"
     assert "not probed" in check.detail
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Until it is set, this machine is busy reading certificates."""
+    gate = threading.Event()
+    open_transport = probe._open_transport
+
+    def busy(proxy: str | None) -> httpx.AsyncHTTPTransport:
+        gate.wait()
+        return open_transport(proxy)
+
+    monkeypatch.setattr(probe, "_open_transport", busy)
+    yield gate
+    gate.set()
+
+
+async def test_what_this_machine_takes_to_prepare_is_not_the_other_sides_time(
+    prepared: threading.Event,
+) -> None:
+    async def be_late() -> None:
+        await anyio.sleep(2 * SHORT)
+        prepared.set()
+
+    async with serve(says(OK)) as server, anyio.create_task_group() as tasks:
+        tasks.start_soon(be_late)
+        check = await ask(server.url, timeout=SHORT)
+    assert check.verdict == "ok"
+
+
+@pytest.mark.usefixtures("prepared")
+async def test_certificates_that_cannot_be_read_in_time_are_our_own_trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(probe, "PREPARATION", SHORT)
+    assert await ask(f"https://127.0.0.1:{free_port()}") == Check(
+        "public", "unknown", "not probed: the certificates could not be read within 0.3 s"
+    )

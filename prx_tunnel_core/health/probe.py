@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 # before that makes resolvers remember for half an hour that there is none.
 FIRST_LOOK_UP = 15.0  # seconds after connecting
 NAME_IS_NEW = 180.0  # seconds after connecting in which a missing name is no failure
+PREPARATION = 10.0  # seconds to import an HTTP client and read the certificates
 
 _HEADERS = {
     "User-Agent": "prx-tunnel (health check)",
@@ -38,7 +39,8 @@ _HEADERS = {
 class Prober:
     """The probes of one tunnel; its HTTP transport and TLS context are made once.
 
-    `timeout`: seconds that one probe may take in all, look-up and TLS included. No probe raises.
+    `timeout`: seconds that one probe may take in all, look-up and TLS included; what this machine
+    takes to prepare the first one is no part of it. No probe raises.
     """
 
     def __init__(self, *, timeout: float = 10.0) -> None:
@@ -81,8 +83,9 @@ class Prober:
                 "earlier look-up, resolvers would remember for long that it does not exist"
             )
             return Check("public", "unknown", reason), None
-        started = anyio.current_time()
         try:
+            await self._prepare(address)
+            started = anyio.current_time()
             with anyio.fail_after(self._timeout):
                 verdict, reason = await self._ask(address)
         except Exception as error:  # noqa: BLE001 - a probe answers, whatever the other side sends
@@ -101,9 +104,10 @@ class Prober:
         return await self._request(address)
 
     async def _request(self, address: _Address) -> tuple[Verdict, str]:
-        # The transport and not a client: no redirects, no cookies, no credentials of the user's.
-        transport = await self._transport(address.proxy)
         import httpx
+
+        # The transport and not a client: no redirects, no cookies, no credentials of the user's.
+        transport = self._transports[address.proxy]
 
         async with _connections_closed() as trace:
             request = httpx.Request(
@@ -119,14 +123,20 @@ class Prober:
             await response.aclose()
         return verdict_of(response.status_code, response.headers)
 
-    async def _transport(self, proxy: str | None) -> httpx.AsyncHTTPTransport:
-        if proxy not in self._transports:
-            try:
+    async def _prepare(self, address: _Address) -> None:
+        """Before the clock starts: that this machine is slow tells nothing of the tunnel."""
+        if address.scheme in ("tcp", "tls") or address.proxy in self._transports:
+            return
+        try:
+            with anyio.fail_after(PREPARATION):
                 # Importing httpx and reading the certificates would stall the loop for 150 ms.
-                self._transports[proxy] = await call_in_thread(partial(_open_transport, proxy))
-            except Exception as error:  # no such file of certificates, not a proxy's address
-                raise _Unanswered("unknown", f"not probed: {describe(error)}") from error
-        return self._transports[proxy]
+                transport = await call_in_thread(partial(_open_transport, address.proxy))
+        except TimeoutError:
+            reason = f"not probed: the certificates could not be read within {PREPARATION:g} s"
+            raise _Unanswered("unknown", reason) from None
+        except Exception as error:  # no such file of certificates, not a proxy's address
+            raise _Unanswered("unknown", f"not probed: {describe(error)}") from error
+        self._transports[address.proxy] = transport
 
     def _explain(
         self, error: Exception, address: _Address, connected_for: float
