@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class StopSignals:
@@ -36,14 +42,35 @@ class StopSignals:
 
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
-        # A handler runs between two instructions: only this way may it touch the loop.
-        self.tell(lambda: loop.call_soon_threadsafe(asked.set))
-        try:
-            await asked.wait()
-        finally:
-            self.tell(None)
+        with _woken_by_signals(loop):
+            # A handler runs between two instructions: only this way may it touch the loop.
+            self.tell(lambda: loop.call_soon_threadsafe(asked.set))
+            try:
+                await asked.wait()
+            finally:
+                self.tell(None)
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.requested = True
         if self._tell is not None:
             self._tell()
+
+
+@contextlib.contextmanager
+def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Have a signal wake the loop when it interrupts nothing.
+
+    Python runs a handler at its next instruction. There is none while the loop sleeps and the
+    signal came just before it fell asleep, or was taken by another thread.
+    """
+    ours, pythons = socket.socketpair()
+    with ours, pythons:
+        ours.setblocking(False)
+        pythons.setblocking(False)
+        loop.add_reader(ours, ours.recv, 4096)
+        before = signal.set_wakeup_fd(pythons.fileno(), warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(ours)
