@@ -247,15 +247,17 @@ def _unknown_key(key: str, model: type[Settings]) -> str:
     return f"unknown key {key!r}; known keys: {', '.join(known)}"
 
 
-def literal_secrets(model: type[Settings], table: Mapping[str, Any], *, path: str) -> list[str]:
-    """The key paths of secrets that stand in the file itself, instead of coming by `${…}`."""
+def literal_secrets(settings: Settings, table: Mapping[str, Any], *, path: str) -> list[str]:
+    """The key paths of secrets that stand in the file itself, instead of coming by `${…}`.
+
+    `table` is what `settings` was made of.
+    """
     found: list[str] = []
-    for name, field in model.model_fields.items():
-        value = table.get(name)
-        inner = _model_at(model, [name])
-        if isinstance(value, Mapping) and inner is not model:
+    for name, inner in settings:
+        value, field = table.get(name), type(settings).model_fields.get(name)
+        if isinstance(inner, Settings) and isinstance(value, Mapping):
             found += literal_secrets(inner, value, path=f"{path}.{name}")
-        elif "SecretStr" in str(field.annotation):
+        elif field is not None and "SecretStr" in str(field.annotation):
             # A table of variables for a program holds more than secrets: their names tell.
             named = value if isinstance(value, Mapping) else {}
             found += [

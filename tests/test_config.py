@@ -333,7 +333,7 @@ def test_secrets_written_into_the_file_are_found() -> None:
         },
         "inner": {"token": CANARY},
     }
-    assert literal_secrets(Example, table, path="t") == [
+    assert literal_secrets(validate(Example, table, path="t"), table, path="t") == [
         "t.token",
         "t.env.MY_TOKEN",
         "t.env.API_KEY",

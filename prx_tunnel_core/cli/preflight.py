@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from prx_tunnel_core.backend import Backend
 from prx_tunnel_core.cli.running import Job
 from prx_tunnel_core.config import (
     BackendConfig,
+    Settings,
     TunnelConfig,
     literal_secrets,
     secrets_of,
@@ -18,6 +18,7 @@ from prx_tunnel_core.config import (
 from prx_tunnel_core.configfile import Config, readable_by_others
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.health.listeners import strangers
+from prx_tunnel_core.supervisor.observing import settings_of
 
 LOCAL_PATIENCE = 0.5  # seconds; on loopback an answer takes microseconds
 
@@ -29,15 +30,23 @@ def look(job: Job, *, listening: bool = True) -> tuple[list[str], list[str]]:
     PluginError, before anything is started.
     """
     config = job.config
-    backend = job.plugins.backend(config.tunnel.backend)
-    path = f"tunnel.{backend.name}"
     try:
-        settings = validate(backend.config, config.tunnel.table(backend.name), path=path)
+        tables = list(_tables(job))
     except ConfigError as error:
         where = "" if config.path is None else f"{config.path}: "
         raise ConfigError(f"{where}{error}") from None
     about_port = _about_port(config.tunnel, listening=listening)
-    return [*config.warnings, *_about_secrets(config, backend), *about_port], secrets_of(settings)
+    secrets = [secret for _, settings, _ in tables for secret in secrets_of(settings)]
+    return [*config.warnings, *_about_secrets(config, tables), *about_port], secrets
+
+
+def _tables(job: Job) -> Iterator[tuple[str, Settings, Mapping[str, Any]]]:
+    """The path, what it says, and the table itself, of the backend and of each observer."""
+    backend = job.plugins.backend(job.config.tunnel.backend)
+    path, table = f"tunnel.{backend.name}", job.config.tunnel.table(backend.name)
+    yield path, validate(backend.config, table, path=path), table
+    for observer in job.plugins.observers(job.config.tables):
+        yield observer.name, *settings_of(observer, job.config.tables)
 
 
 def known_url(job: Job) -> str | None:
@@ -48,9 +57,14 @@ def known_url(job: Job) -> str | None:
     return settings.known_url()
 
 
-def _about_secrets(config: Config, backend: Backend[Any]) -> Iterator[str]:
-    name = backend.name
-    literal = literal_secrets(backend.config, config.tunnel.table(name), path=f"tunnel.{name}")
+def _about_secrets(
+    config: Config, tables: Iterable[tuple[str, Settings, Mapping[str, Any]]]
+) -> Iterator[str]:
+    literal = [
+        key
+        for path, settings, table in tables
+        for key in literal_secrets(settings, table, path=path)
+    ]
     for key in literal:
         yield f"{key} stands in the file itself; write ${{…}} and set the variable"
     if literal and config.path is not None and readable_by_others(config.path):

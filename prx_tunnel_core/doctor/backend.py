@@ -41,7 +41,7 @@ async def look_at_backend(config: Config, plugins: Plugins) -> AsyncIterator[Che
         return
     redact = Redactor(secrets_of(settings))
     yield Check("backend", "ok", f"{backend.name}: {backend.summary}")
-    for check in _secrets(config, literal_secrets(backend.config, table, path=path)):
+    for check in _secrets(config, literal_secrets(settings, table, path=path)):
         yield check
     for looking in (_program, _network):
         for check in await looking(backend, settings):

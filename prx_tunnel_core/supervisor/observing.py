@@ -49,7 +49,7 @@ class Observation:
         tasks.start_soon(self._tell)
         self._plugins.load_watchers()
         self._companions = [
-            _Companion(observer, _settings(observer, self._tables), self._tunnel)
+            _Companion(observer, settings_of(observer, self._tables)[0], self._tunnel)
             for observer in self._plugins.observers(self._tables)
         ]
         for companion in self._companions:
@@ -132,9 +132,11 @@ class _View:
         return self._tunnel.status
 
 
-def _settings(observer: Observer[Any], tables: Mapping[str, Any]) -> Settings:
+def settings_of(
+    observer: Observer[Any], tables: Mapping[str, Any]
+) -> tuple[Settings, Mapping[str, Any]]:
+    """What its table says, and the table they were read from; raises ConfigError."""
     table = expand(tables[observer.name], os.environ, path=observer.name)
     if not isinstance(table, dict):
         table = {}
-    settings: Settings = validate(observer.config, table, path=observer.name)
-    return settings
+    return validate(observer.config, table, path=observer.name), table

@@ -184,6 +184,27 @@ def test_secrets_in_the_file_are_warned_about(prx: Prx) -> None:
     assert "tok-0123456789" not in errors
 
 
+def test_secrets_of_observers_are_warned_about_too(prx: Prx) -> None:
+    hook = "[webhooks.bot]\nkind = 'telegram'\npath = '/bot'\napi_url = 'http://127.0.0.1:9'\n"
+    prx.config.write_text(
+        f"{prx.config.read_text()}{hook}token = '${{TOKEN}}'\nsecret = 'sec-12345'"
+    )
+    prx.config.chmod(0o644)
+    done = prx("tunnel", "start", "--detach", environ={"TOKEN": "1:tok-0123456789"})
+    assert done.returncode == 0
+    assert done.stderr.count("stands in the file itself") == 1
+    assert "[WARN] webhooks.bot.secret stands in the file itself" in done.stderr
+    assert f"chmod go-r {prx.config}" in done.stderr
+    assert "sec-12345" not in done.stdout + done.stderr
+
+
+def test_an_error_in_an_observers_table_names_the_file(prx: Prx) -> None:
+    prx.config.write_text(f"{prx.config.read_text()}[webhooks.bot]\nkind = 'telegramm'\n")
+    done = prx("tunnel", "start", "--detach")
+    assert done.returncode == 2
+    assert f"prx: {prx.config}: webhooks.bot.kind: 'telegramm' is not known" in done.stderr
+
+
 def test_a_secret_from_the_environment_and_a_listening_port_are_fine(prx: Prx) -> None:
     prx.configure(lab="token = '${TOKEN}'")
     prx.config.chmod(0o644)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ConfigDict, model_validator
 
-from prx_tunnel_core.config import Settings, literal_secrets, validate
+from prx_tunnel_core.config import Settings, validate
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.text import printable
 from prx_tunnel_webhooks.github import GitHubHook, GitHubOrganisationHook
@@ -18,8 +17,6 @@ from prx_tunnel_webhooks.hook import Hook
 from prx_tunnel_webhooks.slack import SlackHook
 from prx_tunnel_webhooks.telegram import TelegramHook
 from prx_tunnel_webhooks.template import HttpHook
-
-logger = logging.getLogger("prx_tunnel_webhooks")
 
 KINDS: Mapping[str, type[Hook]] = {
     "telegram": TelegramHook,
@@ -56,8 +53,6 @@ def _read(name: str, table: object) -> Hook:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"{path}: a name has letters, digits, - and _, at most 32")
     model = _model(path, table)
-    for key in literal_secrets(model, table, path=path):
-        logger.warning("%s stands in the file itself; write ${…} and set the variable", key)
     return validate(model, table, path=path)
 
 
