@@ -63,7 +63,7 @@ def look_at_leftovers() -> Iterator[Check]:
 
 def look_at_orphans() -> Iterator[Check]:
     """A program whose host is dead may still make a local port public, with nobody to watch it."""
-    if left := sorted(leftovers(environment(os.getpid()))):
+    if left := sorted(leftovers(environment(os.getpid()) or b"")):
         pids = " ".join(map(str, left))
         detail = f"{len(left)} left by a host that was killed together with its guard"
         fix = f"run: kill {pids} (or start a tunnel: its guard ends them)"

@@ -3,7 +3,8 @@
 Everything specific to an operating system is in this package and in `control`.
 """
 
+from prx_tunnel_core.process.opening import open_process
 from prx_tunnel_core.process.program import find_program
-from prx_tunnel_core.process.running import TunnelProcess, open_process
+from prx_tunnel_core.process.running import TunnelProcess
 
 __all__ = ["TunnelProcess", "find_program", "open_process"]

@@ -44,10 +44,7 @@ _looks: RunVar[_Looks] = RunVar("prx_tunnel_looks")
 
 
 async def end_escaped(token: str) -> None:
-    """Kill every process that carries the token, also those that left the group.
-
-    Repeated until none is found, for one may fork while it is looked for.
-    """
+    """Kill every process that carries the token, also those that left the group."""
     looks = _looks_here()
     complete = False
     while not complete:
@@ -62,8 +59,9 @@ async def end_escaped(token: str) -> None:
 
 def end_escaped_at_once(token: str) -> None:
     """The same, where nothing can be awaited any more."""
+    hunt = _Hunt({_bare(token)})
     for _ in range(_ROUNDS):
-        if not sum(_kill_if_ours(pid, {_bare(token)}) for pid in processes()):
+        if not sum(map(hunt.look_at, processes())):
             return
         time.sleep(_PAUSE)
 
@@ -91,42 +89,61 @@ async def _take(look: _Look, looks: _Looks) -> None:
 
 
 async def _end_carriers(tokens: AbstractSet[bytes]) -> None:
+    hunt = _Hunt(tokens)
     for _ in range(_ROUNDS):
-        found = 0
+        again = False
         for seen, pid in enumerate(processes()):
-            found += _kill_if_ours(pid, tokens)
+            again |= hunt.look_at(pid)
             if seen % _SLICE == _SLICE - 1:
                 await checkpoint()
-        if not found:
+        if not again:
             return
         await anyio.sleep(_PAUSE)
 
 
+class _Hunt:
+    """For whoever carries one of these tokens."""
+
+    def __init__(self, tokens: AbstractSet[bytes]) -> None:
+        self._tokens = tokens
+        self._blank: set[int] = set()
+
+    def look_at(self, pid: int) -> bool:
+        """Kill it if it is ours; whether everybody has to be looked at again.
+
+        It may have forked meanwhile. Who has no variables at all may be about to get them.
+        """
+        variables = environment(pid)
+        if variables == b"" and pid not in self._blank:
+            self._blank.add(pid)
+            return True
+        return self._are_ours(variables) and self._kill(pid)
+
+    def _are_ours(self, variables: bytes | None) -> bool:
+        # A program that is a host itself hands on the tokens of all above it.
+        _, *marked = (variables or b"").split(_MARK)
+        chains = (each.partition(b"\0")[0].split(b";") for each in marked)
+        return not all(map(self._tokens.isdisjoint, chains))
+
+    def _kill(self, pid: int) -> bool:
+        if sys.platform != "linux":
+            return False
+        try:
+            handle = os.pidfd_open(pid)
+        except OSError:
+            return False
+        try:
+            # Asked again now that the handle holds this very process: by the time of a signal, its
+            # number alone could be another's.
+            if not self._are_ours(environment(pid)):
+                return True  # what it is now shows at the next look
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        except OSError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
+
 def _bare(token: str) -> bytes:
     return token.rstrip(";").encode()
-
-
-def _kill_if_ours(pid: int, tokens: AbstractSet[bytes]) -> bool:
-    if sys.platform != "linux" or tokens.isdisjoint(_tokens_of(pid)):
-        return False
-    try:
-        handle = os.pidfd_open(pid)
-    except OSError:
-        return False
-    try:
-        # Asked again now that the handle holds this very process: by the time of a signal, its
-        # number alone could be another's.
-        if tokens.isdisjoint(_tokens_of(pid)):
-            return False
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-    except OSError:
-        return False
-    finally:
-        os.close(handle)
-    return True
-
-
-def _tokens_of(pid: int) -> list[bytes]:
-    """A program that is a host itself hands on the tokens of all above it."""
-    _, *marked = environment(pid).split(_MARK)
-    return [token for each in marked for token in each.partition(b"\0")[0].split(b";")]

@@ -49,7 +49,7 @@ def look_for_leftovers(host: int) -> None:
 
     It also outlives the guard of a host that ends soon.
     """
-    inherited = environment(host)
+    inherited = environment(host) or b""
     if os.getppid() != host:
         return  # whose environment that was, if any, is not known
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for it

@@ -54,7 +54,7 @@ def dead_host(pid: int) -> bytes:
     A host of another namespace is not judged, for its number means something else there; nor is one
     whose token does not tell when it started.
     """
-    host, _, child = last_token(environment(pid)).rpartition(b".")
+    host, _, child = last_token(environment(pid) or b"").rpartition(b".")
     _, *fields = host.split(b".")
     if len(fields) != 4 or not all(map(is_number, [*fields, child])):
         return b""

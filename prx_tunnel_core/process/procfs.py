@@ -64,7 +64,7 @@ def same_user(pid: int) -> bool:
 
 def carriers(token: bytes) -> list[int]:
     """Processes whose environment bears the host's token; zombies have none."""
-    return [pid for pid in processes() if token in environment(pid)]
+    return [pid for pid in processes() if token in (environment(pid) or b"")]
 
 
 def processes() -> list[int]:
@@ -74,9 +74,13 @@ def processes() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def environment(pid: int) -> bytes:
-    """The variables of a process as it was given them; nothing when one may not know."""
-    return content(f"/proc/{pid}/environ")
+def environment(pid: int) -> bytes | None:
+    """The variables of a process, as it was given them.
+
+    None where there are none to be known: threads of the kernel, zombies, programs of others. Empty
+    for a moment while it becomes another program: neither those it had nor those it will have.
+    """
+    return read(f"/proc/{pid}/environ")
 
 
 def state_and_group(pid: int) -> tuple[bytes, int]:
@@ -96,17 +100,21 @@ def fields_after_name(pid: int) -> list[bytes]:
 
 
 def content(path: str) -> bytes:
-    """All of a file; nothing when it cannot be read."""
+    return read(path) or b""
+
+
+def read(path: str) -> bytes | None:
+    """All of a file; None when it cannot be read."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return b""
+        return None
     try:
         chunks = [os.read(file, CHUNK)]
         while len(chunks[-1]) == CHUNK:
             chunks.append(os.read(file, CHUNK))
     except OSError:
-        return b""
+        return None
     finally:
         os.close(file)
     return b"".join(chunks)

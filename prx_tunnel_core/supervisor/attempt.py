@@ -23,7 +23,8 @@ from prx_tunnel_core.errors import (
     unwrap,
 )
 from prx_tunnel_core.models import TunnelInfo
-from prx_tunnel_core.process.running import TunnelProcess, started
+from prx_tunnel_core.process.opening import started
+from prx_tunnel_core.process.running import TunnelProcess
 from prx_tunnel_core.text import Redactor, printable
 from prx_tunnel_core.urls import ANY_URL, leads_here
 

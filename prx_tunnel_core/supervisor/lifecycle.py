@@ -128,3 +128,22 @@ class Lifecycle:
         with anyio.move_on_after(self._ladder.delay):
             while not self._parts.online():
                 await anyio.sleep(OFFLINE_POLL)
+
+
+class Run:
+    """From one `start` to its end."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+        self.finished = anyio.Event()
+        self.waiting = 0
+        self.life: Lifecycle | None = None
+        self.error: TunnelError | None = None
+
+    @property
+    def was_connected(self) -> bool:
+        return self.life is not None and self.life.was_connected
+
+    @property
+    def is_ending(self) -> bool:
+        return self.scope.cancel_called or (self.life is not None and self.life.gave_up)

@@ -36,7 +36,7 @@ from prx_tunnel_core.models import (
 from prx_tunnel_core.plugins import Plugins
 from prx_tunnel_core.supervisor.backoff import Ladder
 from prx_tunnel_core.supervisor.checking import HealthCheck, Probes
-from prx_tunnel_core.supervisor.lifecycle import Lifecycle, Parts
+from prx_tunnel_core.supervisor.lifecycle import Lifecycle, Parts, Run
 from prx_tunnel_core.supervisor.observing import Observation
 from prx_tunnel_core.supervisor.watching import Statuses
 from prx_tunnel_core.text import Redactor
@@ -85,7 +85,7 @@ class Tunnel:
         self._new_ladder = ladder
         self._statuses = Statuses(Idle())
         self._statuses.close()  # until the context is entered
-        self._run: _Run | None = None
+        self._run: Run | None = None
         self._stops = 0
         self._drops: deque[float] = deque(maxlen=100)
         self._redact = Redactor()
@@ -165,7 +165,7 @@ class Tunnel:
             if self._stops != stops:
                 raise TunnelError(_STOPPED)
         if self._run is None:
-            self._run = _Run()
+            self._run = Run()
             self._set(Connecting())
             self._tasks.start_soon(self._supervise, self._run)
         run = self._run
@@ -221,14 +221,14 @@ class Tunnel:
         await self._observation.end()
         await self._health.aclose()
 
-    async def _connected(self, run: _Run) -> TunnelInfo:
+    async def _connected(self, run: Run) -> TunnelInfo:
         while not run.finished.is_set():
             if (info := self.info) is not None:
                 return info
             await self._statuses.change()
         raise run.error or TunnelError(_STOPPED)
 
-    async def _supervise(self, run: _Run) -> None:
+    async def _supervise(self, run: Run) -> None:
         """The task of one start: from Connecting to Stopped or Failed."""
         try:
             with run.scope:
@@ -284,25 +284,6 @@ class Tunnel:
         if isinstance(old, Connected) and isinstance(new, Reconnecting):
             self._drops.append(anyio.current_time())
         self._observation.status_changed(old, new)
-
-
-class _Run:
-    """From one `start` to its end."""
-
-    def __init__(self) -> None:
-        self.scope = anyio.CancelScope()
-        self.finished = anyio.Event()
-        self.waiting = 0
-        self.life: Lifecycle | None = None
-        self.error: TunnelError | None = None
-
-    @property
-    def was_connected(self) -> bool:
-        return self.life is not None and self.life.was_connected
-
-    @property
-    def is_ending(self) -> bool:
-        return self.scope.cancel_called or (self.life is not None and self.life.gave_up)
 
 
 @asynccontextmanager

@@ -103,7 +103,7 @@ def unkillable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Programs]:
     """As in an uninterruptible call: no signal ends it."""
     programs = Programs(program("ignore:TERM", *UP))
     monkeypatch.setattr(group, "signal_group", lambda _pid, *_: True)
-    monkeypatch.setattr(escaped, "_kill_if_ours", lambda _pid, _tokens: False)
+    monkeypatch.setattr(escaped._Hunt, "look_at", lambda _hunt, _pid: False)
     for limit in ("REAP", "REAP_AT_ONCE"):
         monkeypatch.setattr(running, limit, 0.05)
     yield programs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections import Counter
@@ -141,6 +140,26 @@ async def test_an_environment_of_any_length_is_read_whole() -> None:
         await until(lambda: not alive(pid))
 
 
+async def test_who_becomes_another_program_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the middle of exec(), the environment is empty for a moment."""
+    token = group.new_token()
+    environment = procfs.environment
+    looks = 0
+
+    def at_first_blank(pid: int) -> bytes | None:
+        nonlocal looks
+        looks += pid == carrying
+        return b"" if pid == carrying and looks == 1 else environment(pid)
+
+    monkeypatch.setattr(escaped, "environment", at_first_blank)
+    with carrier(token) as carrying:
+        await until(lambda: _has_begun(carrying))
+        await escaped.end_escaped(token)
+        await until(lambda: not alive(carrying))
+
+
 async def test_others_get_their_turn_between_two_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = 0
     started: list[int] = []
@@ -175,5 +194,5 @@ def bare(token: str) -> bytes:
 
 
 def _has_begun(pid: int) -> bool:
-    """Whether it has its own environment: before exec, it still has its parent's."""
-    return os.readlink(f"/proc/{pid}/exe") != os.path.realpath(sys.executable)
+    """Whether it has its own environment; in the middle of exec() it has none."""
+    return group.TOKEN_VARIABLE.encode() in (procfs.environment(pid) or b"")
