@@ -107,4 +107,4 @@ def health_text(
 
 def _observed(observers: Mapping[str, Mapping[str, str]] | None) -> Iterator[str]:
     for name, state in (observers or {}).items():
-        yield f"{name}: {', '.join(f'{key} {value}' for key, value in state.items())}"
+        yield from (f"{name}: {key} {value}" for key, value in state.items())
