@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 
 import anyio
 
@@ -11,7 +16,7 @@ from prx_tunnel_core.cli import streams
 from prx_tunnel_core.cli.agent import Plan, agent_environment
 from prx_tunnel_core.cli.agent_process import BY_SIGNAL, Agent, explain, run_agent
 from prx_tunnel_core.cli.agent_signals import PassedOn
-from prx_tunnel_core.cli.agent_url import url_file
+from prx_tunnel_core.cli.agent_url import UrlFile, url_file
 from prx_tunnel_core.cli.start import leave_no_core
 from prx_tunnel_core.cli.views import View
 from prx_tunnel_core.config import TunnelConfig
@@ -32,15 +37,19 @@ def run_with_agent(plan: Plan, view: View) -> int:
 async def _live(plan: Plan, view: View, signals: PassedOn) -> int:
     started = anyio.Event()
     # The file outlives the tunnel, whose last word is that there is no URL any more.
-    with url_file() as file, single():
+    with _url_file(plan) as file, single():
         async with anyio.create_task_group() as tasks, tunnel_of(plan, view, started) as tunnel:
-            if plan.exposes:
+            if file is not None:
                 tasks.start_soon(file.follow, tunnel)
             await tunnel.settled.wait()  # from here on, who asks for its name finds it
             url = tunnel.info.public_url if tunnel.info is not None else None
-            environment = agent_environment(plan, url, file.path if plan.exposes else None)
+            environment = agent_environment(plan, url, file.path if file is not None else None)
             code = await _run(plan, environment, signals, started)
     return code
+
+
+def _url_file(plan: Plan) -> AbstractContextManager[UrlFile | None]:
+    return url_file() if plan.exposes else nullcontext()
 
 
 async def _run(

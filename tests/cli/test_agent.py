@@ -195,6 +195,35 @@ def test_c04_when_prx_is_killed_the_agent_ends_unless_it_is_to_be_kept(
         gone([agent], within=10)
 
 
+def folder_of(run: AgentRun) -> Path:
+    run.agent()
+    return Path(run.url()[2]).parent
+
+
+def test_the_folder_of_a_killed_one_is_removed_by_the_next(
+    prx: Prx, start: Start, port: int
+) -> None:
+    first, killed = start(), start()
+    kept, left = folder_of(first), folder_of(killed)
+    assert kept.parent == left.parent == prx.runtime
+    killed.process.kill()
+    killed.end()
+    assert left.exists()
+    own = folder_of(start())
+    assert {path for path in prx.runtime.iterdir() if path.is_dir()} == {kept, own}
+
+
+def test_where_nothing_can_be_trusted_the_agent_runs_all_the_same(
+    prx: Prx, start: Start, port: int
+) -> None:
+    prx.runtime.mkdir(mode=0o755)
+    prx.runtime.chmod(0o755)
+    run = start()
+    run.agent()
+    assert run.url()[:2] == ("", "0o600")
+    assert list(prx.runtime.iterdir()) == []
+
+
 def test_without_a_tunnel_table_nothing_is_exposed(prx: Prx, start: Start) -> None:
     prx.config.write_text("[gateway]\nport = 3000\n")
     run = start()
