@@ -20,12 +20,12 @@ class Footprint(Kit):
             await self._once()
             before = {**held(place), "files": files}
             await self._once()
-            with anyio.move_on_after(LINGER):
-                while grown(before, place):
-                    await anyio.sleep(0.01)
-            more = grown(before, place)
-            assert not more, f"a connection left behind {more}"
-            assert await gone(program_stand_in), "the program outlived its connection"
+        with anyio.move_on_after(min(LINGER, self.patience)):
+            while grown(before, place):
+                await anyio.sleep(0.01)
+        more = grown(before, place)
+        assert not more, f"a connection left behind {more}"
+        assert await gone(program_stand_in, self.patience), "the program outlived its connection"
 
     async def test_the_host_is_not_changed(self, program_stand_in: StandIn) -> None:
         """What belongs to the whole process is not a backend's to set, not even for a while."""

@@ -21,7 +21,7 @@ from prx_tunnel_core.testing.stand_in import StandIn, Step
 
 # Seconds that a program which does not end when asked is given, whatever its backend's grace is.
 GRACE = 0.1
-LINGER = 0.5  # seconds that what was ended may take until it is gone
+LINGER = 5.0  # seconds that what was ended may take until it is gone, on a busy machine
 
 
 class Kit:
@@ -182,12 +182,12 @@ def _backends(plugin: object) -> dict[str, Backend[Any]]:
     return {each.name: plugins.backend(each.name) for each in plugins.listing()}
 
 
-async def gone(stand_in: StandIn) -> bool:
-    """Whether none of its processes lives; one that was killed a moment ago may take that long."""
-    with anyio.move_on_after(LINGER):
-        while stand_in.alive():
+async def gone(stand_in: StandIn, patience: float) -> bool:
+    """Whether none of its processes lives; one that was killed a moment ago may take a while."""
+    with anyio.move_on_after(min(LINGER, patience)):
+        while stand_in.is_running():
             await anyio.sleep(0.005)
-    return not stand_in.alive()
+    return not stand_in.is_running()
 
 
 def say(*lines: str) -> list[Step]:

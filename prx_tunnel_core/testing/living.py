@@ -66,11 +66,11 @@ class Living(Kit):
         scripted.does(("ignore", "SIGTERM"))
         async with self.in_time("the program did not end", scripted), self.opened():
             pass
-        assert await gone(scripted), "the program outlived its connection"
+        assert await gone(scripted, self.patience), "the program outlived its connection"
 
     @pytest.mark.usefixtures("hurry")
     async def test_its_children_are_ended_too(self, scripted: StandIn) -> None:
         scripted.does(("child", ""))
         async with self.in_time("the tunnel did not close", scripted), self.opened():
             assert len(scripted.alive()) == 2, "the program and its child"
-        assert await gone(scripted), "a child of the program outlived the connection"
+        assert await gone(scripted, self.patience), "a child of the program outlived the connection"

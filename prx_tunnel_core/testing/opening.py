@@ -86,7 +86,8 @@ class Opening(Kit):
             async with self.in_time("a cancellation did not get through", program_stand_in):
                 if not await self._cancelled_at(number):
                     return
-            assert await gone(program_stand_in), f"cancelled at await {number}, it left a program"
+            left = not await gone(program_stand_in, self.patience)
+            assert not left, f"cancelled at await {number}, it left a program"
 
     async def _cancelled_at(self, number: int) -> bool:
         """Whether there was an await of that number."""

@@ -10,9 +10,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
+
+from prx_tunnel_core.process import procfs
 
 Step: TypeAlias = tuple[str, str]
 
@@ -101,7 +104,22 @@ class StandIn:
     def alive(self) -> list[Run]:
         return [run for run in self.runs if run.alive()]
 
+    def is_running(self) -> bool:
+        """Whether there is a process of it, also one that has not come so far as to note itself."""
+        return bool(self.alive()) or bool(self._beginning())
+
+    def _beginning(self) -> list[int]:
+        folder, noted = os.fsencode(self._folder), {run.pid for run in self.runs}
+        return [
+            pid
+            for pid in procfs.processes()
+            if pid not in noted and folder in procfs.content(f"/proc/{pid}/cmdline")
+        ]
+
     def kill(self) -> None:
+        for pid in self._beginning():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         for run in self.runs:
             run.send(signal.SIGKILL)
 
