@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -26,21 +25,7 @@ from prx_tunnel_core.errors import ConfigError
 from support.control import call, served, status_is
 from support.memory import FakeProber, Memory
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    directory = tmp_path / "runtime"
-    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(directory))
-    return directory
-
-
-@pytest.fixture(autouse=True)
-def descriptors() -> Iterator[None]:
-    before = len(os.listdir("/dev/fd"))
-    yield
-    assert len(os.listdir("/dev/fd")) <= before
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime", "descriptors")]
 
 
 async def test_status_of_a_connected_tunnel() -> None:

@@ -20,12 +20,7 @@ from prx_tunnel_core.errors import ConfigError
 from support.control import tunnel_over
 from support.memory import Memory
 
-
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    directory = tmp_path / "runtime"
-    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(directory))
-    return directory
+pytestmark = pytest.mark.usefixtures("runtime")
 
 
 @pytest.fixture

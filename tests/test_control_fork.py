@@ -10,11 +10,7 @@ import pytest
 
 from prx_tunnel_core.control import AlreadyRunning, Claim
 
-
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(tmp_path / "run"))
-    return tmp_path / "run"
+pytestmark = pytest.mark.usefixtures("runtime")
 
 
 def fork(work: Callable[[], None], wait: int) -> int:

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,21 +17,7 @@ from prx_tunnel_core.control import NoAnswer, ask, serve, server
 from support.control import call, served, status_is, tunnel_over
 from support.memory import Memory
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    directory = tmp_path / "runtime"
-    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(directory))
-    return directory
-
-
-@pytest.fixture(autouse=True)
-def descriptors() -> Iterator[None]:
-    before = len(os.listdir("/dev/fd"))
-    yield
-    assert len(os.listdir("/dev/fd")) <= before
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime", "descriptors")]
 
 
 # Who may not be heard, or not for long

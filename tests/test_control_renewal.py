@@ -13,14 +13,7 @@ from prx_tunnel_core.control import AlreadyRunning, client, serve, take
 from support.control import tunnel_over
 from support.memory import Memory
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    directory = tmp_path / "runtime"
-    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(directory))
-    return directory
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime")]
 
 
 def status() -> int:

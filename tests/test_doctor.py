@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from prx_tunnel_core import Check, Plugins
 from prx_tunnel_core.doctor import backend as doctors_backend
 from prx_tunnel_core.doctor import examine, running
 from support.control import served
-from support.distributions import Site, forget_modules_of
+from support.distributions import Site
 from support.doctor import PROBE, SECRET, WITH_SECRET, found, only, with_probe, write
 from support.memory import Memory
 from support.probing import without_proxies
@@ -69,16 +68,6 @@ async def test_a_clock_that_was_never_set(file: Path, monkeypatch: pytest.Monkey
     verdict, detail = only(await found(file), "clock")
     assert verdict == "fail"
     assert detail.endswith("before prx was installed; set the clock")
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    folder = tmp_path / "site"
-    folder.mkdir()
-    known = set(sys.modules)
-    monkeypatch.syspath_prepend(str(folder))
-    yield Site(folder)
-    forget_modules_of(folder, known=known)
 
 
 async def test_a_plugin_that_is_broken(file: Path, site: Site) -> None:

@@ -3,12 +3,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TypeAlias
 
-import anyio
 import pytest
 
 from prx_tunnel_core.health import probe
@@ -20,49 +15,14 @@ from support.http_server import (
     serve,
     status,
 )
-from support.probing import SHORT, ask, ask_server, without_proxies
+from support.probing import Resolver, a_slow_resolver_blocks_nobody, ask, ask_server
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_proxies(monkeypatch)
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("no_proxies")]
 
 
 # --- names -------------------------------------------------------------------------------------
 
 NAME = "agent.example.com"
-AddressInfo: TypeAlias = list[tuple[int, int, int, str, tuple[str, int]]]
-
-
-@dataclass
-class Resolver:
-    """In the place of `socket.getaddrinfo`, for one name."""
-
-    asked: list[str] = field(default_factory=list)
-    error: socket.gaierror | None = None
-    gate: threading.Event = field(default_factory=threading.Event)
-
-    def __call__(self, host: str | bytes, port: int, *args: int, **options: int) -> AddressInfo:
-        name = host if isinstance(host, str) else host.decode()
-        if name != "127.0.0.1":  # an address; asyncio and trio ask for it all the same
-            self.asked.append(name)
-        assert self.gate.wait(60)
-        if self.error is not None:
-            raise self.error
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", int(port)))]
-
-
-@pytest.fixture
-def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
-    resolver = Resolver()
-    resolver.gate.set()
-    monkeypatch.setattr(socket, "getaddrinfo", resolver)
-    # The verdict of these tests is not to depend on the network of the machine that runs them.
-    monkeypatch.setattr(probe, "online", lambda: True)
-    yield resolver
-    resolver.gate.set()
 
 
 async def test_a_name_is_not_looked_up_in_the_first_seconds(resolver: Resolver) -> None:
@@ -108,21 +68,7 @@ async def test_e06_a_name_that_does_not_resolve(
 
 
 async def test_e05_a_slow_resolver_blocks_nobody(resolver: Resolver) -> None:
-    resolver.gate.clear()
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await anyio.sleep(0.01)
-            ticks += 1
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(tick)
-        check = await ask(f"https://{NAME}", timeout=SHORT)
-        tasks.cancel_scope.cancel()
-    assert check == Check("public", "fail", "no answer within 0.3 s")
-    assert ticks >= 3
+    await a_slow_resolver_blocks_nobody(resolver, NAME)
 
 
 def test_e05_a_slow_resolver_does_not_keep_the_process(anyio_backend_name: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -17,15 +16,9 @@ from prx_tunnel_core.models import TunnelStatus, VisitorHeaders
 from support.memory import FakeProber, Memory, MemoryConnection
 from support.virtual import no_plugins
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime")]
 
 CONFIG = {"backend": "memory", "reconnect": {"backoff_base_ms": 1, "backoff_max_ms": 1}}
-
-
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(tmp_path / "run"))
-    return tmp_path / "run"
 
 
 def options(provider: Memory) -> dict[str, Any]:

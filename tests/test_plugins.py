@@ -14,22 +14,7 @@ from prx_tunnel_core import Backend, BackendConfig, PluginError, UnknownBackend,
 from prx_tunnel_core.backend import AnyBackend, Connection, Target
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.plugins import SWITCH, FoundPlugin, ListedPlugin, Plugins
-from support.distributions import HEADER, Site, backend, forget_modules_of, observer
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delenv(SWITCH, raising=False)
-    known = set(sys.modules)
-    yield Site(tmp_path)
-    forget_modules_of(tmp_path, known=known)
-
-
-def listed(name: str, plugins: Plugins | None = None) -> ListedPlugin:
-    (entry,) = (entry for entry in (plugins or Plugins()).listing() if entry.name == name)
-    return entry
-
+from support.distributions import HEADER, Site, backend, listed, observer
 
 # --- the good case -----------------------------------------------------------------------------
 

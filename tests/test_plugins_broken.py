@@ -1,31 +1,14 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import importlib_metadata
 import pytest
 
 from prx_tunnel_core import PluginError
 from prx_tunnel_core.errors import SetupError
-from prx_tunnel_core.plugins import SWITCH, ListedPlugin, Plugins
-from support.distributions import HEADER, Site, backend, forget_modules_of, observer
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delenv(SWITCH, raising=False)
-    known = set(sys.modules)
-    yield Site(tmp_path)
-    forget_modules_of(tmp_path, known=known)
-
-
-def listed(name: str, plugins: Plugins | None = None) -> ListedPlugin:
-    (entry,) = (entry for entry in (plugins or Plugins()).listing() if entry.name == name)
-    return entry
+from prx_tunnel_core.plugins import Plugins
+from support.distributions import HEADER, Site, backend, listed, observer
 
 
 def hook(body: str) -> str:

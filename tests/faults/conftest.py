@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from support.proc import Gate, nothing_left
+from support.proc import nothing_left
 
 
 @pytest.fixture
@@ -20,10 +19,3 @@ def anyio_backend() -> str:
 def leaves_nothing() -> Iterator[None]:
     with nothing_left():
         yield
-
-
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    made = Gate(tmp_path)
-    yield made
-    made.close()

@@ -13,17 +13,10 @@ import pytest
 from support.control import call, served
 from support.proc import descriptors, memory
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime")]
 
 AT_ONCE = 250
 MEGABYTE = b"x" * (1 << 20)
-
-
-@pytest.fixture(autouse=True)
-def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    directory = tmp_path / "runtime"
-    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(directory))
-    return directory
 
 
 def crowd(address: str) -> int:

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from prx_tunnel_core import PluginError, Plugins, UnknownBackend
-from support.distributions import HEADER, Site, backend, forget_modules_of
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delenv("PRX_TUNNEL_DISABLED_PLUGINS", raising=False)
-    known = set(sys.modules)
-    yield Site(tmp_path)
-    forget_modules_of(tmp_path, known=known)
+from support.distributions import HEADER, Site, backend
 
 
 def refused(site: Site, source: str, name: str = "x") -> str:

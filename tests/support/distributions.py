@@ -8,6 +8,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from prx_tunnel_core.plugins import ListedPlugin, Plugins
+
 HEADER = """
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -78,3 +80,8 @@ def forget_modules_of(folder: Path, *, known: Collection[str]) -> None:
     for name in set(sys.modules) - set(known):
         if str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
             del sys.modules[name]
+
+
+def listed(name: str, plugins: Plugins | None = None) -> ListedPlugin:
+    (entry,) = (entry for entry in (plugins or Plugins()).listing() if entry.name == name)
+    return entry

@@ -1,11 +1,14 @@
-"""Ask one question of a public URL, and clean up."""
+"""Ask one question of a public URL, and clean up; and who is asked for its address."""
 
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 
+import anyio
 import pytest
 
 from prx_tunnel_core.health import Prober
@@ -40,6 +43,52 @@ async def ask_timed(
 async def ask_server(handler: Handler, *, timeout: float = 30.0) -> Check:
     async with serve(handler) as server:
         return await ask(server.url, timeout=timeout)
+
+
+@dataclass
+class Resolver:
+    """In the place of `socket.getaddrinfo`."""
+
+    asked: list[str] = field(default_factory=list)
+    error: socket.gaierror | None = None
+    addresses: tuple[str, ...] = ("127.0.0.1",)
+    gate: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(
+        self, host: str | bytes, port: int, *args: int, **options: int
+    ) -> list[tuple[int, int, int, str, tuple[object, ...]]]:
+        name = host if isinstance(host, str) else host.decode()
+        literal = name in {"127.0.0.1", "::1"}  # loops ask for addresses all the same
+        if not literal:
+            self.asked.append(name)
+            assert self.gate.wait(60)
+            if self.error is not None:
+                raise self.error
+        found = (name,) if literal else self.addresses
+        return [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", (each, int(port), 0, 0))
+            if ":" in each
+            else (socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, int(port)))
+            for each in found
+        ]
+
+
+async def a_slow_resolver_blocks_nobody(resolver: Resolver, name: str) -> None:
+    resolver.gate.clear()
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await anyio.sleep(0.01)
+            ticks += 1
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(tick)
+        check = await ask(f"https://{name}", timeout=SHORT)
+        tasks.cancel_scope.cancel()
+    assert check == Check("public", "fail", "no answer within 0.3 s")
+    assert ticks >= 3
 
 
 @contextmanager
