@@ -12,6 +12,7 @@ from typing import TypeAlias
 from unittest import mock
 
 import anyio
+import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, example, given, settings
@@ -216,6 +217,7 @@ def tunnel_for(model: Model) -> Recorded:
     )
 
 
+@pytest.mark.timeout(60 + SCRIPTS)  # a few milliseconds each, on a machine that is not busy
 @settings(
     max_examples=SCRIPTS, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
