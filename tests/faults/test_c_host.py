@@ -100,10 +100,10 @@ anyio.run(main)
 
 def test_c06_killed_between_the_start_of_a_program_and_all_that_follows() -> None:
     with ExitStack() as hosts:
-        started = [hosts.enter_context(host(STARTING)) for _ in range(3)]
+        started = [hosts.enter_context(host(STARTING)) for _ in range(5)]
         for number, process in enumerate(started):
             token, its_guard = heard(process)
-            time.sleep(0.017 * number)  # not to wait for anything: to be killed elsewhere
+            time.sleep(0.013 * number)  # not to wait for anything: to be killed elsewhere
             process.kill()
             gone([int(its_guard)], LIMIT)
             assert procfs.carriers(token.encode()) == []

@@ -1,13 +1,11 @@
-"""A host that is killed runs no `finally`; its guard ends what it left. Linux: within 2 seconds."""
+"""The guard of a host: its own life, and what it is told. Its work: `faults/test_c_host.py`."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,64 +15,9 @@ from support.proc import alive, gone, heard, host, program
 
 WITHIN = 2.0
 
-STUBBORN = """
-command = program(
-    "child:ignore:TERM;pid:child;hang", "escape:ignore:TERM;pid:escaped;hang",
-    "daemonize:ignore:TERM;pid:daemon;closeout;hang", "child:pid:stopped;stop;hang",
-    "ignore:TERM", "pid:leader", "hang",
-)
-
-async def main():
-    async with open_process(command) as process:
-        labels = ("child", "escaped", "daemon", "stopped", "leader")
-        say(*[await pid_of(process, label) for label in labels], guard_pid())
-        await anyio.sleep_forever()
-
-anyio.run(main)
-"""
-
 
 def pids_of(process: subprocess.Popen[str]) -> list[int]:
     return [int(word) for word in heard(process)]
-
-
-def test_c04_a_killed_host_leaves_nothing() -> None:
-    with ExitStack() as hosts:
-        started = [hosts.enter_context(host(STUBBORN)) for _ in range(5)]
-        for process in started:
-            pids = pids_of(process)
-            assert len(pids) == 6
-            assert all(map(alive, pids))
-            process.kill()
-            gone(pids, WITHIN)
-
-
-STARTING = """
-async def restart():
-    while True:
-        async with open_process(program("escape:ignore:TERM;hang", "hang"), grace=0.01):
-            pass
-
-async def main():
-    guard.prepare()
-    say(group.host_token(), guard_pid())
-    async with anyio.create_task_group() as tasks:
-        for _ in range(3):
-            tasks.start_soon(restart)
-
-anyio.run(main)
-"""
-
-
-def test_c06_killed_in_the_middle_of_starting() -> None:
-    with ExitStack() as hosts:
-        started = [hosts.enter_context(host(STARTING)) for _ in range(5)]
-        for number, process in enumerate(started):
-            token, guard_process = heard(process)
-            time.sleep(0.013 * number)  # not to wait for anything: to be killed elsewhere each time
-            process.kill()
-            gone([int(guard_process)], WITHIN)
-            assert procfs.carriers(token.encode()) == []
 
 
 POLITE = """
@@ -219,17 +162,6 @@ def test_without_a_guard_programs_run_all_the_same() -> None:
             pass
         assert line == ["None", "1"]
         assert process.wait() == 0
-
-
-def test_c08_a_number_that_is_now_another_process_is_left_alone() -> None:
-    with subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True) as other:
-        try:
-            guard_main.end({-other.pid: b"1", other.pid: b"1"}, b"no such token")
-            assert alive(other.pid)
-            guard_main.end({-other.pid: procfs.start_time(other.pid)}, b"no such token")
-            assert other.wait(5) == -signal.SIGTERM
-        finally:
-            other.kill()
 
 
 def test_the_guard_is_not_told_of_what_is_gone() -> None:
