@@ -11,9 +11,8 @@ from support.tunnel_model import Invariant
 class Bug:
     what: str
     breaks: Invariant
-    module: str
-    """Below `prx_tunnel_core/supervisor/`."""
     right: str
+    """Stands in one place of `prx_tunnel_core/supervisor/`."""
     wrong: str
 
 
@@ -21,35 +20,30 @@ BUGS = (
     Bug(
         "start does not wait for the old connection to go",
         Invariant.ONE,
-        "tunnel.py",
         "await self._run.finished.wait()  # the old connection goes before a new one comes",
         "self._run = None",
     ),
     Bug(
         "start does not see that it was stopped while it waited",
         Invariant.WANTED,
-        "tunnel.py",
         "self._stops += 1",
         "self._stops += 0",
     ),
     Bug(
         "a stop while a connection closes is seen after the next attempt has begun",
         Invariant.WANTED,
-        "lifecycle.py",
         "            await anyio.lowlevel.checkpoint_if_cancelled()\n",
         "",
     ),
     Bug(
         "the end of a connection is decided on twice",
         Invariant.LEGAL,
-        "lifecycle.py",
         "if not self._planned:",
         "if True:",
     ),
     Bug(
         "the pause before an attempt cannot be cancelled",
         Invariant.IMMEDIATE,
-        "lifecycle.py",
         "            await waking.sleep(self._ladder.delay)\n",
         "            with anyio.CancelScope(shield=True):\n"
         "                await waking.sleep(self._ladder.delay)\n"
@@ -58,77 +52,66 @@ BUGS = (
     Bug(
         "stop does not wait",
         Invariant.STOPPED,
-        "tunnel.py",
         "            self._run.scope.cancel()\n            await self._run.finished.wait()\n",
         "            self._run.scope.cancel()\n",
     ),
     Bug(
         "the failure of the same moment wins over a stop",
         Invariant.STOP_WINS,
-        "tunnel.py",
         "stopped = run.scope.cancel_called and not isinstance(run.error, ProgramStuck)",
         "stopped = False",
     ),
     Bug(
         "a SetupError while connecting is retried",
         Invariant.SETUP,
-        "lifecycle.py",
         "            if isinstance(ended.error, SetupError):\n                return ended.error\n",
         "",
     ),
     Bug(
         "a SetupError of an open connection is retried",
         Invariant.SETUP,
-        "lifecycle.py",
         "        if isinstance(ended.error, SetupError):\n            self._error",
         "        if False:\n            self._error",
     ),
     Bug(
         "one failed check too few disconnects",
         Invariant.PATIENCE,
-        "checking.py",
         "failed >= config.health_check_failures",
         "failed >= config.health_check_failures - 1",
     ),
     Bug(
         "a success does not clear the failures",
         Invariant.PATIENCE,
-        "checking.py",
         "failed = 0  # what is merely",
         "failed += 0  # what is merely",
     ),
     Bug(
         "a check right after a suspend counts",
         Invariant.PATIENCE,
-        "checking.py",
         "failed += not (woken or self._has_patience())",
         "failed += 1",
     ),
     Bug(
         "one failed check too many is waited for",
         Invariant.ACTS,
-        "checking.py",
         "failed >= config.health_check_failures",
         "failed > config.health_check_failures",
     ),
     Bug(
         "what is unknown clears the failures",
         Invariant.ACTS,
-        "checking.py",
         'elif any(check.verdict == "ok" for check in result.checks if _remote(check)):',
         "else:",
     ),
     Bug(
         "the URL of a closed connection stays until it is cleared away",
         Invariant.URL,
-        "attempt.py",
         "if by_itself:",
         "if False:",
     ),
     Bug(
         "the URL is remembered",
         Invariant.URL,
-        "watching.py",
         "        return self.now.info if isinstance(self.now, Connected) else None\n",
         "        if isinstance(self.now, Connected):\n"
         "            self._shown = self.now.info\n"
@@ -137,105 +120,90 @@ BUGS = (
     Bug(
         "start joins a run that has given up",
         Invariant.START,
-        "tunnel.py",
         "or (self.life is not None and self.life.gave_up)",
         "or False",
     ),
     Bug(
         "Reconnecting is shown before an unhealthy connection is closed",
         Invariant.HOLDS_NOTHING,
-        "attempt.py",
         "if by_itself:",
         "if ends:",
     ),
     Bug(
         "an attempt has no deadline",
         Invariant.BOUNDED,
-        "attempt.py",
         "deadline=anyio.current_time() + self.limit)",
         "deadline=math.inf)",
     ),
     Bug(
         "the deadline of the attempt stays when it is connected",
         Invariant.NO_DEADLINE,
-        "attempt.py",
         "scope.deadline = math.inf\n",
         "scope.deadline += 0\n",
     ),
     Bug(
         "any connection makes the next drop a first one",
         Invariant.ATTEMPTS,
-        "backoff.py",
         "if seconds >= max(STABLE, 2 * self.delay):",
         "if seconds >= 0:",
     ),
     Bug(
         "a stable connection does not",
         Invariant.ATTEMPTS,
-        "backoff.py",
         "if seconds >= max(STABLE, 2 * self.delay):",
         "if seconds < 0:",
     ),
     Bug(
         "a connection shorter than two delays counts as stable",
         Invariant.ATTEMPTS,
-        "backoff.py",
         "max(STABLE, 2 * self.delay)",
         "STABLE",
     ),
     Bug(
         "one attempt more than the last",
         Invariant.LAST,
-        "backoff.py",
         "self.attempt >= self.config.max_attempts",
         "self.attempt > self.config.max_attempts",
     ),
     Bug(
         "one attempt less",
         Invariant.LAST,
-        "backoff.py",
         "self.attempt >= self.config.max_attempts",
         "self.attempt >= self.config.max_attempts - 1",
     ),
     Bug(
         "the delay has no maximum",
         Invariant.DELAY,
-        "backoff.py",
         "min(longest, base *",
         "max(base, base *",
     ),
     Bug(
         "the delay may be nothing",
         Invariant.DELAY,
-        "backoff.py",
         "return ceiling / 2 + ",
         "return ",
     ),
     Bug(
         "a provider that asks for time is not given it",
         Invariant.FLOOR,
-        "lifecycle.py",
         "at_least = error.retry_after if isinstance(error, ConnectError) else 0.0",
         "at_least = 0.0",
     ),
     Bug(
         "the delay is announced, and not kept",
         Invariant.DUE,
-        "lifecycle.py",
         "await waking.sleep(self._ladder.delay)",
         "await waking.sleep(0)",
     ),
     Bug(
         "the way back from offline is not noticed",
         Invariant.DUE,
-        "lifecycle.py",
         "while not self._parts.online():",
         "while True:",
     ),
     Bug(
         "attempts while offline count",
         Invariant.OFFLINE,
-        "lifecycle.py",
         "counted=not self._offline",
         "counted=True",
     ),
