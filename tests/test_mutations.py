@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from mutations import ROOT, place_of
+
 from support.seeded_bugs import BUGS, Bug
 from support.tunnel_model import Invariant
 
