@@ -15,7 +15,7 @@ import anyio
 from anyio.lowlevel import RunVar, checkpoint
 
 from prx_tunnel_core.process.group import TOKEN_VARIABLE
-from prx_tunnel_core.process.procfs import environment, processes
+from prx_tunnel_core.process.procfs import arguments, environment, processes
 
 _MARK = f"{TOKEN_VARIABLE}=".encode()
 _SLICE = 16  # processes looked at before others get their turn
@@ -111,12 +111,14 @@ class _Hunt:
     def look_at(self, pid: int) -> bool:
         """Kill it if it is ours; whether everybody has to be looked at again.
 
-        It may have forked meanwhile. Who has no variables at all may be about to get them.
+        It may have forked meanwhile. Who has neither variables nor arguments is about to get them.
         """
         variables = environment(pid)
         if variables == b"" and pid not in self._blank:
-            self._blank.add(pid)
-            return True
+            if not arguments(pid):
+                self._blank.add(pid)  # once is enough for one that has erased its own
+                return True
+            variables = environment(pid)
         return self._are_ours(variables) and self._kill(pid)
 
     def _are_ours(self, variables: bytes | None) -> bool:

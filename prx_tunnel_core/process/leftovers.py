@@ -13,7 +13,14 @@ import signal
 import sys
 import time
 
-from prx_tunnel_core.process.procfs import content, environment, lives, origin, processes, same_user
+from prx_tunnel_core.process.procfs import (
+    arguments,
+    environment,
+    lives,
+    origin,
+    processes,
+    same_user,
+)
 
 POLITE = 0.5  # seconds between TERM and KILL
 PATIENCE = 1.2  # seconds of looking for what still runs after KILL
@@ -42,7 +49,7 @@ def leftovers(inherited: bytes) -> dict[int, bytes]:
     if not found:
         return {}
     # A guard, whose argument the token is, ends them itself, and lets them leave in order.
-    commands = b"".join([content(f"/proc/{pid}/cmdline") for pid in processes()])
+    commands = b"".join([arguments(pid) for pid in processes()])
     found = {pid: host for pid, host in found.items() if host not in commands}
     # Asked again, for a guard may have done its work before it was looked for.
     return {pid: host for pid, host in found.items() if dead_host(pid) == host}

@@ -83,6 +83,11 @@ def environment(pid: int) -> bytes | None:
     return read(f"/proc/{pid}/environ")
 
 
+def arguments(pid: int) -> bytes:
+    """What the process was started with; nothing, also, while it becomes another program."""
+    return content(f"/proc/{pid}/cmdline")
+
+
 def state_and_group(pid: int) -> tuple[bytes, int]:
     fields = fields_after_name(pid)
     return (fields[0], int(fields[2])) if len(fields) > 2 else (b"X", 0)

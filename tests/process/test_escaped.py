@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import anyio
@@ -23,13 +23,16 @@ pytestmark = [
 
 
 @contextmanager
-def carrier(*tokens: str, **environment: str) -> Iterator[int]:
-    environment[group.TOKEN_VARIABLE] = "".join(tokens)
+def sleeper(**environment: str) -> Iterator[int]:
     with subprocess.Popen(["/bin/sleep", "600"], env=environment) as process:
         try:
             yield process.pid
         finally:
             process.kill()
+
+
+def carrier(*tokens: str, **more: str) -> AbstractContextManager[int]:
+    return sleeper(**more, **{group.TOKEN_VARIABLE: "".join(tokens)})
 
 
 async def test_one_look_serves_all_who_ask_before_it_begins(
@@ -136,12 +139,13 @@ async def test_an_environment_of_any_length_is_read_whole() -> None:
         await until(lambda: not alive(pid))
 
 
+@pytest.mark.parametrize("looked_at", ["between", "after"])
 async def test_who_becomes_another_program_is_looked_at_again(
-    monkeypatch: pytest.MonkeyPatch,
+    looked_at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the middle of exec(), the environment is empty for a moment."""
+    """In the middle of exec() there is neither an environment nor an argument."""
     token = group.new_token()
-    environment = procfs.environment
+    environment, arguments = procfs.environment, procfs.arguments
     looks = 0
 
     def at_first_blank(pid: int) -> bytes | None:
@@ -149,11 +153,35 @@ async def test_who_becomes_another_program_is_looked_at_again(
         looks += pid == carrying
         return b"" if pid == carrying and looks == 1 else environment(pid)
 
+    def blank_then(pid: int) -> bytes:
+        return b"" if pid == carrying and looked_at == "between" else arguments(pid)
+
     monkeypatch.setattr(escaped, "environment", at_first_blank)
+    monkeypatch.setattr(escaped, "arguments", blank_then)
     with carrier(token) as carrying:
         await until(lambda: _has_begun(carrying))
         await escaped.end_escaped(token)
         await until(lambda: not alive(carrying))
+
+
+async def test_a_program_without_variables_costs_no_second_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as a guard: it has arguments, so it is not becoming anything."""
+    pauses: list[float] = []
+    sleep = anyio.sleep
+
+    async def noting(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(seconds)
+
+    monkeypatch.setattr(anyio, "sleep", noting)
+    with sleeper() as plain:
+        await until(lambda: bool(procfs.arguments(plain)))
+        monkeypatch.setattr(escaped, "processes", lambda: [plain])
+        pauses.clear()
+        await escaped.end_escaped(group.new_token())
+    assert not pauses
 
 
 async def test_others_get_their_turn_between_two_starts(monkeypatch: pytest.MonkeyPatch) -> None:
