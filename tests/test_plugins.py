@@ -4,7 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -59,6 +59,50 @@ def test_the_hook_is_asked_once(site: Site) -> None:
     plugins = Plugins()
     assert plugins.backend("alpha") is plugins.backend("alpha")
     assert sys.modules["site_alpha"].calls == [1]
+
+
+@pytest.fixture
+def searches(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """One item for each time that all distributions are looked at."""
+    import importlib_metadata
+
+    counted: list[None] = []
+    discover: Callable[[], Iterable[importlib_metadata.Distribution]]
+    discover = importlib_metadata.Distribution.discover
+
+    def counting() -> Iterable[importlib_metadata.Distribution]:
+        counted.append(None)
+        return discover()
+
+    monkeypatch.setattr(importlib_metadata.Distribution, "discover", counting)
+    return counted
+
+
+def test_it_is_searched_once_while_nothing_is_installed(
+    site: Site, searches: list[None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(site.folder)])
+    site.plugin("alpha", backend("alpha"))
+    os.utime(site.folder, (0, 1000))  # long ago
+    assert [Plugins().backend("alpha").name for _ in range(3)] == ["alpha"] * 3
+    assert len(searches) == 1
+    site.plugin("beta", backend("beta"))
+    os.utime(site.folder, (0, 2000))
+    assert [Plugins().backend("beta").name for _ in range(3)] == ["beta"] * 3
+    assert len(searches) == 2
+
+
+def test_what_is_being_installed_is_found_once_it_is_there(site: Site) -> None:
+    unpacked = site.folder / "prx_tunnel_alpha-1.0.dist-info"
+    unpacked.mkdir()
+    with pytest.raises(UnknownBackend):
+        Plugins().backend("alpha")
+    (site.folder / "site_alpha.py").write_text(backend("alpha"))
+    stamp = site.folder.stat()
+    (unpacked / "METADATA").write_text("Name: prx-tunnel-alpha\nVersion: 1\n")
+    (unpacked / "entry_points.txt").write_text("[prx_tunnel]\nalpha = site_alpha\n")
+    assert site.folder.stat().st_mtime_ns == stamp.st_mtime_ns, "it does not tell"
+    assert Plugins().backend("alpha").name == "alpha"
 
 
 def test_an_unknown_backend_says_how_to_get_it_and_what_there_is(site: Site) -> None:

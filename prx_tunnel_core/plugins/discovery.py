@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, NoReturn
 
 from prx_tunnel_core.hookspecs import PROJECT
@@ -19,6 +23,8 @@ WATCHERS = f"{PROJECT}.observers"
 """The entry-point group of plugins that only implement hooks; these are always loaded."""
 PREFIX = "prx-tunnel-"
 """A distribution is called after its backend, so that core knows how to install one."""
+
+INSTALLING = 60.0  # seconds that an installation may take
 
 _OUR_SECTION = re.compile(r"^\s*\[prx_tunnel(\.observers)?\]", re.MULTILINE)
 
@@ -38,12 +44,30 @@ class FoundPlugin:
         return f"{self.distribution} {self.version}".strip() or self.name
 
 
-def find_installed() -> list[FoundPlugin]:
+def find_installed() -> Sequence[FoundPlugin]:
     """Every entry point of ours among the installed distributions.
 
-    `importlib_metadata.entry_points()` raises for everybody when one distribution, of whatever
-    purpose, has a malformed file; so each is read alone.
+    Kept until something is installed or removed, for a host may open a tunnel for each visitor.
     """
+    path = tuple((folder, _changed(folder)) for folder in sys.path)
+    newest = max((changed for _, changed in path), default=0.0)
+    # What changed just now may still be changing, within folders whose own time stays.
+    settled = time.time() - newest > INSTALLING
+    return _find(path) if settled else _find.__wrapped__(path)
+
+
+def _changed(folder: str) -> float:
+    """When something was last put into a folder, or archive, of the path."""
+    try:
+        return os.stat(folder or os.curdir).st_mtime
+    except OSError:
+        return 0.0
+
+
+@lru_cache(maxsize=1)
+def _find(_path: tuple[tuple[str, float], ...]) -> tuple[FoundPlugin, ...]:
+    # `entry_points()` raises for everybody when one distribution, of whatever purpose, has a
+    # malformed file; so each is read alone.
     import importlib_metadata
 
     found: dict[str, list[FoundPlugin]] = {}
@@ -52,7 +76,7 @@ def find_installed() -> list[FoundPlugin]:
             name, version = _identity(distribution)
             # Of two versions on the path, the first is the one that Python imports.
             found.setdefault(canonical(name), _entries(distribution, name, version))
-    return [plugin for plugins in found.values() for plugin in plugins]
+    return tuple(plugin for plugins in found.values() for plugin in plugins)
 
 
 def _is_ours(distribution: Distribution) -> bool:
