@@ -37,15 +37,6 @@ class LineCutter:
         self._begin(last)
         return lines
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether there is something of a line that has not ended."""
-        return bool(self._begun)
-
-    def begun(self) -> bytes:
-        """All there is of that line; nothing when it is too long already."""
-        return b"" if self._overlong else bytes(self._begun)
-
     def end(self) -> list[bytes]:
         """What was begun when the stream ended: without a line end, but complete."""
         return [self._finish(b"")] if self._begun else []

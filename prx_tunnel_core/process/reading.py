@@ -7,7 +7,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from functools import partial
 from typing import Generic, TypeVar, cast
 
 import anyio
@@ -25,8 +24,6 @@ STREAMS = 2
 TAIL = 50  # lines kept for errors
 LONGEST_SECRET = 4096  # characters dropped where a line was cut
 READ = 64 * 1024  # bytes: what a pipe holds
-SILENCE = 1.0  # seconds; longer than a lost packet delays the rest of what a server has said
-BUFFER = 4096  # bytes; what C, Python and Java hand over at a time divides by it
 LINES_AT_ONCE = 200  # looked at before others get their turn
 LOGGED_LINES = 200.0  # burst that goes to the log, refilled at a tenth of it a second
 
@@ -46,8 +43,6 @@ class Reader:
         self._waiters: list[Waiter[object]] = []
         self._log = _LogBudget()
         self._failures = _LogBudget()
-        self._unfinished: dict[int, str] = {}
-        """Of a stream that has fallen silent within a line, what there is of that line."""
         self._redrawn = False
         """Whether the last line ended in a carriage return: the next one takes its place."""
 
@@ -61,18 +56,11 @@ class Reader:
 
     async def drain(self, fd: int) -> None:
         """Read for life: a closed pipe would kill the program, a full one would freeze it."""
-        cutter, received = LineCutter(), 0
-        fallen_silent = partial(self._show_unfinished, fd, cutter)
-        silent: Callable[[], None] | None = None
-        while chunk := await _read(fd, silent):
-            self._unfinished.pop(fd, None)
+        cutter = LineCutter()
+        while chunk := await _read(fd):
             # While nobody asks for lines, all but the last of a flood are skipped unseen.
             wanted = None if self._waiters or self._on_line else TAIL
             await self._take(cutter.feed(_end_redrawn(chunk), most=wanted))
-            received += len(chunk)
-            # A line that stops where a buffer ended goes on when the next one is full.
-            silent = fallen_silent if cutter.has_begun and received % BUFFER else None
-        self._unfinished.pop(fd, None)
         await self._take(cutter.end())
         self._ended.add(fd)
         if len(self._ended) == STREAMS:
@@ -81,7 +69,7 @@ class Reader:
     def wait_for(self, find: Callable[[str], T | None]) -> Waiter[T]:
         """Somebody to whom each new line is shown, until `forget`."""
         waiter: Waiter[T] = Waiter(find)
-        for line in (*self.tail, *self._unfinished.values()):
+        for line in self.tail:
             waiter.offer(line)
         self._waiters.append(waiter)  # type: ignore[arg-type]
         return waiter
@@ -120,15 +108,6 @@ class Reader:
         for waiter in self._waiters:
             waiter.offer(line)
         self._pass_on(line)
-
-    def _show_unfinished(self, fd: int, cutter: LineCutter) -> None:
-        """To who looks for something only: some programs leave the cursor behind the URL.
-
-        It is no line of the tail or the log before it has ended.
-        """
-        line = self._unfinished[fd] = self._clean(cutter.begun())
-        for waiter in self._waiters:
-            waiter.offer(line)
 
     def _clean(self, raw: bytes) -> str:
         line = self._redact(printable(raw.decode("utf-8", "replace")))
@@ -177,23 +156,14 @@ def _end_redrawn(chunk: bytes) -> bytes:
     return chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\r\n")
 
 
-async def _read(fd: int, silent: Callable[[], None] | None = None) -> bytes:
-    """The next bytes of a pipe; none when it has ended.
-
-    `silent` is called once, when it has held nothing for a while.
-    """
+async def _read(fd: int) -> bytes:
+    """The next bytes of a pipe; none when it has ended."""
     # To wait first would cost a flood two more calls of the system for each piece.
     await anyio.lowlevel.checkpoint()
     while True:
         try:
             return os.read(fd, READ)
         except BlockingIOError:
-            if silent is not None:
-                with anyio.move_on_after(SILENCE):
-                    await anyio.wait_readable(fd)
-                    continue
-                silent()
-                silent = None
             await anyio.wait_readable(fd)
         except OSError:
             return b""

@@ -76,7 +76,7 @@ async def test_the_end_of_an_overlong_line_is_not_taken_for_a_line() -> None:
             assert connection.public_url == URL
 
 
-async def test_an_unfinished_line_is_no_announcement_while_it_may_go_on() -> None:
+async def test_an_unfinished_line_is_no_announcement() -> None:
     with anyio.move_on_after(0.5) as waited:
         async with connect("out.write(b'at bore.pub:4'); out.flush()"):
             pytest.fail("half of a port was taken for the whole")
