@@ -157,6 +157,8 @@ class TunnelConfig(Settings):
     def _loopback(cls, host: str) -> str:
         if host == "localhost":
             return "127.0.0.1"  # a program may resolve it to ::1, where nothing listens
+        if "%" in host:
+            raise ValueError("a loopback address has no zone; leave out the % and what follows it")
         try:
             loopback = ip_address(host).is_loopback
         except ValueError:

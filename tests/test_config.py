@@ -178,6 +178,14 @@ def test_a_target_beyond_this_machine_is_refused(host: str) -> None:
     )
 
 
+@pytest.mark.parametrize("host", ["::1%1", "::1%lo", "127.0.0.1%lo", "fe80::1%eth0"])
+def test_a_zone_is_refused(host: str) -> None:
+    said = reason(TunnelConfig, "tunnel", local_host=host)
+    assert said == (
+        "tunnel.local_host: a loopback address has no zone; leave out the % and what follows it"
+    )
+
+
 @pytest.mark.parametrize(
     ("host", "target"),
     [("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("127.9.9.9", "127.9.9.9"),
