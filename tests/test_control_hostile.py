@@ -33,6 +33,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime", "descriptors
         (b"[1]\n", "not an object"),
         (b'{"op": "status"}\n', "version"),
         (b'{"v": 2, "op": "status"}\n', "restart the tunnel"),
+        (b'{"v": true, "op": "status"}\n', "restart the tunnel"),
+        (b'{"v": 1.0, "op": "status"}\n', "restart the tunnel"),
         (b'{"v": 1}\n', "no operation"),
         (b'{"v": 1, "op": "restart"}\n', "no operation"),
         (b'{"v": 1, "op": ["stop"]}\n', "no operation"),

@@ -37,7 +37,8 @@ def parse(line: bytes, operations: Collection[str]) -> tuple[str, str]:
         raise ValueError("the request is not JSON") from None
     if not isinstance(request, dict):
         raise ValueError("the request is not an object")  # noqa: TRY004 - one kind of refusal
-    if request.get("v") != VERSION:
+    version = request.get("v")
+    if type(version) is not int or version != VERSION:  # true and 1.0 are equal to 1
         raise ValueError(
             f"the tunnel runs in another version of prx, which speaks version {VERSION} of this "
             "protocol; restart the tunnel"
