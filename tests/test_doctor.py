@@ -191,6 +191,41 @@ async def test_what_killed_tunnels_have_left(file: Path, runtime: Path) -> None:
     assert "`prx tunnel start --name hooks` removes it" in detail
 
 
+@pytest.mark.parametrize("kind", ["file", "directory", "symlink", "fifo"])
+async def test_what_is_in_the_way_of_a_socket(file: Path, runtime: Path, kind: str) -> None:
+    path = runtime / "default.sock"
+    runtime.mkdir(0o700)
+    match kind:
+        case "file":
+            path.touch()
+        case "directory":
+            path.mkdir()
+        case "symlink":
+            path.symlink_to(runtime / "elsewhere")
+        case _:
+            os.mkfifo(path)
+    checks = await found(file)
+    assert only(checks, "control socket") == ("fail", f"{path} is not a socket of ours; remove it")
+    assert "leftover" not in checks
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_a_socket_of_somebody_else_is_in_the_way(file: Path, runtime: Path) -> None:
+    runtime.mkdir(0o700)
+    with socket.socket(socket.AF_UNIX) as theirs:
+        theirs.bind(str(runtime / "default.sock"))
+        os.chown(runtime / "default.sock", 65534, -1)
+        checks = await found(file)
+    assert only(checks, "control socket")[0] == "fail"
+    assert "leftover" not in checks
+
+
+async def test_what_can_be_no_name_is_in_nobodys_way(file: Path, runtime: Path) -> None:
+    runtime.mkdir(0o700)
+    (runtime / "Notes.sock").touch()
+    assert not {"control socket", "leftover"} & set(await found(file))
+
+
 async def test_a_few_drops_are_life(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(Memory()) as tunnel:
         few = running.MANY_DROPS - 1

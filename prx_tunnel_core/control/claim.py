@@ -114,7 +114,7 @@ class Claim:
         status = self._status(file)
         if status is None:
             return
-        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+        if not place.is_own_socket(status):
             raise SetupError(f"{self._path}/{file} is not a socket of ours; remove it")
         if self._answers(file):  # its lock file was deleted: the socket is all that is left of it
             raise AlreadyRunning(self.name, 0)

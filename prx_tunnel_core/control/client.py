@@ -105,18 +105,35 @@ def _holder(directory: int, name: str) -> tuple[bool, int]:
     return False, 0
 
 
-def abandoned() -> list[str]:
-    """The names whose socket is there and whose process is not; raises SetupError."""
+def leftovers() -> tuple[list[str], list[str]]:
+    """The names whose process was killed, and the paths that stand where a socket should.
+
+    Raises SetupError when the runtime directory cannot be trusted.
+    """
+    path = place.runtime_path()
     try:
-        directory = place.open_directory(place.runtime_path(), create=False)
+        directory = place.open_directory(path, create=False)
     except FileNotFoundError:
-        return []
+        return [], []
     try:
-        names = [file[:-5] for file in os.listdir(directory) if file.endswith(".sock")]
+        sockets = [file for file in sorted(os.listdir(directory)) if file.endswith(".sock")]
+        names = [file[:-5] for file in sockets if place.is_name(file[:-5])]
         # Whoever makes a socket holds the lock before, and gives it back after removing it.
-        return [name for name in sorted(names) if not _holder(directory, name)[0]]
+        free = [name for name in names if not _holder(directory, name)[0]]
+        ours = {name: _has_own_socket(directory, name) for name in names}
     finally:
         os.close(directory)
+    in_the_way = [os.path.join(path, f"{name}.sock") for name in names if ours[name] is False]
+    return [name for name in free if ours[name]], in_the_way
+
+
+def _has_own_socket(directory: int, name: str) -> bool | None:
+    """None when there is nothing any more."""
+    try:
+        status = os.stat(f"{name}.sock", dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return place.is_own_socket(status)
 
 
 def _wait_for_end(pid: int) -> None:

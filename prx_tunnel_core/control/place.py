@@ -121,6 +121,11 @@ def _refuse(path: str, reason: str) -> NoReturn:
     )
 
 
+def is_own_socket(status: os.stat_result) -> bool:
+    """Whether that can be the socket of a tunnel of this user, which may be removed as such."""
+    return stat.S_ISSOCK(status.st_mode) and status.st_uid == os.geteuid()
+
+
 def address(path: str, descriptor: int, file: str) -> str:
     """A socket's address that is short enough, however long the directory's path is."""
     direct = os.path.join(path, file)

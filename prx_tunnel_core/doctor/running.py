@@ -52,10 +52,12 @@ def _tell(name: str, status: Mapping[str, Any], config: TunnelConfig) -> Iterato
 def look_at_leftovers() -> Iterator[Check]:
     """Of a directory that cannot be trusted, `look_at_tunnel` has told."""
     try:
-        names = client.abandoned()
+        abandoned, in_the_way = client.leftovers()
     except TunnelError:
         return
-    for name in names:
+    for path in in_the_way:
+        yield Check("control socket", "fail", f"{path} is not a socket of ours; remove it")
+    for name in abandoned:
         detail = f"the process of tunnel {name!r} was killed and left its socket"
         start = f"`prx tunnel start --name {name}` removes it"
         yield Check("leftover", "unknown", f"{detail}; {start}")
