@@ -224,6 +224,33 @@ def test_what_is_no_name(name: str) -> None:
         Claim(name)
 
 
+def test_between_socket_and_lock_a_tunnel_that_ends_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It gives back its lock after its socket: who comes between the two sees neither state."""
+    claim, look = Claim("default"), client._holder
+
+    def look_just_before_the_end(directory: int, name: str) -> tuple[bool, int]:
+        try:
+            return look(directory, name)
+        finally:
+            claim.release()
+
+    monkeypatch.setattr(client, "_holder", look_just_before_the_end)
+    reply = client.call("stop", "default")
+    assert (reply.code, reply.text) == (3, "tunnel 'default' is not running")
+
+
+def test_a_socket_that_stays_away_is_not_waited_for_long() -> None:
+    claim = Claim("default")
+    try:
+        reply = client.call("stop", "default")
+    finally:
+        claim.release()
+    assert (reply.code, reply.answered) == (1, False)
+    assert f"(process {os.getpid()}) cannot be reached" in reply.text
+
+
 @pytest.mark.anyio
 async def test_whoever_looks_at_the_lock_does_not_keep_a_start_out(runtime: Path) -> None:
     import fcntl

@@ -15,6 +15,7 @@ OPS = ("status", "health", "stop")
 
 SILENCE = 2.0  # seconds without a word after which the other process is taken for frozen
 ENDING = 2.0  # seconds that a process which says that it is ending has to do so
+CHANGING = 0.5  # seconds in which a process that starts or ends may hold the lock and no socket
 LARGEST_REPLY = 4 * 1024 * 1024  # bytes
 
 NOT_RUNNING = 3
@@ -41,22 +42,39 @@ def call(op: str, name: str, form: str = "text") -> Reply:
         directory = place.open_directory(path, create=False)
     except FileNotFoundError:
         return _not_running(name)
+    try:
+        address = place.address(path, directory, f"{name}.sock")
+        return _try(address, directory, op, name, form)
+    finally:
+        os.close(directory)
+
+
+def _try(address: str, directory: int, op: str, name: str, form: str) -> Reply:
+    """Ask, again and again while the socket of a process that holds the lock leads nowhere."""
+    deadline = time.monotonic() + CHANGING
+    while True:
+        try:
+            return _connect(address, op, name, form)
+        except (TimeoutError, BlockingIOError):  # the latter: its backlog is full
+            _, pid = _holder(directory, name)
+            return _silent(op, name, pid, "does not answer; is it suspended?")
+        except OSError:
+            held, pid = _holder(directory, name)
+            if not held:
+                return _not_running(name)
+            if time.monotonic() >= deadline:
+                return _silent(op, name, pid, "cannot be reached; try again in a minute")
+        time.sleep(0.01)
+
+
+def _connect(address: str, op: str, name: str, form: str) -> Reply:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(SILENCE)
-        connection.connect(place.address(path, directory, f"{name}.sock"))
+        connection.connect(address)
         return _converse(connection, op, name, form)
-    except (TimeoutError, BlockingIOError):  # the latter: its backlog is full
-        _, pid = _holder(directory, name)
-        return _silent(op, name, pid, "does not answer; is it suspended?")
-    except OSError:
-        held, pid = _holder(directory, name)
-        if not held:
-            return _not_running(name)
-        return _silent(op, name, pid, "cannot be reached; try again in a minute")
     finally:
         connection.close()
-        os.close(directory)
 
 
 def _converse(connection: _socket.socket, op: str, name: str, form: str) -> Reply:
