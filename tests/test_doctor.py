@@ -194,7 +194,7 @@ async def test_what_killed_tunnels_have_left(file: Path, runtime: Path) -> None:
 @pytest.mark.parametrize("kind", ["file", "directory", "symlink", "fifo"])
 async def test_what_is_in_the_way_of_a_socket(file: Path, runtime: Path, kind: str) -> None:
     path = runtime / "default.sock"
-    runtime.mkdir(0o700)
+    os.mkdir(runtime, 0o700)
     match kind:
         case "file":
             path.touch()
@@ -211,7 +211,7 @@ async def test_what_is_in_the_way_of_a_socket(file: Path, runtime: Path, kind: s
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 async def test_a_socket_of_somebody_else_is_in_the_way(file: Path, runtime: Path) -> None:
-    runtime.mkdir(0o700)
+    os.mkdir(runtime, 0o700)
     with socket.socket(socket.AF_UNIX) as theirs:
         theirs.bind(str(runtime / "default.sock"))
         os.chown(runtime / "default.sock", 65534, -1)
@@ -221,7 +221,7 @@ async def test_a_socket_of_somebody_else_is_in_the_way(file: Path, runtime: Path
 
 
 async def test_what_can_be_no_name_is_in_nobodys_way(file: Path, runtime: Path) -> None:
-    runtime.mkdir(0o700)
+    os.mkdir(runtime, 0o700)
     (runtime / "Notes.sock").touch()
     assert not {"control socket", "leftover"} & set(await found(file))
 
