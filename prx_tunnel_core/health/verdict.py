@@ -48,6 +48,8 @@ async def ask_provider(connection: Connection, *, timeout: float) -> Word:
     One named `local` stays apart. A backend that raises, or takes more than `timeout` seconds,
     says nothing about the tunnel.
     """
+    if not has_word(connection):
+        return _word_of([])
 
     async def ask() -> list[Check]:
         return [_as_check(said) for said in await connection.check()]
@@ -57,6 +59,15 @@ async def ask_provider(connection: Connection, *, timeout: float) -> Word:
     except ForeignError as error:
         logger.warning("the check of %s failed: %s", type(connection).__name__, error)
         return Word(Check("provider", "unknown", f"the backend's own check failed: {error}"))
+    return _word_of(said)
+
+
+def has_word(connection: Connection) -> bool:
+    """Whether the backend looks at its tunnel itself; if not, nothing need be waited for."""
+    return type(connection).check is not Connection.check
+
+
+def _word_of(said: Sequence[Check]) -> Word:
     provider = _fold([check for check in said if check.name != "local"])
     local = next((check for check in said if check.name == "local"), None)
     return Word(provider, local, bool(said) and provider.verdict == "unknown")

@@ -24,7 +24,7 @@ WATCHERS = f"{PROJECT}.observers"
 PREFIX = "prx-tunnel-"
 """A distribution is called after its backend, so that core knows how to install one."""
 
-INSTALLING = 60.0  # seconds that an installation may take
+INSTALLING = 2.0  # seconds in which an installer writes the files of one folder
 
 _OUR_SECTION = re.compile(r"^\s*\[prx_tunnel(\.observers)?\]", re.MULTILINE)
 

@@ -18,16 +18,28 @@ class ProcessConnection(Connection):
         process: TunnelProcess,
         public_url: str,
         details: Mapping[str, str],
-        check: Callable[[], Awaitable[Iterable[Check]]] | None,
     ) -> None:
         self._process = process
         self.public_url = public_url
         self.details = details
-        self._check = check
 
     async def wait_closed(self) -> str:
         await self._process.wait()
         return self._process.exit_reason()
 
+
+class CheckedProcessConnection(ProcessConnection):
+    """One whose backend also looks at it."""
+
+    def __init__(
+        self,
+        process: TunnelProcess,
+        public_url: str,
+        details: Mapping[str, str],
+        check: Callable[[], Awaitable[Iterable[Check]]],
+    ) -> None:
+        super().__init__(process, public_url, details)
+        self._check = check
+
     async def check(self) -> Iterable[Check]:
-        return () if self._check is None else await self._check()
+        return await self._check()

@@ -18,7 +18,7 @@ from prx_tunnel_core.backend import Connection
 from prx_tunnel_core.errors import ProgramExited, ProgramStuck
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import escaped, group, guard
-from prx_tunnel_core.process.connection import ProcessConnection
+from prx_tunnel_core.process.connection import CheckedProcessConnection, ProcessConnection
 from prx_tunnel_core.process.exits import ExitWatch, how_it_ended
 from prx_tunnel_core.process.program import (
     check,
@@ -133,7 +133,9 @@ class TunnelProcess:
         check: Callable[[], Awaitable[Iterable[Check]]] | None = None,
     ) -> Connection:
         """A connection that lives as long as this program."""
-        return ProcessConnection(self, public_url, details, check)
+        if check is None:
+            return ProcessConnection(self, public_url, details)
+        return CheckedProcessConnection(self, public_url, details, check)
 
     def kill(self) -> None:
         """End the whole group at once, as if from outside; the context still clears up."""

@@ -6,9 +6,11 @@ opened, and an attempt that was due meanwhile would still be waited for.
 
 from __future__ import annotations
 
+import math
 import time
 
 import anyio
+from anyio.lowlevel import RunVar
 
 LOOK = 5.0  # seconds between two looks at the clocks
 SUSPENDED = 5.0  # seconds that count; the clocks differ a little by themselves
@@ -23,14 +25,44 @@ def asleep() -> float:
     return 0.0 if clock is None else time.clock_gettime(clock) - time.monotonic()
 
 
+class _Sleepers:
+    """Those of one event loop. One of them looks at the clocks for all: a thousand would cost."""
+
+    def __init__(self) -> None:
+        self.turn = anyio.Lock()
+        self.since: dict[anyio.CancelScope, float] = {}
+        """What `asleep` was when each of them fell asleep."""
+        self._next_look = -math.inf
+
+    async def look(self) -> None:
+        while True:
+            await anyio.sleep_until(self._next_look)
+            self._next_look = anyio.current_time() + LOOK
+            now = asleep()
+            for scope, before in self.since.items():
+                if now - before > SUSPENDED:
+                    scope.cancel()
+
+
+_sleepers: RunVar[_Sleepers] = RunVar("prx_tunnel_sleepers")
+
+
 async def sleep(seconds: float) -> bool:
     """Sleep so long, or until the machine has been suspended; whether it was."""
-    before = asleep()
-    end = anyio.current_time() + seconds
-    while True:
-        left = end - anyio.current_time()
-        await anyio.sleep(max(0.0, min(left, LOOK)))
-        if asleep() - before > SUSPENDED:
-            return True
-        if left <= LOOK:
-            return False
+    sleepers, before = _sleepers_here(), asleep()
+    with anyio.move_on_after(seconds) as scope:
+        sleepers.since[scope] = before
+        try:
+            async with sleepers.turn:
+                await sleepers.look()
+        finally:
+            del sleepers.since[scope]
+    return asleep() - before > SUSPENDED
+
+
+def _sleepers_here() -> _Sleepers:
+    try:
+        return _sleepers.get()
+    except LookupError:
+        _sleepers.set(sleepers := _Sleepers())
+        return sleepers

@@ -72,6 +72,46 @@ def suspend(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 @virtual
+async def test_e02_all_who_sleep_are_woken_by_whoever_looks(
+    suspend: Callable[[float], None],
+) -> None:
+    woken: dict[float, tuple[bool, float]] = {}
+
+    async def sleep(seconds: float) -> None:
+        woken[seconds] = await waking.sleep(seconds), anyio.current_time() - begun
+
+    begun = anyio.current_time()
+    async with anyio.create_task_group() as tasks:
+        for seconds in (7, 60, 61):  # the first of them looks at the clocks, and is gone at 7
+            tasks.start_soon(sleep, seconds)
+        await anyio.sleep(8)
+        suspend(100)
+        await anyio.sleep(0.5)
+        tasks.start_soon(sleep, 30)  # after it
+    assert woken[7] == (False, 7)
+    assert woken[30] == (False, 38.5)
+    assert woken[60] == woken[61] == (True, 10), "at the next look"
+
+
+@virtual
+async def test_e02_one_of_a_thousand_sleepers_looks_at_the_clocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks = 0
+
+    def asleep() -> float:
+        nonlocal looks
+        looks += 1
+        return 0.0
+
+    monkeypatch.setattr(waking, "asleep", asleep)
+    async with anyio.create_task_group() as tasks:
+        for number in range(1000):
+            tasks.start_soon(waking.sleep, 60 + number / 1000)
+    assert looks == 2 * 1000 + 13  # each at its begin and its end, and one all 5 seconds
+
+
+@virtual
 async def test_e02_after_a_suspend_health_is_looked_at_with_one_failure_free(
     suspend: Callable[[float], None],
 ) -> None:
