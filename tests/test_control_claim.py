@@ -15,8 +15,7 @@ import anyio.to_thread
 import pytest
 
 from prx_tunnel_core import SetupError
-from prx_tunnel_core.control import AlreadyRunning, Claim, client, place, serve, take
-from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.control import AlreadyRunning, Claim, client, serve, take
 from support.control import tunnel_over
 from support.memory import Memory
 
@@ -160,68 +159,6 @@ def test_h07_a_path_that_no_address_can_hold(
 
     anyio.run(main)
     assert os.listdir(deep) == ["default.lock"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("open", "is open to other users; run: chmod 700"),
-        ("symlink", "is not a directory of its own"),
-        ("file", "is not a directory of its own"),
-        ("relative", "is not an absolute path"),
-        pytest.param(
-            "foreign",
-            "belongs to user 65534, and you are user 0",
-            marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away"),
-        ),
-        ("below a file", "is not a directory of its own"),
-    ],
-)
-def test_h08_a_directory_that_cannot_be_trusted(
-    runtime: Path, monkeypatch: pytest.MonkeyPatch, kind: str, reason: str
-) -> None:
-    if kind in ("open", "foreign"):
-        runtime.mkdir(0o700)
-        runtime.chmod(0o750) if kind == "open" else os.chown(runtime, 65534, -1)
-    elif kind == "symlink":
-        (runtime.parent / "elsewhere").mkdir(0o700)
-        runtime.symlink_to(runtime.parent / "elsewhere")
-    elif kind == "relative":
-        monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", "runtime")
-    else:
-        runtime.touch()
-        if kind == "below a file":
-            monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(runtime / "below"))
-    with pytest.raises(SetupError, match=reason) as caught:
-        Claim("default")
-    assert "PRX_TUNNEL_RUNTIME_DIR" in str(caught.value)
-
-
-def test_the_directory_is_found_without_an_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("PRX_TUNNEL_RUNTIME_DIR")
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert place.runtime_path() == f"{tmp_path}/prx-tunnel"
-    # H24: a session's variable in a container that has no such directory
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
-    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert place.runtime_path() == f"{tmp_path}/.local/state/prx-tunnel/run"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert place.runtime_path() == f"{tmp_path}/Library/Caches/TemporaryItems/prx-tunnel"
-
-
-@pytest.mark.parametrize("name", ["a", "0", "a.b_c-d", "x" * 32])
-def test_names(name: str) -> None:
-    assert place.check_name(name) == name
-
-
-@pytest.mark.parametrize("name", ["", "A", ".a", "-a", "a/b", "..", "ä", "a\n", "x" * 33, "a b"])
-def test_what_is_no_name(name: str) -> None:
-    with pytest.raises(ConfigError, match="tunnel name"):
-        Claim(name)
 
 
 def test_between_socket_and_lock_a_tunnel_that_ends_is_waited_for(

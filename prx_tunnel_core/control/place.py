@@ -53,7 +53,8 @@ def runtime_path() -> str:
             _refuse(chosen, "is not an absolute path")
         return chosen
     for parent in _runtime_parents():
-        if os.path.isabs(parent) and os.path.isdir(parent):
+        # That of WSL may be open to all; there is another place then, the same for all commands.
+        if os.path.isabs(parent) and os.path.isdir(parent) and not _replaceable(parent):
             return os.path.join(parent, "prx-tunnel")
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
@@ -87,7 +88,7 @@ def open_directory(path: str, *, create: bool) -> int:
         _refuse(path, "is not a directory of its own (a file or a symbolic link)")
     except OSError as error:
         _refuse(path, f"cannot be opened: {error.strerror}")
-    problem = _distrust(os.fstat(descriptor), path)
+    problem = _distrust(os.fstat(descriptor), path) or _replaceable(os.path.dirname(path))
     if problem:
         os.close(descriptor)
         _refuse(path, problem)
@@ -110,6 +111,26 @@ def _distrust(status: os.stat_result, path: str) -> str:
     if stat.S_IMODE(status.st_mode) & 0o077:
         return f"is open to other users; run: chmod 700 {path}"
     return ""
+
+
+def _replaceable(parent: str) -> str:
+    """Why somebody else could put another directory in the place of one that is below `parent`."""
+    # Both ways that lead there: a link on the one can be replaced, and a directory on the other.
+    for folder in (*_upwards(os.path.realpath(parent)), *_upwards(os.path.normpath(parent))):
+        try:
+            mode = os.stat(folder).st_mode
+        except OSError:
+            continue  # whoever opens the directory is told why that is not possible
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            return f"can be replaced by other users; run: chmod o-w {folder}"
+    return ""
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    while folder != (above := os.path.dirname(folder)):
+        yield folder
+        folder = above
+    yield folder
 
 
 def _refuse(path: str, reason: str) -> NoReturn:
