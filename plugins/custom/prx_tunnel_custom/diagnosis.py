@@ -9,10 +9,11 @@ from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import find_program
 from prx_tunnel_custom.command import secret_options
 from prx_tunnel_custom.config import CustomConfig
+from prx_tunnel_custom.multiplexing import look_at_ssh
 
 
 async def diagnose(config: CustomConfig) -> list[Check]:
-    return list(_checks(config))
+    return [*_checks(config), *(await look_at_ssh(config.command) if config.command else ())]
 
 
 def _checks(config: CustomConfig) -> Iterator[Check]:

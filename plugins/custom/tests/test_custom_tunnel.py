@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
@@ -383,3 +384,27 @@ async def test_a_tunnel_of_somebody_else_needs_no_program() -> None:
     external = validate(CustomConfig, {"public_url": "https://a.example"}, path="t")
     assert list(await backend.diagnose(external)) == []
     assert backend.program is None
+
+
+@pytest.mark.parametrize(
+    ("options", "shared"),
+    [
+        ("", False),
+        ("-o ControlMaster=auto -o ControlPersist=600 -o ControlPath=/run/%C", True),
+        ("-o ControlPath=/run/mux", True),
+        ("-o ControlMaster=auto -o ControlPath=none", False),
+    ],
+)
+async def test_diagnosis_says_that_ssh_would_leave_a_master(options: str, shared: bool) -> None:
+    ssh = shutil.which("ssh")
+    if ssh is None:
+        assert "PRX_TUNNEL_REQUIRE_PROGRAMS" not in os.environ
+        pytest.skip("needs OpenSSH's ssh")
+    command = f"{ssh} -F /dev/null {options} -N -R 0:{{host}}:{{port}} me@tunnel.example"
+    config = validate(CustomConfig, {"command": command, "url_pattern": "bore.pub"}, path="t")
+    backend = next(iter(prx_tunnel_backends()))
+    assert isinstance(backend, Backend)
+    assert backend.diagnose is not None
+    _, *found = await backend.diagnose(config)
+    assert [check.verdict for check in found] == ["fail"] * shared
+    assert all("ControlPath=none" in check.detail for check in found)
