@@ -23,6 +23,9 @@ class ProcessConnection(Connection):
         self.public_url = public_url
         self.details = details
 
+    def has_ended(self) -> bool:
+        return self._process.has_ended()
+
     async def wait_closed(self) -> str:
         await self._process.wait()
         return self._process.exit_reason()

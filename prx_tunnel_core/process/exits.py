@@ -36,10 +36,11 @@ class ExitWatch:
         if self._fd is not None:
             await anyio.wait_readable(self._fd)
             return
-        while not self._ended():
+        while not self.has_ended():
             await anyio.sleep(POLL)
 
-    def _ended(self) -> bool:
+    def has_ended(self) -> bool:
+        """What the system says now, whoever has heard of it."""
         if sys.platform == "darwin":  # has waitid since Python 3.13 only
             return self._process.poll() is not None
         pid = self._process.pid

@@ -115,6 +115,13 @@ class TunnelProcess:
         assert self.returncode is not None
         return self.returncode
 
+    def has_ended(self) -> bool:
+        """Whether the program has, by the system's word: an event loop may miss it.
+
+        A fork of the host that unwinds the loop it was forked in takes the ears of its parent's.
+        """
+        return self.returncode is not None or self._exit.has_ended()
+
     def exit_reason(self) -> str:
         """How it ended, with its last lines, for an error or a status."""
         lines = self.last_lines()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 import anyio
 
 from prx_tunnel_core import health
-from prx_tunnel_core.backend import Target
+from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.models import Check, TunnelHealth, state_of
+from prx_tunnel_core.process.connection import ProcessConnection
 from prx_tunnel_core.supervisor import waking
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class HealthCheck:
 
     async def _look(self, up: Up) -> TunnelHealth:
         prober = self._prober = self._prober or health.Prober(timeout=PROBE_TIMEOUT)
-        found: dict[str, Check] = {"process": Check("process", "ok", "the connection is open")}
+        found: dict[str, Check] = {"process": _process(up.connection)}
         wrong_here: list[Check] = []
         latency: float | None = None
 
@@ -136,6 +137,12 @@ class HealthCheck:
     def _not_connected(self) -> TunnelHealth:
         state = state_of(self._tunnel.status)
         return TunnelHealth("unhealthy", (Check("process", "fail", f"the tunnel is {state}"),))
+
+
+def _process(connection: Connection) -> Check:
+    if isinstance(connection, ProcessConnection) and connection.has_ended():
+        return Check("process", "fail", "the program has ended, and the event loop missed it")
+    return Check("process", "ok", "the connection is open")
 
 
 def _remote(check: Check) -> bool:

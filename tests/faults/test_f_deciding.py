@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 import trio.testing
 
 from prx_tunnel_core import Check, Connected, Reconnecting, Target, TunnelHealth
+from prx_tunnel_core.process import running
+from prx_tunnel_core.process.exits import ExitWatch
 from support.command import PATIENCE, Prx
-from support.faults import FOR_EVER, Cloudflared, of_plugin, starting
+from support.faults import FOR_EVER, WITHIN, Cloudflared, Programs, of_plugin, starting
 from support.memory import FakeProber, Memory
 from support.tunnel_scenarios import reached
 from support.virtual import in_memory, virtual
@@ -164,3 +167,30 @@ async def test_f21_alive_but_without_an_edge_connection_is_a_drop(
         lost = await reached(statuses, Reconnecting)
         assert "has not reconnected by itself" in lost.reason
         await reached(statuses, Connected)
+
+
+async def test_an_end_that_the_event_loop_missed_is_seen_by_the_next_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when a fork of the host unwinds the loop that it was forked in: both share its ears."""
+    hears = ExitWatch.wait
+    deaf: list[ExitWatch] = []
+
+    async def deaf_once(watch: ExitWatch) -> None:
+        deaf.append(watch)
+        await (anyio.sleep_forever() if watch is deaf[0] else hears(watch))
+
+    monkeypatch.setattr(ExitWatch, "wait", deaf_once)
+    monkeypatch.setattr(running, "REAP", 0.05)
+    programs = Programs()
+    async with programs.tunnel(every=0.05, health_check_failures=2) as tunnel:
+        await tunnel.start()
+        first = programs.latest
+        os.kill(first.pid, signal.SIGKILL)
+        with anyio.fail_after(WITHIN):
+            while programs.latest is first or not isinstance(tunnel.status, Connected):
+                await anyio.sleep(0.01)
+        assert first.returncode == -signal.SIGKILL
+        assert (await tunnel.health_check()).check("process") == Check(
+            "process", "ok", "the connection is open"
+        )
