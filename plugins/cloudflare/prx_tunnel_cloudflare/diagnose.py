@@ -11,13 +11,13 @@ import anyio
 from prx_tunnel_cloudflare.connector import INSTALL_HINT
 from prx_tunnel_cloudflare.credentials import load_credentials
 from prx_tunnel_cloudflare.settings import CloudflareConfig
-from prx_tunnel_core.errors import ProgramExited, TunnelError
+from prx_tunnel_core.errors import ConnectError, ProgramExited, TunnelError
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import find_program, open_process
 
 OLDEST = (2022, 12, 0)
 """The first release with everything that this backend relies on."""
-PATIENCE = 10.0  # seconds
+PATIENCE = 4.0  # seconds for the version; doctor gives ten to the whole diagnosis
 
 _VERSION = re.compile(r"cloudflared version (\d{4})\.(\d{1,2})\.(\d{1,3})\b.*")
 _KINDS = {
@@ -48,14 +48,17 @@ async def _program(config: CloudflareConfig) -> Check:
 
 async def _version(path: str) -> tuple[int, ...] | None:
     """What the program says its version is; None when it says none as cloudflared does."""
-    with anyio.move_on_after(PATIENCE):
-        async with open_process([path, "--version"]) as process:
-            try:
+    try:
+        with anyio.fail_after(PATIENCE):
+            async with open_process([path, "--version"], grace=1.0) as process:
                 match = await process.first_match(_VERSION.fullmatch)
-            except ProgramExited:
-                return None
-            return tuple(int(part) for part in match.groups())
-    return None
+    except ProgramExited:
+        return None
+    except TimeoutError:
+        raise ConnectError(
+            f"{path} does not answer `--version` within {PATIENCE:g} s: is it really cloudflared?"
+        ) from None
+    return tuple(int(part) for part in match.groups())
 
 
 def _credentials(config: CloudflareConfig) -> Check:

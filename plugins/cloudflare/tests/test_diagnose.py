@@ -48,10 +48,23 @@ async def test_a_program_that_never_answers(
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.2)
     program = tmp_path / "cloudflared"
-    program.write_text("#!/bin/sh\nsleep 60\n")
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
     program.chmod(0o755)
-    verdict, _ = (await verdicts(configure(program=str(program))))["cloudflared"]
-    assert verdict == "fail"
+    found = await verdicts(configure(program=str(program)))
+    assert found["cloudflared"] == (
+        "fail",
+        f"{program} does not answer `--version` within 0.2 s: is it really cloudflared?",
+    )
+    assert found["credentials"][0] == "ok"
+
+
+async def test_a_program_that_floods(configure: Configure, tmp_path: Path) -> None:
+    program = tmp_path / "cloudflared"
+    program.write_text("#!/bin/sh\nhead -c 30000000 /dev/zero | tr '\\0' 'x'\n")
+    program.chmod(0o755)
+    verdict, detail = (await verdicts(configure(program=str(program))))["cloudflared"]
+    assert (verdict, str(program) in detail) == ("fail", True)
+    assert len(detail) < 1000
 
 
 async def test_nothing_there(configure: Configure, tmp_path: Path) -> None:
