@@ -16,6 +16,7 @@ from prx_tunnel_ngrok.program import check_configuration, recognise
 # Two parts of letters and digits; the dashboard shows credentials by an id that looks similar.
 _TOKEN = re.compile(r"[A-Za-z0-9]{10,}_[A-Za-z0-9]{10,}")
 _IDS = ("cr_", "ak_", "rd_", "ep_", "ts_", "tn_")
+PATIENCE = 4.0  # seconds for each question; doctor gives ten to the whole diagnosis
 _WHERE = "https://dashboard.ngrok.com/get-started/your-authtoken"
 
 
@@ -30,7 +31,7 @@ async def diagnose(config: NgrokConfig) -> Iterable[Check]:
 
 async def _program(config: NgrokConfig, users: UsersFile | None) -> list[Check]:
     try:
-        agent = await recognise(config.program)
+        agent = await recognise(config.program, patience=PATIENCE)
     except TunnelError as error:
         return [Check("program", "fail", str(error))]
     found = Check("program", "ok", f"{agent.path} is ngrok {agent.version_text}")
@@ -38,7 +39,7 @@ async def _program(config: NgrokConfig, users: UsersFile | None) -> list[Check]:
         return [found, Check("configuration", "ok", f"no {default_path()}, which is well")]
     try:
         with written(config, users, None) as files:
-            await check_configuration(agent, files.config, users.secrets)
+            await check_configuration(agent, files.config, users.secrets, patience=PATIENCE)
     except TunnelError as error:
         return [found, Check("configuration", "fail", str(error))]
     return [found, Check("configuration", "ok", f"{users.path} is valid")]

@@ -17,6 +17,7 @@ INSTALL_HINT = "install the ngrok agent, version 3: https://ngrok.com/download"
 # The first with `--url`, and with version 3 of its configuration file.
 OLDEST = (3, 16, 0)
 ANSWER = 15.0  # seconds for a command that only prints; a cold start from a slow disk takes some
+SHOWN = 500  # characters of what something else said
 _VERSION = re.compile(r"^ngrok version (\d+)\.(\d+)\.(\d+)")
 
 
@@ -32,10 +33,11 @@ class Agent:
         return ".".join(map(str, self.version))
 
 
-async def recognise(program: str) -> Agent:
+async def recognise(program: str, *, patience: float = ANSWER) -> Agent:
     """The agent behind that name or path.
 
-    Raises ProgramNotFound when there is none, SetupError when it is something else or too old.
+    Raises ProgramNotFound when there is none, SetupError when it is something else or too old, and
+    ConnectError when it gives no answer within `patience` seconds.
     """
     path = find_program(program, hint=INSTALL_HINT)
     if _is_pyngrok(path):
@@ -43,10 +45,15 @@ async def recognise(program: str) -> Agent:
             f"{path} is not ngrok but a command of the Python package pyngrok, which downloads one "
             f"when it is run; {INSTALL_HINT}, and set tunnel.ngrok.program to its path"
         )
-    _, printed = await _run([path, "version"])
+    try:
+        _, printed = await _run([path, "version"], patience)
+    except TimeoutError:
+        raise ConnectError(
+            f"{path} does not answer `version` within {patience:g} s: is it really ngrok?"
+        ) from None
     found = next(filter(None, map(_VERSION.match, printed)), None)
     if found is None:
-        said = " | ".join(printed[:3]) or "nothing"
+        said = " | ".join(printed[:3])[:SHOWN] or "nothing"
         raise SetupError(
             f"{path} is not the ngrok agent: asked for its version it said {said!r}; "
             f"{INSTALL_HINT}, and set tunnel.ngrok.program to its path"
@@ -57,27 +64,39 @@ async def recognise(program: str) -> Agent:
     return Agent(path, version)
 
 
-async def check_configuration(agent: Agent, files: str, secrets: Iterable[SecretStr]) -> None:
-    """Have the agent read its configuration files; raises SetupError with what it says is wrong.
+async def check_configuration(
+    agent: Agent, files: str, secrets: Iterable[SecretStr], *, patience: float = ANSWER
+) -> None:
+    """Have the agent read its configuration files.
 
-    A file that is not valid has been ignored by agents: they went on without its settings.
+    Raises SetupError with what it says is wrong, ConnectError when it gives no answer within
+    `patience` seconds. A file that is not valid has been ignored by agents: they went on without
+    its settings.
     """
-    code, printed = await _run([agent.path, "config", "check", "--config", files], secrets)
+    command = [agent.path, "config", "check", "--config", files]
+    try:
+        code, printed = await _run(command, patience, secrets)
+    except TimeoutError:
+        raise ConnectError(
+            f"{agent.path} does not answer `config check` within {patience:g} s"
+        ) from None
     if code != 0:
         said = words("\n".join(printed))
         raise SetupError(f"ngrok refuses its configuration: {said}")
 
 
-async def _run(command: list[str], secrets: Iterable[SecretStr] = ()) -> tuple[int, list[str]]:
-    """The exit code of a command that only prints, and the lines that say something."""
-    try:
-        with anyio.fail_after(ANSWER):
-            plain = (secret.get_secret_value() for secret in secrets)
-            async with open_process(command, secrets=plain, grace=1.0) as process:
-                code = await process.wait()
-                return code, _said(process)
-    except TimeoutError:
-        raise ConnectError(f"{command[0]} {command[1]} gave no answer in {ANSWER:g} s") from None
+async def _run(
+    command: list[str], patience: float, secrets: Iterable[SecretStr] = ()
+) -> tuple[int, list[str]]:
+    """The exit code of a command that only prints, and the last lines that say something.
+
+    Raises TimeoutError when it does not end within `patience` seconds.
+    """
+    plain = (secret.get_secret_value() for secret in secrets)
+    with anyio.fail_after(patience):
+        async with open_process(command, secrets=plain, grace=1.0) as process:
+            code = await process.wait()
+            return code, _said(process)
 
 
 def _said(process: TunnelProcess) -> list[str]:

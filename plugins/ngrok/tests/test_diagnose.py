@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prx_tunnel_ngrok import diagnose as module
 from prx_tunnel_ngrok.diagnose import diagnose
 
 if TYPE_CHECKING:
@@ -102,3 +103,19 @@ async def test_the_policy_cannot_be_read(standin: StandIn) -> None:
     checks = await found(standin, authtoken=TOKEN, traffic_policy="/nowhere/policy.yml")
     assert checks["traffic policy"][0] == "fail"
     assert checks["program"][0] == "ok"
+
+
+async def test_a_program_that_never_answers_hides_nothing_else(
+    standin: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
+    program = tmp_path / "ngrok"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    checks = await found(standin, program=str(program))
+    assert checks["program"] == (
+        "fail",
+        f"{program} does not answer `version` within 0.2 s: is it really ngrok?",
+    )
+    assert checks["authtoken"][0] == "fail"
+    assert checks["traffic policy"][0] == "ok"

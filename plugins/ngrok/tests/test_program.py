@@ -104,10 +104,17 @@ async def test_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert str(tmp_path) in str(caught.value)
 
 
-async def test_one_that_gives_no_answer(
-    tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("prx_tunnel_ngrok.program.ANSWER", 0.2)
+async def test_one_that_gives_no_answer(tmp_path: Path) -> None:
     silent = script(tmp_path / "bin", "#!/bin/sh\nexec sleep 60\n")
-    with pytest.raises(ConnectError, match=r"version gave no answer in 0\.2 s"):
-        await recognise(silent)
+    with pytest.raises(ConnectError) as caught:
+        await recognise(silent, patience=0.2)
+    assert str(caught.value) == (
+        f"{silent} does not answer `version` within 0.2 s: is it really ngrok?"
+    )
+
+
+async def test_one_that_says_too_much(tmp_path: Path) -> None:
+    flood = script(tmp_path / "bin", "#!/bin/sh\nhead -c 30000000 /dev/zero | tr '\\0' 'x'\n")
+    with pytest.raises(SetupError, match="is not the ngrok agent") as caught:
+        await recognise(flood)
+    assert len(str(caught.value)) < 1000
