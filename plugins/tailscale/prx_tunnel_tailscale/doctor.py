@@ -12,16 +12,20 @@ from prx_tunnel_tailscale.preflight import check_node, check_port, lacks, settle
 from prx_tunnel_tailscale.program import Tailscale
 from prx_tunnel_tailscale.serveconfig import ServeConfig
 
+# Seconds; `prx tunnel doctor` gives ten to the whole diagnosis.
+PATIENCE = 4.0  # for each command
+SETTLE = 5.0  # for a tailscaled that starts
+
 
 async def diagnose(config: TailscaleConfig) -> list[Check]:
     """Each step that a start would take, up to the first that fails."""
     checks: list[Check] = []
     step = "program"
     try:
-        tailscale = Tailscale.of(config)
+        tailscale = Tailscale.of(config, patience=PATIENCE)
         checks.append(Check(step, "ok", f"{tailscale.program} {await tailscale.version()}"))
         step = "node"
-        node = await settled(tailscale)
+        node = await settled(tailscale, patience=SETTLE)
         check_node(node)
         checks.append(Check(step, "ok", f"{node.dns_name}, running"))
         checks += [check_control(node), *check_network(node), *check_key(node, datetime.now(UTC))]

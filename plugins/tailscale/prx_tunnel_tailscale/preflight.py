@@ -34,7 +34,7 @@ async def prepare(
 ) -> tuple[Node, Route]:
     """The node and the route for it, once nothing is in the way; TunnelError says what is."""
     await tailscale.version()
-    node = await settled(tailscale)
+    node = await settled(tailscale, patience=SETTLE)
     check_node(node)
     route = route_for(config, target, node.dns_name)
     lacking = lacks(node, public=route.public)
@@ -45,9 +45,9 @@ async def prepare(
     return node, route
 
 
-async def settled(tailscale: Tailscale) -> Node:
+async def settled(tailscale: Tailscale, *, patience: float) -> Node:
     """The node, once its state is one that lasts."""
-    with anyio.move_on_after(SETTLE):
+    with anyio.move_on_after(patience):
         while (node := await tailscale.node()).state in SETTLING:
             await anyio.sleep(LOOK_AGAIN)
         return node

@@ -23,6 +23,10 @@ LARGEST_ANSWER = 4 * 1024 * 1024  # characters
 _MAC_APP = "/Applications/Tailscale.app/Contents/MacOS/Tailscale"
 
 
+class NoAnswer(ConnectError):
+    """The program has not ended in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     returncode: int
@@ -51,9 +55,11 @@ class Tailscale:
 
     program: str
     socket: str | None = None
+    patience: float = DEADLINE
+    """Seconds for each command."""
 
     @classmethod
-    def of(cls, config: TailscaleConfig) -> Tailscale:
+    def of(cls, config: TailscaleConfig, *, patience: float = DEADLINE) -> Tailscale:
         """The configured program; ProgramNotFound says where it was looked for."""
         try:
             found = find_program(config.program, hint=INSTALL_HINT)
@@ -62,7 +68,7 @@ class Tailscale:
             if not (is_default and os.access(_MAC_APP, os.X_OK)):
                 raise
             found = find_program(_MAC_APP)
-        return cls(found, config.socket)
+        return cls(found, config.socket, patience)
 
     def command(self, *arguments: str) -> list[str]:
         # A global flag: after the subcommand it would not be understood.
@@ -76,7 +82,10 @@ class Tailscale:
 
     async def version(self) -> Version:
         """The program's own version; SetupError when it is too old."""
-        answer = await self.run("version", "--json")
+        try:
+            answer = await self.run("version", "--json")
+        except NoAnswer as error:
+            raise ConnectError(f"{error}: is it really tailscale?") from None
         version = parse_version(answer.document)
         if version is None:
             raise NO_VERSION.error(f"{self.program} version --json: {answer.said or 'nothing'}")
@@ -108,9 +117,10 @@ class Tailscale:
         async with open_process(
             command, env=self.environment, grace=1.0, on_line=collect
         ) as process:
-            with anyio.move_on_after(DEADLINE):
+            with anyio.move_on_after(self.patience):
                 return Answer(await process.wait(), tuple(lines))
-        raise ConnectError(f"tailscale {' '.join(arguments)}: no answer within {DEADLINE:.0f} s")
+        asked = " ".join(arguments)
+        raise NoAnswer(f"{self.program} does not answer `{asked}` within {self.patience:g} s")
 
     def _succeeded(self, answer: Answer) -> Answer:
         if answer.returncode != 0:

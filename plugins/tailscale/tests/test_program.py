@@ -54,12 +54,14 @@ def test_the_document_is_found_among_warnings() -> None:
 
 @pytest.mark.anyio
 async def test_a_program_that_hangs_is_given_up(
-    node: StandIn, monkeypatch: pytest.MonkeyPatch
+    node: StandIn,
 ) -> None:
-    monkeypatch.setattr("prx_tunnel_tailscale.program.DEADLINE", 0.2)
     node.fault(hang=["version"])
-    with pytest.raises(ConnectError, match="version --json: no answer within"):
-        await Tailscale.of(node.config()).version()
+    with pytest.raises(ConnectError) as caught:
+        await Tailscale.of(node.config(), patience=0.2).version()
+    assert str(caught.value) == (
+        f"{node.program} does not answer `version --json` within 0.2 s: is it really tailscale?"
+    )
 
 
 @pytest.mark.anyio
@@ -107,6 +109,27 @@ async def test_a_diagnosis_ends_at_the_first_step_that_fails(
     assert says in last.detail
     assert {check.verdict for check in before} <= {"ok"}
     assert node.changes() == []
+
+
+@pytest.mark.anyio
+async def test_a_diagnosis_names_the_program_that_never_answers(
+    node: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prx_tunnel_tailscale.doctor.PATIENCE", 0.2)
+    node.fault(hang=["version"])
+    (check,) = await diagnose(node.config())
+    assert (check.name, check.verdict) == ("program", "fail")
+    assert check.detail.startswith(f"{node.program} does not answer `version --json` within 0.2 s")
+
+
+@pytest.mark.anyio
+async def test_a_diagnosis_survives_a_flood(tmp_path: Path) -> None:
+    program = tmp_path / "tailscale"
+    program.write_text("#!/bin/sh\nhead -c 30000000 /dev/zero | tr '\\0' 'x'\n")
+    program.chmod(0o755)
+    (check,) = await diagnose(TailscaleConfig(program=str(program)))
+    assert (check.name, check.verdict) == ("program", "fail")
+    assert len(check.detail) < 1000
 
 
 @pytest.mark.anyio
