@@ -108,7 +108,11 @@ class Backend(AnyBackend, Generic[ConfigT]):
     """The executable it needs, for listing and diagnosis."""
     install_hint: str = ""
     diagnose: Callable[[ConfigT], Awaitable[Iterable[Check]]] | None = None
-    """What `prx tunnel doctor` asks: everything that can be known without opening a tunnel."""
+    """What `prx tunnel doctor` asks: everything that can be known without opening a tunnel.
+
+    It has ten seconds in all, and nothing of it is shown after that: give a program that is asked
+    something a deadline of its own.
+    """
     servers: Callable[[ConfigT], Iterable[str]] | None = None
     """The `host:port` (TCP) that the program must reach, for `prx tunnel doctor`."""
 
