@@ -29,6 +29,7 @@ from prx_tunnel_core.models import (
     TunnelStatus,
     status_to_json,
 )
+from prx_tunnel_core.process.inherited import shed_token
 
 logger = logging.getLogger("prx_tunnel_core")
 
@@ -58,6 +59,7 @@ def detach(job: Job, secrets: Iterable[str], stop: StopSignals, *, as_json: bool
 
 
 def _become_daemon(*, keep: int) -> None:
+    shed_token()
     os.setsid()
     os.umask(0o077)
     os.chdir("/")
