@@ -65,13 +65,14 @@ async def run_agent(
 ) -> AsyncIterator[Agent]:
     """Run the agent. Leaving before it has ended, which only a failure of ours does, ends it.
 
-    Should prx be killed, the guard ends the agent, unless it `outlives_us`: a server that nobody
-    knows of any more would keep its port. Raises OSError when it cannot be started.
+    Should prx be killed, the guard ends the agent and what it started, unless it `outlives_us`: a
+    server that nobody knows of any more would keep its port. What is left of an agent that ended by
+    itself is nobody's to end, as without us. Raises OSError when it cannot be started.
     """
     environment = dict(env)
     if not outlives_us:
         inherited = environment.get(group.TOKEN_VARIABLE, "")
-        environment[group.TOKEN_VARIABLE] = inherited + group.new_token()
+        environment[group.TOKEN_VARIABLE] = inherited + group.agent_token()
         guard.prepare()
     agent = Agent(_spawn(command, environment))
     if not outlives_us:
@@ -82,6 +83,8 @@ async def run_agent(
         if agent.runs:
             with anyio.CancelScope(shield=True):
                 await agent.end()
+        elif not outlives_us:
+            guard.spare(group.agent_token())
         if not outlives_us:
             guard.release(agent.pid)
         agent.close()

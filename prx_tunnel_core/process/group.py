@@ -35,6 +35,15 @@ def new_token() -> str:
     return f"{host_token()}{next(_numbers)};"
 
 
+def agent_token() -> str:
+    """That of the agent of `prx start`.
+
+    It has no number: of what bears it when its host is gone, nobody can tell whether the agent had
+    been let go, so only the host's own guard ends it (see `leftovers.dead_host`).
+    """
+    return f"{host_token()}agent;"
+
+
 @lru_cache(maxsize=1)
 def _host_token(pid: int) -> str:
     return ".".join((_RANDOM, str(pid), *map(str, origin()), ""))

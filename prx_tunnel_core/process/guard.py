@@ -15,7 +15,8 @@ import subprocess
 import sys
 import threading
 
-from prx_tunnel_core.process.group import host_token, running
+from prx_tunnel_core.process.group import host_token
+from prx_tunnel_core.process.procfs import carriers
 
 logger = logging.getLogger("prx_tunnel_core")
 
@@ -24,7 +25,7 @@ SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard_main.py
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 FAREWELL = 3.0  # seconds; the guard itself takes less than two for the most stubborn group
 
-_GROUP, _ALONE, _GONE = "+", "*", "-"  # how lines to the guard begin
+_GROUP, _ALONE, _GONE, _SPARED = "+", "*", "-", "~"  # how lines to the guard begin
 
 _lock = threading.Lock()
 _current: _Guard | None = None
@@ -43,6 +44,12 @@ def release(pid: int) -> None:
     """The group is gone: its number is nobody's any more."""
     with _lock:
         _of_this_process().tell(pid, _GONE)
+
+
+def spare(token: str) -> None:
+    """Whoever bears this token of ours is nobody's to end from now on."""
+    with _lock:
+        _of_this_process().spare(token)
 
 
 def prepare() -> None:
@@ -80,6 +87,7 @@ def _forget() -> None:
 class _Guard:
     def __init__(self) -> None:
         self._adopted: dict[int, str] = {}
+        self._spared: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._unavailable = _interpreter() is None
         self._start()
@@ -92,16 +100,25 @@ class _Guard:
         self._adopted.pop(pid, None)
         if what != _GONE:
             self._adopted[pid] = what
-        if self._unavailable or self._send(f"{what}{pid}\n"):
+        self._say(f"{what}{pid}\n")
+
+    def spare(self, token: str) -> None:
+        self._spared.append(token)
+        self._say(f"{_SPARED}{token}\n")
+
+    def _say(self, line: str) -> None:
+        if self._unavailable or self._send(line):
             return
         self._start()  # somebody killed it: the new one is told of everyone
+        for token in self._spared:
+            self._send(f"{_SPARED}{token}\n")
         for each, sign in self._adopted.items():
             self._send(f"{sign}{each}\n")
 
     def dismiss(self) -> None:
         if self._process is None or self._process.stdin is None:
             return
-        if not self._adopted and not running():
+        if not self._adopted and not self._left():
             self._process.kill()  # it has nothing to do, and the exit shall not wait for it
         elif sys.platform != "win32":
             self._process.send_signal(signal.SIGCONT)
@@ -112,6 +129,9 @@ class _Guard:
         except subprocess.TimeoutExpired:
             logger.warning("the guard process %d does not end", self._process.pid)
         self._process = None
+
+    def _left(self) -> list[int]:
+        return carriers(host_token().encode(), [token.encode() for token in self._spared])
 
     def disown(self) -> None:
         if self._process is not None and self._process.stdin is not None:

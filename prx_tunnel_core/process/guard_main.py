@@ -3,8 +3,9 @@
     guard_main.py HOST_PID HOST_TOKEN
 
 Reads lines about what to end when the host dies, known by its pidfd: `+PID` a group, `*PID` one
-process, `-PID` neither any more. Both first get TERM, for a program that leaves in order keeps its
-visitors; soon after KILL. What left its group is found by the token in its environment.
+process, `-PID` neither any more. What left its group is found by the token in its environment, but
+for those that bear one named by `~TOKEN`. All first get TERM, for a program that leaves in order
+keeps its visitors; soon after KILL.
 
 What is left of a host that was killed together with its guard, it ends as soon as it has started.
 """
@@ -31,6 +32,10 @@ from prx_tunnel_core.process.procfs import (
     state_and_group,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 POLL = 0.02
 
 
@@ -40,8 +45,9 @@ def main(host: int, token: bytes) -> None:
     if is_ours():
         look_for_leftovers(host)
     targets: dict[int, bytes] = {}
-    wait_for_end(host, targets)
-    end(targets, token)
+    spared: set[bytes] = set()
+    wait_for_end(host, targets, spared)
+    end(targets, token, spared)
 
 
 def look_for_leftovers(host: int) -> None:
@@ -64,7 +70,7 @@ def look_for_leftovers(host: int) -> None:
         os._exit(0)
 
 
-def wait_for_end(host: int, targets: "dict[int, bytes]") -> None:
+def wait_for_end(host: int, targets: "dict[int, bytes]", spared: "set[bytes]") -> None:
     """Return when the host has died, says `end`, or has closed its end of the pipe.
 
     It closes that when it becomes another program; when it dies, a forked worker may hold a copy.
@@ -79,7 +85,10 @@ def wait_for_end(host: int, targets: "dict[int, bytes]") -> None:
         for line in lines:
             if line == b"end":
                 return
-            note(line, targets)
+            if line[:1] == b"~":
+                spared.add(line[1:])
+            else:
+                note(line, targets)
         if chunk == b"" or (died and chunk is None):
             return
 
@@ -127,22 +136,37 @@ class HostWatch:
         return any(fd == self.fd for fd, _ in events) or os.getppid() != self.host
 
 
-def end(targets: "dict[int, bytes]", token: bytes) -> None:
+def end(targets: "dict[int, bytes]", token: bytes, spared: "Collection[bytes]" = ()) -> None:
     # A number that now names a process begun at another time is no longer ours.
     ours = [each for each, started in targets.items() if start_time(abs(each)) in (b"", started)]
-    for target in ours:
+    ask(ours)
+    strays = [pid for pid in carriers(token, spared) if not {pid, -group(pid)} & {*ours}]
+    ask(strays)
+    deadline = time.monotonic() + POLITE
+    while running(ours + strays) and time.monotonic() < deadline:
+        time.sleep(POLL)
+    for target in running(ours):
+        send(target, signal.SIGKILL)
+    sweep(token, spared)
+
+
+def ask(targets: "list[int]") -> None:
+    for target in targets:
         send(target, signal.SIGTERM)
         send(target, signal.SIGCONT)
-    deadline = time.monotonic() + POLITE
-    while (left := running(ours)) and time.monotonic() < deadline:
-        time.sleep(POLL)
-    for target in left:
-        send(target, signal.SIGKILL)
+
+
+def group(pid: int) -> int:
+    return state_and_group(pid)[1]
+
+
+def sweep(token: bytes, spared: "Collection[bytes]") -> None:
+    """By the token, not by the numbers from before: those may be other processes by now."""
     deadline = time.monotonic() + PATIENCE
     quiet = 0
     # Twice in a row: one may have been between fork and exec, without our token yet.
     while quiet < 2 and time.monotonic() < deadline:
-        found = [send(pid, signal.SIGKILL) for pid in carriers(token)]
+        found = [send(pid, signal.SIGKILL) for pid in carriers(token, spared)]
         quiet = 0 if any(found) else quiet + 1
         time.sleep(POLL)
 
@@ -154,9 +178,9 @@ def running(targets: "list[int]") -> "list[int]":
         return existing
     alive = set()
     for pid in processes():
-        state, group = state_and_group(pid)
+        state, its_group = state_and_group(pid)
         if state not in b"ZX":
-            alive |= {pid, -group}
+            alive |= {pid, -its_group}
     return [each for each in existing if each in alive]
 
 

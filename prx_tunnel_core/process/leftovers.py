@@ -4,6 +4,9 @@ A program bears a token in its environment, or a chain of them, as hosts run in 
 names its host (`group.host_token`) by number, start and namespaces, never by number alone: that may
 be another process by now. The boot need not be named, for no environment outlives it.
 
+What the agent of `prx start` left is not judged (`group.agent_token`): it is meant to live on when
+that agent has ended in order.
+
 The guard uses this, which runs as a script: standard library only, and little of that.
 """
 

@@ -6,6 +6,10 @@ The guard uses it, which runs as a script: standard library only, and little of 
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 CHUNK = 32 * 1024  # bytes; room for the longest environment would cost more than most reads
 
 
@@ -62,9 +66,17 @@ def same_user(pid: int) -> bool:
         return False
 
 
-def carriers(token: bytes) -> list[int]:
-    """Processes whose environment bears the host's token; zombies have none."""
-    return [pid for pid in processes() if token in (environment(pid) or b"")]
+def carriers(token: bytes, spared: "Iterable[bytes]" = ()) -> list[int]:
+    """Processes whose environment bears the host's token, and none of the spared ones.
+
+    Zombies have none.
+    """
+    found = []
+    for pid in processes():
+        variables = environment(pid) or b""
+        if token in variables and not any(each in variables for each in spared):
+            found.append(pid)
+    return found
 
 
 def processes() -> list[int]:

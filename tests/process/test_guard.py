@@ -24,7 +24,8 @@ def pids_of(process: subprocess.Popen[str]) -> list[int]:
 POLITE = """
 async def main():
     polite = program(f"on:TERM,touch:{sys.argv[1]}+exit:0", "pid:first", "hang")
-    async with open_process(polite) as a:
+    # Without the token, only the number of its group tells of it.
+    async with open_process(["env", "-u", group.TOKEN_VARIABLE, *polite]) as a:
         first = await pid_of(a, "first")
         old = guard_pid()
         os.kill(old, signal.SIGKILL)
@@ -45,7 +46,65 @@ def test_a_new_guard_knows_the_groups_of_one_that_was_killed(tmp_path: Path) -> 
         pids = pids_of(process)
         process.kill()
         gone(pids, WITHIN)
-    assert asked.exists(), "who only carries the token is killed without being asked"
+    assert asked.exists()
+
+
+STRAY = """
+async def main():
+    stray = "escape:on:TERM,touch:" + sys.argv[1] + "+exit:0;pid:stray;stop;hang"
+    async with open_process(program(stray, "hang")) as process:
+        say(guard_pid(), await pid_of(process, "stray"))
+        await anyio.sleep_forever()
+
+anyio.run(main)
+"""
+
+
+def test_who_left_its_group_is_asked_to_leave_too(tmp_path: Path) -> None:
+    asked = tmp_path / "asked"
+    with host(STRAY, str(asked)) as process:
+        pids = pids_of(process)
+        process.kill()
+        gone(pids, WITHIN)
+    assert asked.exists()
+
+
+SPARED = """
+guard.prepare()
+
+def bearing(token):
+    environ = os.environ | {group.TOKEN_VARIABLE: token}
+    return os.posix_spawn("/bin/sleep", ["sleep", "600"], environ)
+
+spared, ended = bearing(group.agent_token()), bearing(group.new_token())
+guard.spare(group.agent_token())
+old = guard_pid()
+if len(sys.argv) > 1:
+    os.kill(old, signal.SIGKILL)
+    os.waitid(os.P_PID, old, os.WEXITED | os.WNOWAIT)
+    guard.adopt(ended, alone=True)
+    assert old != guard_pid()
+say(spared, ended, guard_pid())
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("arguments", [[], ["with a new guard"]])
+@pytest.mark.parametrize("killed", [False, True])
+def test_who_is_spared_lives_on_however_the_host_ends(arguments: list[str], killed: bool) -> None:
+    with host(SPARED, *arguments) as process:
+        spared, *pids = pids_of(process)
+        try:
+            if killed:
+                process.kill()
+            else:
+                assert process.stdin is not None
+                process.stdin.close()
+                assert process.wait() == 0
+            gone(pids, WITHIN)
+            assert alive(spared)
+        finally:
+            os.kill(spared, signal.SIGKILL)
 
 
 WORKER = """

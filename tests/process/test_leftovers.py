@@ -175,7 +175,7 @@ TOKEN = f"{HOST}.1;"
         "", ";", "nonsense", "nonsense;", f"{HOST}.1", f"{TOKEN};", f"{TOKEN}x", f"{TOKEN}x;",
         f"{HOST}.;", f"{HOST}.x;", f"{HOST}.1.1;", f"0.-1.1.{SPACES}.1;", f"0..1.{SPACES}.1;",
         f"0.1.\N{SUPERSCRIPT TWO}.{SPACES}.1;", f"0.1.{'9' * 5000}.{SPACES}.1;",
-        f"0.{'9' * 30}.1.{SPACES}.1;",
+        f"0.{'9' * 30}.1.{SPACES}.1;", f"{HOST}.agent;",
     ],
     ids=lambda value: value.replace(SPACES, "-")[:40],
 )  # fmt: skip
