@@ -91,8 +91,26 @@ class Redactor:
             text = _IN_URL.sub(lambda match: f"{match['user'] or match['key']}{MASK}", text)
         return text if self._pattern is None else self._pattern.sub(MASK, text)
 
+    def cut_off(self, text: str) -> str:
+        """For a text that its writer did not finish: a secret's beginning is masked at its end.
+
+        A beginning of fewer than `SHORTEST_SECRET` characters stays, as such a secret would.
+        """
+        text = self(text)
+        whole = text.rstrip("\ufffd")  # half of a character, as it was decoded
+        begins = min((_begin_of(secret, whole) for secret in self._secrets), default=len(whole))
+        return text if begins == len(whole) else f"{whole[:begins]}{MASK}"
+
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._secrets)} spellings>"
+
+
+def _begin_of(secret: str, text: str) -> int:
+    """Where the longest beginning of the secret stands that the text ends with, else its length."""
+    at = text.find(secret[:SHORTEST_SECRET], max(0, len(text) - len(secret)))
+    while at >= 0 and not secret.startswith(text[at:]):
+        at = text.find(secret[:SHORTEST_SECRET], at + 1)
+    return at if at >= 0 else len(text)
 
 
 def _spellings(secret: str) -> set[str]:

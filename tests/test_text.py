@@ -148,6 +148,35 @@ def test_any_secret_is_masked_in_base64_at_any_place(
         assert MASK in Redactor([secret])(text)
 
 
+@pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
+@pytest.mark.parametrize("kept", [4, 8, -1])
+def test_of_a_secret_that_was_cut_off_the_beginning_is_masked(spelled: str, kept: int) -> None:
+    redact = Redactor([SECRET, "another secret"])
+    assert redact.cut_off(f"s3cr tok={spelled[:kept]}") == f"s3cr tok={MASK}"
+    assert redact.cut_off(f"{SECRET} tok={spelled[:3]}") == f"{MASK} tok={spelled[:3]}"
+    assert redact.cut_off(f"{spelled[:kept]} tok") == f"{spelled[:kept]} tok"
+
+
+def test_a_secret_that_was_cut_off_within_a_character() -> None:
+    begun = "pässwörd".encode()[:7].decode(errors="replace")
+    assert begun == "pässw\ufffd"
+    assert Redactor(["pässwörd"]).cut_off(begun) == MASK
+    assert Redactor(["pässwörd"]).cut_off("nothing\ufffd") == "nothing\ufffd"
+
+
+def test_the_longest_beginning_is_masked() -> None:
+    assert Redactor(["aaaaaaaab"]).cut_off("baaaaaaaa") == f"b{MASK}"
+    assert Redactor(["tok-tok-tok-1", "tok-2"]).cut_off("tok-tok-tok-") == MASK
+
+
+def test_what_is_much_like_the_beginning_of_a_secret_takes_no_time() -> None:
+    redact = Redactor(["a" * 4000 + "b", "ab" * 2000])
+    began = time.perf_counter()
+    for text in ("a" * 4000, "ab" * 1999, "a" * 4000 + "c", "ab" * 1999 + "c"):
+        redact.cut_off(text)
+    assert time.perf_counter() - began < 0.5
+
+
 def test_a_multi_line_key_is_masked_line_by_line() -> None:
     key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nshort\n-----END KEY-----\n"
     assert Redactor([key])("line 2: MIIEvQIBADANBgkqhkiG9w0B!") == f"line 2: {MASK}!"

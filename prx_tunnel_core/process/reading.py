@@ -61,7 +61,7 @@ class Reader:
             # While nobody asks for lines, all but the last of a flood are skipped unseen.
             wanted = None if self._waiters or self._on_line else TAIL
             await self._take(cutter.feed(_end_redrawn(chunk), most=wanted))
-        await self._take(cutter.end())
+        await self._take(cutter.end(), clean=self._clean_cut_off)
         self._ended.add(fd)
         if len(self._ended) == STREAMS:
             self.drained.set()
@@ -82,7 +82,10 @@ class Reader:
         for waiter in self._waiters:
             waiter.done.set()
 
-    async def _take(self, lines: list[bytes]) -> None:
+    async def _take(
+        self, lines: list[bytes], *, clean: Callable[[bytes], str] | None = None
+    ) -> None:
+        """With `clean`, they are cleaned by that and at once."""
         watched = self._is_watched()
         for number, raw in enumerate(lines):
             if number % LINES_AT_ONCE == LINES_AT_ONCE - 1:
@@ -95,16 +98,18 @@ class Reader:
             if self._redrawn:
                 self._lines.pop()  # as on a terminal: the new line stands in the place of the old
             self._redrawn = text != raw
-            self._lines.append(text)
+            self._lines.append(text if clean is None else clean(text))
             if watched:
-                self._show(text)
+                self._show_last()
 
     def _is_watched(self) -> bool:
         listeners = self._waiters or self._on_line
         return bool(listeners) or output_logger.isEnabledFor(logging.DEBUG)
 
-    def _show(self, raw: bytes) -> None:
-        line = self._lines[-1] = self._clean(raw)
+    def _show_last(self) -> None:
+        line = self._lines[-1]
+        if isinstance(line, bytes):
+            line = self._lines[-1] = self._clean(line)
         for waiter in self._waiters:
             waiter.offer(line)
         self._pass_on(line)
@@ -114,6 +119,10 @@ class Reader:
         if len(raw) > LONGEST_LINE:  # it was cut, maybe within a secret that none could recognise
             return line[: -LONGEST_SECRET - len(CUT)] + CUT.decode()
         return line
+
+    def _clean_cut_off(self, raw: bytes) -> str:
+        """Of a line that no line end completed: the program may have died within a secret."""
+        return self._redact.cut_off(self._clean(raw))
 
     def _pass_on(self, line: str) -> None:
         if self._on_line is not None:

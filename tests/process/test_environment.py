@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from prx_tunnel_core.errors import ProgramExited, ProgramNotFound, SetupError
 from prx_tunnel_core.process import open_process
+from prx_tunnel_core.text import MASK
 from support.proc import program, starts
 
 pytestmark = pytest.mark.anyio
@@ -96,6 +97,30 @@ async def test_k04_a_failed_start_shows_no_secret_in_its_frames() -> None:
 async def test_a_secret_of_the_caller_is_masked_too() -> None:
     async with open_process(program("print:it is hunter22", "hang"), secrets=["hunter22"]) as p:
         assert await p.first_match(starts("it is ")) == "**********"
+
+
+@pytest.mark.parametrize("listener", [False, True], ids=["nobody", "a listener"])
+async def test_a_secret_that_the_end_of_the_program_halved_is_not_shown_in_part(
+    listener: bool,
+) -> None:
+    lines: list[str] = []
+    env = {"TOKEN": SecretStr("s3cr3t-of-19-chars!")}
+    command = program("raw:" + b"up\ntok=s3cr3t-of-19-c".hex(), "exit:1")
+    on_line = lines.append if listener else None
+    async with open_process(command, env=env, on_line=on_line) as process:
+        with pytest.raises(ProgramExited) as caught:
+            await process.first_match(starts("never"))
+    assert "s3cr3t" not in f"{caught.value} {process.exit_reason()} {process.tail} {lines}"
+    assert list(process.tail) == ["up", f"tok={MASK}"]
+    assert lines == (list(process.tail) if listener else [])
+
+
+async def test_a_line_that_was_completed_is_shown_as_it_was_written() -> None:
+    secret = "s3cr3t-of-19-chars!"
+    raw = f"raw:{b'tok=s3cr3t-of'.hex()}0a"
+    async with open_process(program(raw, "exit:0"), secrets=[secret]) as process:
+        await process.wait()
+    assert list(process.tail) == ["tok=s3cr3t-of"]
 
 
 async def test_a_secret_that_a_cut_would_halve_is_not_shown_in_part() -> None:
