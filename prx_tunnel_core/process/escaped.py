@@ -122,8 +122,10 @@ class _Hunt:
         return self._are_ours(variables) and self._kill(pid)
 
     def _are_ours(self, variables: bytes | None) -> bool:
+        if not variables or _MARK not in variables:
+            return False  # nearly all of them
         # A program that is a host itself hands on the tokens of all above it.
-        _, *marked = (variables or b"").split(_MARK)
+        _, *marked = variables.split(_MARK)
         chains = (each.partition(b"\0")[0].split(b";") for each in marked)
         return not all(map(self._tokens.isdisjoint, chains))
 
