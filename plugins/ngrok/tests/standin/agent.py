@@ -88,13 +88,14 @@ class Agent:
         return ("" if self.v2 else prefix) + f"{text}\r\n\r\nERR_NGROK_{code}\r\n"
 
     def announce(self, name: str, address: str, url: str) -> None:
-        log("info", "started tunnel", addr=address, name=name, obj="tunnels", url=url)
         quoted = name.replace(" ", "%20").replace("(", "%28").replace(")", "%29")
         entry: dict[str, Any] = {"name": name, "uri": f"/api/tunnels/{quoted}", "public_url": url}
         if not self.v2:
             entry["ID"] = some_id(32)
         config = {"addr": address, "inspect": True}
         self.tunnels[name] = entry | {"proto": url.split(":", maxsplit=1)[0], "config": config}
+        # Said once it is so: whoever reads the line asks the interface.
+        log("info", "started tunnel", addr=address, name=name, obj="tunnels", url=url)
 
     # The steps of a plan.
 
