@@ -33,7 +33,9 @@ HEAVY = (
     "tests/hosts/",
     "tests/process/test_guard",
     "tests/process/test_host",
+    "tests/process/test_leftovers",
     "tests/test_bench",
+    "tests/test_doctor_orphans",
     "tests/test_isolation_of_plugins",
     "tests/testing/",
 )
