@@ -419,7 +419,7 @@ async def stops_reading(config: Config, target: Target) -> AsyncIterator[Connect
     async with open_process(command(target)) as process:
         url = await process.first_match(announced)
 
-        async def later(lines: list[bytes]) -> None:
+        async def later(*_lines: object, **_how: object) -> None:
             await process._reaped.wait()
 
         process._output._take = later  # type: ignore[method-assign]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,8 +30,13 @@ def test_a_program_that_has_not_noted_itself_is_known_and_ended(
     os.mkfifo(plan)  # it reads this first, and waits for somebody to write
     assert not stand_in.is_running()
     with subprocess.Popen([stand_in.bin / "faulty"]) as process:
-        assert stand_in.is_running()
-        assert not stand_in.runs
-        stand_in.kill()
-        assert process.wait(10) == -9
+        try:
+            begun = time.monotonic()
+            while not stand_in.is_running():  # in the middle of exec() it has no command line
+                assert time.monotonic() - begun < 10
+            assert not stand_in.runs
+            stand_in.kill()
+            assert process.wait(10) == -9
+        finally:
+            process.kill()
     assert not stand_in.is_running()

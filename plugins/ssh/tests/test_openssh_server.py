@@ -164,12 +164,15 @@ async def test_a_port_that_is_taken(sshd: OpenSSHServer, app: App) -> None:
     assert f"port {app.target.port}: either it is in use" in str(error)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
-async def test_a_server_that_cannot_be_reached(host: str, unused_port: int) -> None:
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [("127.0.0.1", "127.0.0.1:{port}"), ("no-such-host.invalid", "tunnel.ssh.host: {host} was")],
+)
+async def test_a_server_that_cannot_be_reached(host: str, said: str, unused_port: int) -> None:
     config = SshConfig(host=host, port=unused_port, known_hosts=ANY_HOST_KEY)
     error = await refusal(config)
     assert isinstance(error, ConnectError)
-    assert f"{host}:{unused_port}" in str(error)
+    assert said.format(host=host, port=unused_port) in str(error)
     assert "onnect call failed" not in str(error)
 
 
