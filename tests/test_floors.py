@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = [
     {"errors", "models", "text", "urls", "expansion", "config", "configfile", "isolation",
-     "visitors", "admission"},
+     "perloop", "visitors", "admission"},
     {"backend", "hookspecs"},
     {"process"},
     {"health", "plugins"},

@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 import anyio
 from anyio.lowlevel import RunVar, checkpoint
 
+from prx_tunnel_core.perloop import of_this_loop
 from prx_tunnel_core.process.group import TOKEN_VARIABLE
 from prx_tunnel_core.process.procfs import arguments, environment, processes
 
@@ -67,11 +68,7 @@ def end_escaped_at_once(token: str) -> None:
 
 
 def _looks_here() -> _Looks:
-    try:
-        return _looks.get()
-    except LookupError:
-        _looks.set(looks := _Looks())
-        return looks
+    return of_this_loop(_looks, _Looks)
 
 
 async def _take(look: _Look, looks: _Looks) -> None:

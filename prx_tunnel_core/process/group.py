@@ -13,9 +13,10 @@ import signal
 import sys
 from functools import lru_cache
 
+from prx_tunnel_core.process.leftovers import VARIABLE
 from prx_tunnel_core.process.procfs import carriers, is_ours, origin, processes, state_and_group
 
-TOKEN_VARIABLE = "PRX_TUNNEL_CHILD"
+TOKEN_VARIABLE = VARIABLE.decode()
 
 _RANDOM = secrets.token_hex(12)
 _numbers = itertools.count(1)

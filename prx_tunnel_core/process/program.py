@@ -15,6 +15,7 @@ import anyio
 from anyio.lowlevel import RunVar
 
 from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
+from prx_tunnel_core.perloop import of_this_loop
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -84,11 +85,7 @@ def spawning() -> anyio.Lock:
 
     A start holds the event loop for milliseconds, and a thousand may be due at once.
     """
-    try:
-        return _spawning.get()
-    except LookupError:
-        _spawning.set(lock := anyio.Lock())
-        return lock
+    return of_this_loop(_spawning, anyio.Lock)
 
 
 def spawn(

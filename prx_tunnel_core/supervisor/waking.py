@@ -12,6 +12,8 @@ import time
 import anyio
 from anyio.lowlevel import RunVar
 
+from prx_tunnel_core.perloop import of_this_loop
+
 LOOK = 5.0  # seconds between two looks at the clocks
 SUSPENDED = 5.0  # seconds that count; the clocks differ a little by themselves
 
@@ -49,7 +51,7 @@ _sleepers: RunVar[_Sleepers] = RunVar("prx_tunnel_sleepers")
 
 async def sleep(seconds: float) -> bool:
     """Sleep so long, or until the machine has been suspended; whether it was."""
-    sleepers, before = _sleepers_here(), asleep()
+    sleepers, before = of_this_loop(_sleepers, _Sleepers), asleep()
     with anyio.move_on_after(seconds) as scope:
         sleepers.since[scope] = before
         try:
@@ -58,11 +60,3 @@ async def sleep(seconds: float) -> bool:
         finally:
             del sleepers.since[scope]
     return asleep() - before > SUSPENDED
-
-
-def _sleepers_here() -> _Sleepers:
-    try:
-        return _sleepers.get()
-    except LookupError:
-        _sleepers.set(sleepers := _Sleepers())
-        return sleepers
