@@ -28,7 +28,7 @@ from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import Expanded, WholeVariable
 from prx_tunnel_core.text import MASK, SHORTEST_SECRET, printable
 
-BACKEND_NAME = r"[a-z][a-z0-9-]{0,31}"
+_BACKEND_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -131,7 +131,7 @@ class TunnelConfig(Settings):
 
     model_config = ConfigDict(extra="allow")
 
-    backend: Annotated[str, Field(pattern=f"^{BACKEND_NAME}$")] = "cloudflare"
+    backend: str = "cloudflare"
     local_port: Port = 3000
     local_host: str = "127.0.0.1"
     auto_start: bool = True
@@ -151,6 +151,16 @@ class TunnelConfig(Settings):
     def _without_tables(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         own: dict[str, Any] = handler(self)
         return {name: value for name, value in own.items() if name in type(self).model_fields}
+
+    @field_validator("backend")
+    @classmethod
+    def _backend_name(cls, name: str) -> str:
+        if not _BACKEND_NAME.fullmatch(name):
+            raise ValueError(
+                "a backend's name has lower-case letters, digits and hyphens; "
+                "`prx tunnel backends` lists those that are installed"
+            )
+        return name
 
     @field_validator("local_host")
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +14,8 @@ from typing import Any
 from prx_tunnel_core.config import GatewayConfig, TunnelConfig, validate
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand
+from prx_tunnel_core.plugins.names import check_backend_tables, check_tables, closest
+from prx_tunnel_core.text import printable
 
 LARGEST_FILE = 1024 * 1024  # bytes
 
@@ -56,16 +58,26 @@ def load(
     explicit: str | os.PathLike[str] | None = None,
     *,
     overrides: Mapping[str, Any] = MappingProxyType({}),
+    own_tables: Iterable[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> Config:
     """Read, expand and validate the configuration; defaults when there is no file.
 
     `overrides` replace keys of `[tunnel]` (the command line's `--backend` and `--port`).
+    `own_tables` names the top-level tables that the host application keeps in the same file; they
+    are in `Config.tables`, neither expanded nor validated. `[agent]` needs no mention. Any other
+    table without an installed plugin is an error, so that a misspelt `[tunel]` never means the
+    defaults.
+
+        config = load(own_tables=["mybot"])
+        greeting = config.tables["mybot"]["greeting"]
+
     Raises ConfigError.
     """
     path = find(explicit, environ=environ)
-    document = {} if path is None else _parse(path)
+    document = {} if path is None else parse(path)
     try:
+        check_tables(document, own_tables)
         return _interpret(document, dict(overrides), environ, path)
     except ConfigError as error:
         if path is None:
@@ -91,6 +103,7 @@ def _interpret(
     if gateway.port is not None:
         written.setdefault("local_port", gateway.port)
     selected = expand(written.get("backend", "cloudflare"), environ, path="tunnel.backend")
+    check_backend_tables(written, selected)
     expanded = {
         key: value
         if isinstance(value, dict) and key not in ("reconnect", selected)
@@ -103,6 +116,7 @@ def _interpret(
             f"tunnel.local_port is {tunnel.local_port} but gateway.port is {gateway.port}: "
             "the tunnel will not reach the gateway; make them equal or remove tunnel.local_port"
         )
+    warnings += _misspelt_gateway_keys(document)
     others = {key: value for key, value in document.items() if key not in ("tunnel", "gateway")}
     return Config(
         tunnel=tunnel,
@@ -112,6 +126,14 @@ def _interpret(
         exposes="tunnel" in document,
         warnings=tuple(warnings),
     )
+
+
+def _misspelt_gateway_keys(document: Mapping[str, Any]) -> Iterator[str]:
+    """The table is shared with the agent, so a strange key is worth no more than a warning."""
+    for key in document.get("gateway", {}):
+        meant = closest(key, GatewayConfig.model_fields, cutoff=0.75)
+        if meant is not None and key != meant and meant not in document["gateway"]:
+            yield f"gateway.{printable(key)} is not a key of prx; did you mean gateway.{meant}?"
 
 
 def _own_keys(document: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -126,7 +148,8 @@ def _table(value: object, name: str) -> dict[str, Any]:
     return value
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def parse(path: Path) -> dict[str, Any]:
+    """The document as it is written, nothing expanded or validated. Raises ConfigError."""
     data = _read(path)
     try:
         text = data.decode("utf-8")

@@ -95,7 +95,7 @@ def test_variables_are_expanded_in_the_tunnel_and_the_selected_backend_only(file
     url = "${NOT_SET}"
     """
     environ = {"BACKEND": "custom", "PORT": "8080", "TOKEN": CANARY}
-    config = load(write(file, content), environ=environ)
+    config = load(write(file, content), environ=environ, own_tables=["notify"])
     assert config.tunnel.local_port == 8080
     assert config.tunnel.reconnect.max_attempts == 3
     assert config.tunnel.table("custom") == {"env": {"TOKEN": CANARY}}
@@ -341,3 +341,60 @@ def test_errors_without_a_file_name_no_file(home: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(overrides={"local_port": 0}, environ={})
     assert str(caught.value).startswith("tunnel.local_port: ")
+
+
+# --- names that nothing reads ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[tunel]\nlocal_port = 8000\n", "unknown table [tunel]; did you mean [tunnel]?"),
+        ("[Tunnel]\n", "unknown table [Tunnel]; did you mean [tunnel]?"),
+        ("[tunnels.web]\n", "unknown table [tunnels]; did you mean [tunnel]?"),
+        ("[gatway]\nport = 1\n", "unknown table [gatway]; did you mean [gateway]?"),
+        ("[ngrok]\n", "unknown table [ngrok]; a backend's is written [tunnel.ngrok]"),
+        ("[cloudflared]\n", "unknown table [cloudflared]; did you mean [tunnel.cloudflare]?"),
+        ("[webhook.github]\n", "unknown table [webhook]; did you mean [webhooks]?"),
+        ("backend = 'ssh'\n", "backend stands outside of any table; write it below [tunnel]"),
+        ("[[tunel]]\nx = 1\n", "tunel is not a table; write [tunnel]"),
+        ("portt = 1\n", "unknown key 'portt' outside of any table"),
+        ("[zzz]\n", "unknown table [zzz]: no installed plugin reads it. Settings of your agent"),
+        ("[tunnel]\n[tunnel.web]\n", "unknown table [tunnel.web]: no backend 'web' is installed"),
+        (
+            "[tunnel]\n[tunnel.cloudflar]\n",
+            "unknown table [tunnel.cloudflar]: no backend 'cloudflar' is installed; did you mean",
+        ),
+        ("['tu\\u001b[31mnnel']\n", "unknown table [tu"),
+    ],
+)  # fmt: skip
+def test_n11_a_name_that_nothing_reads_is_an_error(file: Path, content: str, said: str) -> None:
+    message = reason(file, content)
+    assert message.startswith(said)
+    assert "\x1b" not in message
+
+
+def test_n11_the_table_of_a_distribution_that_is_not_installed(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prx_tunnel_core.plugins.names.find_installed", list)
+    assert reason(file, "[webhooks.github]\n").startswith(
+        "the table [webhooks] needs the distribution prx-tunnel-webhooks; "
+        "run: pip install prx-tunnel-webhooks"
+    )
+
+
+def test_n11_a_host_names_the_tables_that_it_keeps_in_the_file(file: Path) -> None:
+    content = "[tunnel]\n[mybot]\ngreeting = '${NOT_SET}'\n[agent]\nmodel = 'x'\n[[jobs]]\nn = 1\n"
+    config = load(write(file, content), own_tables=["mybot", "jobs"], environ={})
+    assert config.tables == {
+        "mybot": {"greeting": "${NOT_SET}"}, "agent": {"model": "x"}, "jobs": [{"n": 1}],
+    }  # fmt: skip
+    assert reason(file, content, own_tables=["jobs"]).startswith("unknown table [mybot]")
+
+
+def test_n11_a_misspelt_key_of_the_shared_gateway_table_is_a_warning(file: Path) -> None:
+    config = load(write(file, "[gateway]\nprot = 8080\nhost = 'x'\n"), environ={})
+    assert config.warnings == ("gateway.prot is not a key of prx; did you mean gateway.port?",)
+    both = load(write(file, "[gateway]\nports = [1]\nport = 8080\n"), environ={})
+    assert both.warnings == ()

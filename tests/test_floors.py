@@ -14,11 +14,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    {"errors", "models", "text", "urls", "expansion", "config", "configfile", "isolation",
-     "perloop", "visitors", "admission"},
+    {"errors", "models", "text", "urls", "expansion", "config", "isolation", "perloop",
+     "visitors", "admission"},
     {"backend", "hookspecs"},
     {"process"},
-    {"health", "plugins"},
+    {"health", "plugins", "configfile"},
     {"supervisor"},
     {"blocking", "control", "doctor", "hosting", "asgi"},
     {"cli"},

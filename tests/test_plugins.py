@@ -110,7 +110,8 @@ def test_an_unknown_backend_says_how_to_get_it_and_what_there_is(site: Site) -> 
     with pytest.raises(UnknownBackend) as caught:
         Plugins(entry_points=list).backend("frp")
     assert str(caught.value) == (
-        "no backend 'frp'; try: pip install prx-tunnel-frp (installed: none)"
+        "there is no backend 'frp' (installed: none); its distribution would be called "
+        "prx-tunnel-frp: install it only if you know its publisher"
     )
     with pytest.raises(ConfigError, match=r"installed: .*\balpha\b"):
         Plugins().backend("frp")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.models import Idle, Stopped
 from prx_tunnel_core.plugins import Plugins
 from support.distributions import HEADER, Site, backend, listed, observer
@@ -27,16 +28,22 @@ def test_an_observer_that_is_broken_is_a_problem_and_no_error(
     site: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
     site.plugin("broken", "1 / 0")
-    site.plugin("alpha", backend("alpha"))
+    site.plugin("alpha", observer("beta"))
     site.plugin("notify", observer("notify"))
     plugins = Plugins()
     for _ in range(2):
         chosen = plugins.observers({"broken": {}, "alpha": {}, "notify": {}})
         assert [observer.name for observer in chosen] == ["notify"]
-    broken, misplaced = plugins.problems
+    broken, misnamed = plugins.problems
     assert broken.startswith("[broken]: prx-tunnel-broken 1.0: ")
-    assert misplaced.startswith("[alpha]: prx-tunnel-alpha 1.0: provides no observer 'alpha'")
+    assert misnamed.startswith("[alpha]: prx-tunnel-alpha 1.0: provides no observer 'alpha'")
     assert caplog.text.count("ZeroDivisionError") == 1
+
+
+def test_n11_the_table_of_a_backend_belongs_below_tunnel(site: Site) -> None:
+    site.plugin("alpha", backend("alpha"))
+    with pytest.raises(ConfigError, match=r"^\[alpha\]: .* write \[tunnel\.alpha\]$"):
+        Plugins().observers({"alpha": {}})
 
 
 def test_a_watcher_that_is_broken_is_a_problem_and_no_error(site: Site) -> None:

@@ -10,11 +10,10 @@ from functools import cached_property
 from typing import Any, NoReturn
 
 from prx_tunnel_core.backend import Backend, Observer
-from prx_tunnel_core.errors import PluginError, UnknownBackend
+from prx_tunnel_core.errors import ConfigError, PluginError, UnknownBackend
 from prx_tunnel_core.models import TunnelHealth, TunnelStatus
 from prx_tunnel_core.plugins.discovery import (
     PLUGINS,
-    PREFIX,
     WATCHERS,
     FoundPlugin,
     canonical,
@@ -22,6 +21,7 @@ from prx_tunnel_core.plugins.discovery import (
 )
 from prx_tunnel_core.plugins.listing import ListedPlugin, blank_entry, described, listed
 from prx_tunnel_core.plugins.loading import LoadedPlugin, load
+from prx_tunnel_core.plugins.names import missing_backend
 from prx_tunnel_core.plugins.observers import DEADLINE, notify
 
 logger = logging.getLogger(__name__)
@@ -75,12 +75,19 @@ class Plugins:
         return plugin.backends[name]
 
     def observers(self, tables: Mapping[str, Any]) -> list[Observer[Any]]:
-        """Those whose table is among the top-level tables; a broken one is a problem, no error."""
+        """Those whose table is among the top-level tables; a broken one is a problem, no error.
+
+        Raises ConfigError for the table of a backend, which belongs below `[tunnel]`.
+        """
         chosen: list[Observer[Any]] = []
         for name in (name for name, table in tables.items() if isinstance(table, Mapping)):
             try:
                 plugin = self._only(name, [p for p in self._registered if name in p.observers])
                 if plugin is not None and name not in plugin.observers:
+                    if name in plugin.backends:
+                        raise ConfigError(
+                            f"[{name}]: {plugin.label} provides a backend; write [tunnel.{name}]"
+                        )
                     raise _misnamed(plugin, name, "observer", plugin.observers)
             except PluginError as error:
                 self._report(f"[{name}]: {error}")
@@ -167,10 +174,7 @@ class Plugins:
                 raise PluginError(f"backend {name!r} ({found.label}) is switched off by {SWITCH}")
         names = {found.name for found in self._found if found.group == PLUGINS}
         names |= {backend for plugin in self._registered for backend in plugin.backends}
-        installed = ", ".join(sorted(names)) or "none"
-        raise UnknownBackend(
-            f"no backend {name!r}; try: pip install {PREFIX}{name} (installed: {installed})"
-        )
+        raise UnknownBackend(missing_backend(name, names))
 
     def _list(self, found: FoundPlugin) -> ListedPlugin:
         if self._is_off(found):

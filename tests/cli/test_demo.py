@@ -56,7 +56,7 @@ def test_a_backend_that_is_missing_fails_the_demo_with_the_fix() -> None:
     result = demo("--backend", "nowhere", "--json")
     assert result.returncode == 2
     assert result.stdout == ""
-    assert "pip install prx-tunnel-nowhere" in result.stderr
+    assert "called prx-tunnel-nowhere" in result.stderr
 
 
 @pytest.mark.anyio

@@ -117,4 +117,4 @@ def test_wrong_values_are_findings(prx: Prx) -> None:
     assert code == 1
     assert "allow_sensitive_port" in found["checks"]["configuration"]["detail"]
     code, found = report(prx, "--backend", "frp")
-    assert "pip install prx-tunnel-frp" in found["checks"]["backend"]["detail"]
+    assert "called prx-tunnel-frp" in found["checks"]["backend"]["detail"]

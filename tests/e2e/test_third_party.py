@@ -74,4 +74,4 @@ def test_what_is_not_installed_is_named_with_the_fix(environment: Path) -> None:
         timeout=60,
     )
     assert result.returncode == 2
-    assert "pip install prx-tunnel-frp" in result.stderr
+    assert "called prx-tunnel-frp" in result.stderr

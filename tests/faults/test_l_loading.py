@@ -100,5 +100,5 @@ def test_l15_a_plugin_that_is_removed_while_it_is_used(site: Site) -> None:
         if path.is_file():
             path.unlink()
     assert plugins.backend("alpha") is alpha
-    with pytest.raises(UnknownBackend, match="pip install prx-tunnel-alpha"):
+    with pytest.raises(UnknownBackend, match="called prx-tunnel-alpha"):
         Plugins().backend("alpha")
