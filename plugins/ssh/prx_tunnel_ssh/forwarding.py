@@ -19,6 +19,10 @@ from typing_extensions import override
 
 from prx_tunnel_core.backend import Target
 
+# What is kept for an end that is not open yet. Reading is paused meanwhile; only CPython before
+# 3.11.4 reads once (256 KiB) after a pause in `connection_made`.
+_MOST_EARLY = 1024 * 1024
+
 
 class Wire(Protocol):
     """What a socket's transport and an SSH channel have in common."""
@@ -36,44 +40,53 @@ class End(asyncio.Protocol):
     """One of the two ends of a connection: a socket, or a channel of the SSH connection.
 
     Both speak the same protocol to their owner, so this is also what asyncssh calls a session.
+    What arrives before the other end can take it is kept, in order, and delivered once it can.
     """
 
     def __init__(self, ends: set[End]) -> None:
         self.other: End | None = None
+        self.is_open = False
+        """Whether it can be written to."""
+        self.is_full = False
+        self.at_eof = False
         self._ends = ends
         self._wire: Wire | None = None
-        self._finished = False
-        self._ended = False
+        self._early = bytearray()
+        self._closing = False
+        self._aborted = False
+
+    def join(self, other: End) -> None:
+        self.other, other.other = other, self
+        self.deliver()
+        other.deliver()
 
     @override
     def connection_made(self, transport: Any) -> None:
         self._wire = transport
         self._ends.add(self)
-        if self._ended:  # the other end has gone while this one was being made
+        if self._aborted:  # the other end has gone while this one was being made
             self.abort()
 
     def session_started(self) -> None:
-        """The channel is open (asyncssh's protocol): there is somebody to read the socket for."""
-        if self.other is not None:
-            self.other.resume_reading()
-
-    def join(self, other: End) -> None:
-        self.other, other.other = other, self
+        """The channel is open (asyncssh's protocol)."""
+        self._opened()
 
     @override
     def data_received(self, data: bytes, datatype: int | None = None) -> None:
-        if self.other is not None:
+        if self.other is not None and self.other.is_open:
             self.other.write(data)
+        elif len(self._early) + len(data) > _MOST_EARLY:
+            self._abort_both()
+        else:
+            self._early += data
+            self._pause_again()
 
     @override
     def eof_received(self) -> bool:
         """Pass the half-close on; when both halves are closed, so is the connection."""
-        self._finished = True
-        if self.other is not None:
-            self.other.write_eof()
-            if self.other._finished:  # noqa: SLF001 (the same class)
-                self.close()
-                self.other.close()
+        self.at_eof = True
+        if self.other is not None and self.other.is_open:
+            self._pass_eof(self.other)
         return True
 
     @override
@@ -85,11 +98,13 @@ class End(asyncio.Protocol):
 
     @override
     def pause_writing(self) -> None:
+        self.is_full = True
         if self.other is not None:
             self.other.pause_reading()
 
     @override
     def resume_writing(self) -> None:
+        self.is_full = False
         if self.other is not None:
             self.other.resume_reading()
 
@@ -108,23 +123,62 @@ class End(asyncio.Protocol):
             self._wire.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._wire is not None:
+        if self._wire is not None and not self.at_eof:
             self._wire.resume_reading()
 
     def close(self) -> None:
-        """Close once what is buffered has been sent."""
-        self._ended = True
-        if self._wire is not None:
+        """Close once what is buffered, and what arrived early for this end, has been sent."""
+        self._closing = True
+        if self._wire is not None and self.is_open:
             self._wire.close()
 
     def abort(self) -> None:
-        self._ended = True
+        self._aborted = True
         if self._wire is not None:
             self._wire.abort()
 
+    def _opened(self) -> None:
+        """From now on this end can be written to."""
+        if self._aborted:
+            return
+        self.is_open = True
+        self.deliver()
+        if self.other is not None:
+            self.other.deliver()
+        if self._closing:
+            self.close()
+
+    def deliver(self) -> None:
+        """Pass on what arrived early, as soon as the other end can take it, and read on."""
+        if self.other is None or not self.other.is_open:
+            return
+        if self._early:
+            early, self._early = bytes(self._early), bytearray()
+            self.other.write(early)
+        if self.at_eof:
+            self._pass_eof(self.other)
+        elif not self.other.is_full:
+            self.resume_reading()
+
+    def _pass_eof(self, other: End) -> None:
+        other.write_eof()
+        if other.at_eof:
+            self.close()
+            other.close()
+
+    def _pause_again(self) -> None:
+        """Stop reading until the other end is open."""
+        self.pause_reading()
+
+    def _abort_both(self) -> None:
+        self._early.clear()
+        self.abort()
+        if self.other is not None:
+            self.other.abort()
+
 
 class SocketEnd(End):
-    """Reads nothing before its channel is open, so that nothing has to be kept, or is lost."""
+    """Reads nothing before its channel is open, so that the visitor waits, and not this process."""
 
     @override
     def connection_made(self, transport: Any) -> None:
@@ -132,6 +186,16 @@ class SocketEnd(End):
         transport.pause_reading()
         # One who has vanished without a word would otherwise be kept for ever.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._opened()
+
+    @override
+    def _pause_again(self) -> None:
+        """CPython before 3.11.4 reads on after a pause in `connection_made`, yet calls it paused.
+
+        Another pause would do nothing then.
+        """
+        self.resume_reading()
+        self.pause_reading()
 
 
 class Forwards:
@@ -154,16 +218,16 @@ class Forwards:
         task = asyncio.current_task()
         assert task is not None  # asyncssh's
         self._dials.add(task)
+        remote, local = End(self._ends), SocketEnd(self._ends)
+        remote.join(local)
         try:
-            _, local = await asyncio.get_running_loop().create_connection(
-                lambda: SocketEnd(self._ends), self._target.host, self._target.port
+            await asyncio.get_running_loop().create_connection(
+                lambda: local, self._target.host, self._target.port
             )
         except OSError as error:
             raise asyncssh.ChannelOpenError(OPEN_CONNECT_FAILED, str(error)) from None
         finally:
             self._dials.discard(task)
-        remote = End(self._ends)
-        remote.join(local)
         return remote
 
     async def end(self) -> None:

@@ -41,12 +41,12 @@ class PortTunnel(Tunnel):
             visitor.abort()
             return
         self.lease.visitors.add(visitor)
-        self.lease.connection.create_task(self._pass_on(visitor, address))
-
-    async def _pass_on(self, visitor: End, address: tuple[Any, ...]) -> None:
-        lease = self.lease
-        channel = End(lease.ends)
+        channel = End(self.lease.ends)
         channel.join(visitor)
+        self.lease.connection.create_task(self._pass_on(visitor, channel, address))
+
+    async def _pass_on(self, visitor: End, channel: End, address: tuple[Any, ...]) -> None:
+        lease = self.lease
         session = cast("asyncssh.SSHTCPSession[bytes]", channel)  # by its methods
         try:
             await lease.connection.create_connection(
