@@ -113,6 +113,11 @@ class Backend(AnyBackend, Generic[ConfigT]):
     It has ten seconds in all, and nothing of it is shown after that: give a program that is asked
     something a deadline of its own.
     """
+    example: str = ""
+    """Lines of TOML for `[tunnel.<name>]`, with comments: `prx init` writes them.
+
+    Without it, `prx init` lists the keys of `config` with their defaults.
+    """
     servers: Callable[[ConfigT], Iterable[str]] | None = None
     """The `host:port` (TCP) that the program must reach, for `prx tunnel doctor`."""
 

@@ -34,12 +34,13 @@ class Config:
     warnings: tuple[str, ...] = ()
 
 
-def find(
+def where(
     explicit: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] = os.environ
 ) -> Path | None:
-    """`explicit`, else `$PRX_CONFIG`, else the user's configuration directory, when it exists.
+    """`explicit`, else `$PRX_CONFIG`, else `prx/config.toml` in the user's configuration directory.
 
-    Never the working directory: a configuration names programs to run.
+    None for a user without a home directory. Never the working directory: a configuration names
+    programs to run.
     """
     chosen = explicit or environ.get("PRX_CONFIG")
     if chosen:
@@ -47,11 +48,19 @@ def find(
     import platformdirs
 
     try:
-        default = platformdirs.user_config_path("prx", appauthor=False) / "config.toml"
-    except RuntimeError:  # a user without a home directory has no configuration in it
+        return platformdirs.user_config_path("prx", appauthor=False) / "config.toml"
+    except RuntimeError:
         return None
-    # A dangling link is somebody's configuration too: reading it says what is wrong.
-    return default if os.path.lexists(default) else None
+
+
+def find(
+    explicit: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] = os.environ
+) -> Path | None:
+    """The configuration file to read (see `where`); None when nobody wrote one."""
+    path = where(explicit, environ=environ)
+    chosen = explicit or environ.get("PRX_CONFIG")
+    # A dangling link is a configuration too: reading it says what is wrong.
+    return path if path is None or chosen or os.path.lexists(path) else None
 
 
 def load(

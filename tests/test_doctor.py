@@ -100,7 +100,7 @@ async def test_no_file_is_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("PRX_CONFIG", raising=False)
     checks = [check async for check in examine(plugins=Plugins(entry_points=list))]
-    assert Check("configuration", "ok", "no file; the defaults") in checks
+    assert Check("configuration", "ok", "no file; write one with: prx init") in checks
     assert any("pip install prx-tunnel-cloudflare" in check.detail for check in checks)
 
 

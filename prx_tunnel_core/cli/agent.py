@@ -19,9 +19,9 @@ DESCRIPTION = """\
 Run your agent, and open the tunnel once it listens on the local port. The tunnel never ends the
 agent; the agent's end closes the tunnel, and its exit code is ours. Without COMMAND and
 [gateway] command, a small inbox on the local port prints what arrives. Nothing is exposed unless
-the configuration has a [tunnel] table. The agent finds its public URL in the file that
-$PRX_TUNNEL_PUBLIC_URL_FILE names (empty while there is none), and in $PRX_TUNNEL_PUBLIC_URL when
-it is known before the start."""
+the configuration has a [tunnel] table, or --backend names a backend. The agent finds its public
+URL in the file that $PRX_TUNNEL_PUBLIC_URL_FILE names (empty while there is none), and in
+$PRX_TUNNEL_PUBLIC_URL when it is known before the start."""
 
 
 def register(commands: Commands) -> None:
@@ -29,8 +29,13 @@ def register(commands: Commands) -> None:
         "start",
         help="run your agent, with a tunnel to it",
         description=DESCRIPTION,
-        usage="prx start [-h] [--name NAME] [--config FILE] [--keep-agent] [-- COMMAND ...]",
+        usage=(
+            "prx start [-h] [--backend BACKEND] [--port PORT] [--name NAME] [--config FILE] "
+            "[--keep-agent] [-- COMMAND ...]"
+        ),
     )
+    parser.add_argument("--backend", help="what opens the tunnel (see `prx tunnel backends`)")
+    parser.add_argument("--port", type=int, help="the local port that your agent listens on")
     parser.add_argument("--name", default="default", help="tells several tunnels apart")
     parser.add_argument("--config", metavar="FILE", help="the configuration file")
     parser.add_argument(
@@ -54,18 +59,19 @@ class Plan:
 def _run(options: Namespace) -> int:
     from prx_tunnel_core import configfile
     from prx_tunnel_core.cli.running import Job
-    from prx_tunnel_core.cli.start import noting
+    from prx_tunnel_core.cli.start import noting, overrides
     from prx_tunnel_core.cli.views import PlainView
     from prx_tunnel_core.control import place
     from prx_tunnel_core.plugins import Plugins
 
     place.check_name(options.name)
     place.require_unix()
-    config = configfile.load(options.config)
+    config = configfile.load(options.config, overrides=overrides(options))
     job = Job(options.name, config, Plugins())
     command = _command(options.command, config)
-    known_url, secrets = _look_ahead(job, agent=bool(command))
-    plan = Plan(job, command, not _why_not(config), known_url, options.keep_agent)
+    why_not = _why_not(config, asked=options.backend is not None)
+    known_url, secrets = _look_ahead(job, why_not, agent=bool(command))
+    plan = Plan(job, command, not why_not, known_url, options.keep_agent)
     view = PlainView(config.tunnel)
     with noting(view, secrets):
         if command:
@@ -96,15 +102,14 @@ def _command(given: list[str], config: Config) -> tuple[str, ...]:
     return words
 
 
-def _look_ahead(job: Job, *, agent: bool) -> tuple[str | None, list[str]]:
+def _look_ahead(job: Job, why_not: str, *, agent: bool) -> tuple[str | None, list[str]]:
     """Say what is worth saying before anything starts; the URL known by now, and the secrets."""
     from prx_tunnel_core.cli import preflight
 
-    reason = _why_not(job.config)
-    if reason:
+    if why_not:
         for warning in job.config.warnings:
             streams.complain(f"[WARN] {warning}")
-        streams.write(f"[INFO] No tunnel, nothing is exposed: {reason}\n")
+        streams.write(f"[INFO] No tunnel, nothing is exposed: {why_not}\n")
         return None, []
     warnings, secrets = preflight.look(job, listening=False)
     for warning in warnings:
@@ -112,12 +117,18 @@ def _look_ahead(job: Job, *, agent: bool) -> tuple[str | None, list[str]]:
     return preflight.known_url(job) if agent else None, secrets
 
 
-def _why_not(config: Config) -> str:
-    """Why there is to be no tunnel; nothing when there is to be one."""
-    if config.path is None:
-        return "there is no configuration file, and so no [tunnel] table"
-    if not config.exposes:
-        return f"{config.path} has no [tunnel] table"
+def _why_not(config: Config, *, asked: bool) -> str:
+    """Why there is to be no tunnel; nothing when there is to be one.
+
+    `asked`: whether the command line names a backend.
+    """
+    if not (config.exposes or asked):
+        lacking = (
+            "there is no configuration file, and so no [tunnel] table"
+            if config.path is None
+            else f"{config.path} has no [tunnel] table"
+        )
+        return f"{lacking}; open one with --backend, or write the file with: prx init"
     if not config.tunnel.auto_start:
         return "tunnel.auto_start is false; open it with: prx tunnel start"
     return ""

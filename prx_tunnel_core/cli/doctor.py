@@ -50,12 +50,12 @@ def _run(options: Namespace) -> int:
 
 
 async def _examine(options: Namespace) -> list[Check]:
+    from prx_tunnel_core.cli.start import overrides
     from prx_tunnel_core.doctor import examine
 
-    given = {"backend": options.backend, "local_port": options.port}
-    overrides = {key: value for key, value in given.items() if value is not None}
     checks = []
-    async for check in examine(options.config, name=options.name, overrides=overrides):
+    given = overrides(options)
+    async for check in examine(options.config, name=options.name, overrides=given):
         checks.append(check)
         if not options.json:
             _say(check)

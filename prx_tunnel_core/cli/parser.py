@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+from collections.abc import Collection
 from typing import Any, TypeAlias
 
 from prx_tunnel_core import __version__
@@ -12,11 +13,13 @@ from prx_tunnel_core.cli import (
     ask,
     backends,
     completion,
+    configuration,
     demo,
     doctor,
     logs,
     new_backend,
     start,
+    streams,
 )
 
 # A prefix of an option that works today would be another option's tomorrow.
@@ -45,6 +48,12 @@ shell completion, for bash (zsh and tcsh alike):
 
 
 def build() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    return _grammar()[0]
+
+
+def _grammar() -> tuple[argparse.ArgumentParser, Collection[str], Collection[str]]:
+    """The parser, and the names of the commands of `prx` and of `prx tunnel`."""
     parser = _Parser(
         prog="prx",
         description="Keep a tunnel to a local port open.",
@@ -60,18 +69,32 @@ def build() -> argparse.ArgumentParser:
     for module in (start, ask, logs, backends, demo, doctor, new_backend):
         module.register(below)
     agent.register(commands)
+    configuration.register(commands)
     completion.register(commands)
-    return parser
+    return parser, commands.choices, below.choices
 
 
 def run(arguments: list[str]) -> int:
+    """Run one command and give its exit code."""
+    parser, top, below = _grammar()
+    first, second = (*arguments, "", "")[:2]
+    if first not in top or (first == "tunnel" and second not in below):
+        from prx_tunnel_core.cli import hints
+
+        if hint := hints.unknown_command(arguments, top, below):
+            streams.complain(hint)
+            return 2
     try:
-        options, unknown = build().parse_known_args(arguments)
+        options, unknown = parser.parse_known_args(arguments)
         if unknown:
-            # Told by the subcommand, with its own usage, and not by the one above all. Without
-            # values: somebody may try `--token …`.
-            names = [each.partition("=")[0] for each in unknown if each.startswith("-")]
-            options.parser.error(f"unrecognized arguments: {' '.join(names or unknown)}")
+            from prx_tunnel_core.cli import hints
+
+            message, meant = hints.unknown_arguments(options.parser, unknown)
+            if meant:
+                streams.complain(f"prx: {message}; did you mean: {meant}")
+                return 2
+            # By the subcommand, with its own usage, and not by the one above all.
+            options.parser.error(message)
     except SystemExit as end:  # --help, --version, or an error that argparse has told
         return end.code if isinstance(end.code, int) else 2
     code: int = options.run(options)

@@ -18,7 +18,10 @@ from prx_tunnel_core.config import (
 from prx_tunnel_core.configfile import Config, readable_by_others
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.health.listeners import strangers
+from prx_tunnel_core.plugins import Plugins
+from prx_tunnel_core.plugins.choices import Choice, choices
 from prx_tunnel_core.supervisor.observing import settings_of
+from prx_tunnel_core.text import printable
 
 LOCAL_PATIENCE = 0.5  # seconds; on loopback an answer takes microseconds
 
@@ -30,18 +33,25 @@ def look(job: Job, *, listening: bool = True) -> tuple[list[str], list[str]]:
     PluginError, before anything is started.
     """
     config = job.config
-    try:
-        tables = list(_tables(job))
-    except ConfigError as error:
-        where = "" if config.path is None else f"{config.path}: "
-        raise ConfigError(f"{where}{error}") from None
+    tables = validated(job)
     about_port = _about_port(config.tunnel, listening=listening)
     secrets = [secret for _, settings, _ in tables for secret in secrets_of(settings)]
     return [*config.warnings, *_about_secrets(config, tables), *about_port], secrets
 
 
+def validated(job: Job) -> list[tuple[str, Settings, Mapping[str, Any]]]:
+    """The path, what it says, and the table itself, of the backend and of each observer.
+
+    Raises ConfigError with the name of the file, and PluginError.
+    """
+    try:
+        return list(_tables(job))
+    except ConfigError as error:
+        where = "" if job.config.path is None else f"{job.config.path}: "
+        raise ConfigError(f"{where}{error}") from None
+
+
 def _tables(job: Job) -> Iterator[tuple[str, Settings, Mapping[str, Any]]]:
-    """The path, what it says, and the table itself, of the backend and of each observer."""
     backend = job.plugins.backend(job.config.tunnel.backend)
     path, table = f"tunnel.{backend.name}", job.config.tunnel.table(backend.name)
     yield path, validate(backend.config, table, path=path), table
@@ -88,3 +98,42 @@ def _accepts(config: TunnelConfig) -> bool:
     except OSError:
         return False
     return True
+
+
+def require_choice(plugins: Plugins, config: TunnelConfig, *, port_given: bool) -> None:
+    """Raise ConfigError when neither the user nor the machine says which backend to use.
+
+    Without a configuration file the default backend is used only where a port was given, so that
+    something was asked for, and where that backend can be used.
+    """
+    found = choices(plugins)
+    usable = [choice for choice in found if not choice.lacks and not choice.needs_settings]
+    if port_given and any(choice.name == config.backend for choice in usable):
+        return
+    raise ConfigError("\n".join(_explain(found, config)))
+
+
+def _explain(found: list[Choice], config: TunnelConfig) -> Iterator[str]:
+    yield "there is no configuration file, and no --backend: nothing says how to open the tunnel"
+    if not found:
+        yield "No backend is installed; begin with: pip install prx-tunnel-ssh"
+        return
+    usable = [choice for choice in found if not choice.lacks]
+    if usable:
+        yield "Usable here:"
+    for choice in usable:
+        yield from _line(choice, f"prx tunnel start --backend {choice.name} ", config)
+    if len(usable) < len(found):
+        yield "Installed, but not usable yet:"
+    for choice in found:
+        if choice.lacks:
+            yield f"  {choice.name:<12}{printable(choice.lacks)}"
+    yield "To keep the choice, write a configuration file with: prx init --backend NAME"
+
+
+def _line(choice: Choice, command: str, config: TunnelConfig) -> Iterator[str]:
+    yield f"  {choice.name:<12}{printable(choice.backend.summary)}"
+    if choice.needs_settings:
+        yield f"  {'':<12}needs settings: prx init --backend {choice.name}"
+    else:
+        yield f"  {'':<12}{command}--port {config.local_port}"

@@ -67,13 +67,19 @@ def _job(options: Namespace) -> Job:
     from prx_tunnel_core.cli.running import Job
     from prx_tunnel_core.plugins import Plugins
 
-    overrides: dict[str, Any] = {}
-    if options.backend is not None:
-        overrides["backend"] = options.backend
-    if options.port is not None:
-        overrides["local_port"] = options.port
-    config = configfile.load(options.config, overrides=overrides)
-    return Job(options.name, config, Plugins())
+    config = configfile.load(options.config, overrides=overrides(options))
+    plugins = Plugins()
+    if config.path is None and options.backend is None:
+        from prx_tunnel_core.cli.preflight import require_choice
+
+        require_choice(plugins, config.tunnel, port_given=options.port is not None)
+    return Job(options.name, config, plugins)
+
+
+def overrides(options: Namespace) -> dict[str, Any]:
+    """What the command line says of `[tunnel]`."""
+    given = {"backend": options.backend, "local_port": options.port}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def leave_no_core() -> None:

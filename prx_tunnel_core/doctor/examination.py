@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +16,7 @@ from prx_tunnel_core.doctor.running import look_at_leftovers, look_at_orphans, l
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.plugins import Plugins
+from prx_tunnel_core.plugins.choices import best
 
 DAY = 86_400.0  # seconds
 
@@ -43,6 +45,8 @@ async def examine(
         yield Check("configuration", "fail", str(error))
     else:
         yield _configuration(config)
+        if config.path is None and "backend" not in overrides:
+            config = _with_usable_backend(config, plugins)
         async for check in look_at_backend(config, plugins):
             yield check
         yield await look_at_local_port(config.tunnel)
@@ -73,9 +77,17 @@ def _plugins(plugins: Plugins) -> Iterator[Check]:
             yield Check(f"plugin {plugin.name}", verdict, f"{prefix}{plugin.problem}")
 
 
+def _with_usable_backend(config: Config, plugins: Plugins) -> Config:
+    """Where nobody has chosen a backend, the one that `prx init` would choose."""
+    choice = best(plugins)
+    if choice is None:
+        return config
+    return replace(config, tunnel=config.tunnel.model_copy(update={"backend": choice.name}))
+
+
 def _configuration(config: Config) -> Check:
     if config.path is None:
-        return Check("configuration", "ok", "no file; the defaults")
+        return Check("configuration", "ok", "no file; write one with: prx init")
     if config.warnings:
         return Check("configuration", "fail", "; ".join(config.warnings))
     return Check("configuration", "ok", str(config.path))

@@ -4,6 +4,8 @@
     loading.py     import one, check its hooks, ask what it yields
     selection.py   `Plugins`: by name, by table, with conflicts and the off-switch
     listing.py     all of them, for a person
+    choices.py     the backends that could be chosen here, the best one first
+    names.py       which names a configuration may use, and what a misspelt one was meant to be
     observers.py   call the hooks that tell what happens to a tunnel
 
 Each plugin is found, imported, asked and told alone: a broken one is known by its distribution and

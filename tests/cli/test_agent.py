@@ -382,5 +382,18 @@ def test_the_environment_and_the_limits_are_the_agents_own(start: Start, port: i
 
 
 def test_the_help_says_how(prx: Prx) -> None:
-    usage = "prx start [-h] [--name NAME] [--config FILE] [--keep-agent] [-- COMMAND ...]"
+    usage = "[--name NAME] [--config FILE] [--keep-agent] [-- COMMAND ...]"
     assert usage in prx("start", "--help").stdout
+
+
+def test_t05_a_backend_and_a_port_on_the_command_line(prx: Prx, start: Start) -> None:
+    """They ask for a tunnel where no file does; a port alone does not."""
+    prx.config.write_text("")
+    port = free_port()
+    run = start("--port", str(port), "--backend", "lab")
+    run.agent()
+    run.tell(f"listen {port}")
+    assert run.until("connected") == f"{CONNECTED}{port}"
+    done = prx("start", "--port", str(port), "--", "true")
+    assert "[INFO] No tunnel, nothing is exposed: " in done.stdout
+    assert "open one with --backend" in done.stdout

@@ -147,7 +147,7 @@ def test_j13_the_working_directory_is_not_looked_at(prx: Prx) -> None:
         write(folder / "config.toml", "[tunnel]\nbackend = 'from-the-working-directory'\n")
     del prx.environ["PRX_CONFIG"]
     done = prx("tunnel", "doctor", "--backend", "lab", cwd=here)
-    assert "configuration    no file; the defaults" in done.stdout
+    assert "configuration    no file; write one with: prx init" in done.stdout
 
 
 def test_j22_editing_it_changes_nothing_until_a_new_start(tmp_path: Path) -> None:

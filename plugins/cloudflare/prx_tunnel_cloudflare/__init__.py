@@ -18,7 +18,7 @@ def prx_tunnel_backends() -> Iterable[AnyBackend]:
     from prx_tunnel_cloudflare.connect import connect
     from prx_tunnel_cloudflare.connector import INSTALL_HINT
     from prx_tunnel_cloudflare.diagnose import diagnose
-    from prx_tunnel_cloudflare.settings import CloudflareConfig
+    from prx_tunnel_cloudflare.settings import EXAMPLE, CloudflareConfig
     from prx_tunnel_core import Backend
 
     yield Backend(
@@ -29,6 +29,7 @@ def prx_tunnel_backends() -> Iterable[AnyBackend]:
         program="cloudflared",
         install_hint=INSTALL_HINT,
         diagnose=diagnose,
+        example=EXAMPLE,
         servers=lambda config: [
             *(["api.trycloudflare.com:443"] if config.kind == "quick" else []),
             "region1.v2.argotunnel.com:7844",

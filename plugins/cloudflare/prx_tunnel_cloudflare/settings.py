@@ -28,6 +28,19 @@ _NOT_EXTRA = frozenset({
 })  # fmt: skip
 
 
+EXAMPLE = """\
+# Without a key: a quick tunnel. It needs no account, and has a new name at each start.
+
+# A named tunnel of your account, with a URL that stays. Its token is in the dashboard
+# (Zero Trust > Networks > Tunnels); the hostname leads to it there.
+# token = "${CLOUDFLARE_TUNNEL_TOKEN}"
+# hostname = "agent.example.com"
+
+# A network that blocks UDP: "http2".
+# protocol = "auto"
+"""
+
+
 class AccessConfig(Settings):
     """`[tunnel.cloudflare.access]`: who may come, for `prx_tunnel_cloudflare.access`."""
 

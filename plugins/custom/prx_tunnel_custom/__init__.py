@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prx_tunnel_core.backend import AnyBackend, Backend
 from prx_tunnel_core.hookspecs import hookimpl
-from prx_tunnel_custom.config import CustomConfig
+from prx_tunnel_custom.config import EXAMPLE, CustomConfig
 from prx_tunnel_custom.diagnosis import diagnose
 from prx_tunnel_custom.tunnel import connect
 
@@ -21,4 +21,5 @@ def prx_tunnel_backends() -> Iterable[AnyBackend]:
         config=CustomConfig,
         connect=connect,
         diagnose=diagnose,
+        example=EXAMPLE,
     )

@@ -18,11 +18,19 @@ from prx_tunnel_custom.pattern import check_url_text, compile_pattern
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SOUNDS_SECRET = re.compile("token|secret|pass|pw|auth|cred|key|cookie", re.IGNORECASE)
 
-EXAMPLE = """
-[tunnel.custom]
+EXAMPLE = """\
+# The program; {port} and {host} stand for the local port and address.
 command = "bore local {port} --to bore.pub"
+
+# Where its output has the URL: text that is a part of it, or a regular expression with one group.
 url_pattern = "bore.pub"
-""".rstrip()
+
+# Variables for the program, such as tokens: a command is visible to every user of this machine.
+# env = { BORE_SECRET = "${BORE_SECRET}" }
+"""
+_SHORT_EXAMPLE = "\n[tunnel.custom]\n" + "\n".join(
+    line for line in EXAMPLE.splitlines() if line.startswith(("command", "url_pattern"))
+)
 
 
 class CustomConfig(BackendConfig):
@@ -88,7 +96,9 @@ class CustomConfig(BackendConfig):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if not self.command and self.public_url is None:
-            raise ValueError(f"it needs a command, or the public_url of a tunnel. Write:{EXAMPLE}")
+            raise ValueError(
+                f"it needs a command, or the public_url of a tunnel. Write:{_SHORT_EXAMPLE}"
+            )
         if not self.command:
             without = sorted(self.model_fields_set & {"env", "url_pattern", "ready_pattern"})
             if without:

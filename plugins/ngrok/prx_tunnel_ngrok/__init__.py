@@ -23,7 +23,7 @@ from prx_tunnel_core.hookspecs import hookimpl
 
 @hookimpl
 def prx_tunnel_backends() -> Iterable[AnyBackend]:
-    from prx_tunnel_ngrok.config import NgrokConfig
+    from prx_tunnel_ngrok.config import EXAMPLE, NgrokConfig
     from prx_tunnel_ngrok.connect import connect
     from prx_tunnel_ngrok.diagnose import diagnose
     from prx_tunnel_ngrok.program import INSTALL_HINT
@@ -36,5 +36,6 @@ def prx_tunnel_backends() -> Iterable[AnyBackend]:
         program="ngrok",
         install_hint=INSTALL_HINT,
         diagnose=diagnose,
+        example=EXAMPLE,
         servers=lambda _: ["connect.ngrok-agent.com:443"],
     )

@@ -14,6 +14,15 @@ from prx_tunnel_core.config import BackendConfig, Port, Settings
 _EMAIL = re.compile(r"[A-Za-z0-9.!#%&*+/=?^_~-]+@[A-Za-z0-9.-]+")
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 
+EXAMPLE = """\
+# Your token is in the dashboard of ngrok, under "Your Authtoken". Without this key: the variable
+# NGROK_AUTHTOKEN, else what `ngrok config add-authtoken` has stored.
+# authtoken = "${NGROK_AUTHTOKEN}"
+
+# A name that stays; without it, ngrok gives one.
+# domain = "my-agent.ngrok-free.app"
+"""
+
 Text = Annotated[str, Field(min_length=1)]
 
 

@@ -22,7 +22,7 @@ from prx_tunnel_core.errors import ConfigError, SetupError
 from prx_tunnel_core.hookspecs import hookimpl
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.urls import leads_here
-from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.config import EXAMPLE, SshConfig
 
 
 @asynccontextmanager
@@ -80,5 +80,6 @@ def prx_tunnel_backends() -> Iterable[AnyBackend]:
         config=SshConfig,
         connect=connect,
         diagnose=diagnose,
+        example=EXAMPLE,
         servers=lambda config: [f"{config.host}:{config.port}"] if config.host else [],
     )

@@ -16,6 +16,24 @@ ANY_HOST_KEY = "insecure-accept-any-host-key"
 DEFAULT_KNOWN_HOSTS = "~/.ssh/known_hosts"
 
 
+EXAMPLE = """\
+# Without `host`: an SSH relay inside of prx, which only this machine can reach. For trying it out.
+
+# A public URL without an account, from a service that speaks SSH:
+# host = "localhost.run"
+# username = "nokey"
+# remote_port = 80
+# url_pattern = '(https://[a-z0-9-]+\\.lhr\\.life)'
+
+# A server of your own, with Caddy or nginx in front of the port that it forwards:
+# host = "hooks.example.com"
+# username = "tunnel"
+# identity_file = "~/.ssh/tunnel"
+# remote_port = 20001
+# public_url = "https://hooks.example.com"
+"""
+
+
 class SshConfig(BackendConfig):
     host: str | None = None
     """The SSH server; without one, a relay inside this process is used."""

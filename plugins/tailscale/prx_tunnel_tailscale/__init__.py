@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from prx_tunnel_core import AnyBackend, Backend, hookimpl
-from prx_tunnel_tailscale.config import TailscaleConfig
+from prx_tunnel_tailscale.config import EXAMPLE, TailscaleConfig
 from prx_tunnel_tailscale.connect import connect
 from prx_tunnel_tailscale.doctor import diagnose
 from prx_tunnel_tailscale.program import INSTALL_HINT
@@ -23,5 +23,6 @@ def prx_tunnel_backends() -> Iterable[AnyBackend]:
         program="tailscale",
         install_hint=INSTALL_HINT,
         diagnose=diagnose,
+        example=EXAMPLE,
         servers=lambda _: ["controlplane.tailscale.com:443"],
     )

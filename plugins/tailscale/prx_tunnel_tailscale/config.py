@@ -21,6 +21,15 @@ _FOREIGN = {
 }
 
 
+EXAMPLE = """\
+# "funnel" is public; "serve" is reachable inside your tailnet only.
+# mode = "funnel"
+
+# The HTTPS port of the URL: 443, 8443 or 10000 for Funnel.
+# funnel_port = 443
+"""
+
+
 class TailscaleConfig(BackendConfig):
     mode: Literal["funnel", "serve"] = "funnel"
     """`funnel`: public. `serve`: reachable inside the tailnet only."""

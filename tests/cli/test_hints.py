@@ -1,0 +1,83 @@
+"""A mistyped command gets its fix in one line, and exposes nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.command import Prx
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("status", "prx tunnel status"),
+        ("stop", "prx tunnel stop"),
+        ("doctor --json", "prx tunnel doctor"),
+        ("tunel start", "prx tunnel start"),
+        ("tunel strat", "prx tunnel start"),
+        ("tunel", "prx tunnel --help"),
+        ("tunnel strat --port 8000", "prx tunnel start"),
+        ("tunnel init", "prx init"),
+        ("strat", "prx start"),
+        ("cloudflared", "prx tunnel start --backend cloudflare"),
+        ("tunnel ngrok", "prx tunnel start --backend ngrok"),
+        ("help", "prx --help"),
+        ("version", "prx --version"),
+    ],
+)
+def test_t05_a_mistyped_command(prx: Prx, typed: str, meant: str) -> None:
+    done = prx(*typed.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"did you mean: {meant}\n")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("tunnel start --prot 8000", "--port"),
+        ("tunnel start --detatch", "--detach"),
+        ("tunnel start cloudflared", "--backend cloudflare"),
+        ("start --bakcend ssh", "--backend"),
+        ("init ssh", "--backend ssh"),
+    ],
+)
+def test_t05_a_mistyped_argument(prx: Prx, typed: str, meant: str) -> None:
+    done = prx(*typed.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"did you mean: {meant}\n")
+    assert done.stderr.count("\n") == 1
+
+
+def test_t05_the_value_of_an_unknown_option_is_not_repeated(prx: Prx) -> None:
+    done = prx("tunnel", "start", "--authtoken=canary-1", "--token", "canary-2")
+    assert done.returncode == 2
+    assert "canary" not in done.stderr
+
+
+def test_t05_what_resembles_nothing_is_explained_by_the_usage(prx: Prx) -> None:
+    for typed in (["begin"], ["tunnel", "xyzzy"], ["tunnel"], []):
+        done = prx(*typed)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("usage: prx")
+
+
+def test_without_a_file_it_says_which_backends_are_usable(prx: Prx) -> None:
+    prx.config.unlink()
+    del prx.environ["PRX_CONFIG"]
+    done = prx("tunnel", "start")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "  lab         what a test says\n" in done.stderr
+    assert "prx tunnel start --backend lab --port 3000\n" in done.stderr
+    assert "prx tunnel start --backend ssh --port 3000\n" in done.stderr
+    assert "needs settings: prx init --backend custom" in done.stderr
+
+
+def test_without_a_file_a_port_alone_does_not_choose_a_backend_that_is_not_there(prx: Prx) -> None:
+    prx.config.unlink()
+    del prx.environ["PRX_CONFIG"]
+    prx.environ["PATH"] = str(prx.home)  # no cloudflared
+    done = prx("tunnel", "start", "--port", "8000")
+    assert done.returncode == 2
+    assert "prx tunnel start --backend ssh --port 8000\n" in done.stderr
+    assert "  cloudflare  the program cloudflared was not found" in done.stderr
