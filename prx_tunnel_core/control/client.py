@@ -61,7 +61,7 @@ def _try(address: str, directory: int, op: str, name: str, form: str) -> Reply:
         except OSError:
             held, pid = _holder(directory, name)
             if not held:
-                return _not_running(name)
+                return _not_running(name, _running(directory))
             if time.monotonic() >= deadline:
                 return _silent(op, name, pid, "cannot be reached; try again in a minute")
         time.sleep(0.01)
@@ -134,8 +134,7 @@ def leftovers() -> tuple[list[str], list[str]]:
     except FileNotFoundError:
         return [], []
     try:
-        sockets = [file for file in sorted(os.listdir(directory)) if file.endswith(".sock")]
-        names = [file[:-5] for file in sockets if place.is_name(file[:-5])]
+        names = _names(directory)
         # Whoever makes a socket holds the lock before, and gives it back after removing it.
         free = [name for name in names if not _holder(directory, name)[0]]
         ours = {name: _has_own_socket(directory, name) for name in names}
@@ -143,6 +142,16 @@ def leftovers() -> tuple[list[str], list[str]]:
         os.close(directory)
     in_the_way = [os.path.join(path, f"{name}.sock") for name in names if ours[name] is False]
     return [name for name in free if ours[name]], in_the_way
+
+
+def _names(directory: int) -> list[str]:
+    """The names that have a socket."""
+    sockets = [file for file in sorted(os.listdir(directory)) if file.endswith(".sock")]
+    return [file[:-5] for file in sockets if place.is_name(file[:-5])]
+
+
+def _running(directory: int) -> list[str]:
+    return [name for name in _names(directory) if _holder(directory, name)[0]]
 
 
 def _has_own_socket(directory: int, name: str) -> bool | None:
@@ -185,8 +194,9 @@ def _exists(pid: int) -> bool:
     return True
 
 
-def _not_running(name: str) -> Reply:
-    return Reply(NOT_RUNNING, f"tunnel {name!r} is not running", answered=False)
+def _not_running(name: str, running: list[str] | None = None) -> Reply:
+    others = f" (running: {', '.join(running)})" if running else ""
+    return Reply(NOT_RUNNING, f"tunnel {name!r} is not running{others}", answered=False)
 
 
 def _silent(op: str, name: str, pid: int, reason: str) -> Reply:

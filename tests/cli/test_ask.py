@@ -177,3 +177,11 @@ def test_h08_a_runtime_directory_that_is_open_to_others(prx: Prx) -> None:
     assert done.returncode == 1
     assert f"run: chmod 700 {prx.runtime}" in done.stderr
     assert prx("tunnel", "start").returncode == 1
+
+
+def test_n11_a_mistyped_name_is_told_the_names_that_run(prx: Prx) -> None:
+    prx.detach("--name", "web")
+    for op in ("status", "stop", "health"):
+        done = prx("tunnel", op, "--name", "wbe")
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr == "prx: tunnel 'wbe' is not running (running: web)\n"
