@@ -61,8 +61,8 @@ def meant_backend(word: str) -> str | None:
     return closest(word, dict.fromkeys((*BACKENDS, *installed_names())), cutoff=0.7)
 
 
-def unknown_arguments(parser: ArgumentParser, unknown: Sequence[str]) -> tuple[str, str]:
-    """What is wrong with arguments that no parser took, and what was meant, or "".
+def unknown_arguments(parser: ArgumentParser, unknown: Sequence[str]) -> str:
+    """What is wrong with arguments that no parser took, and what was meant.
 
     Without the values of options: one may be a token.
     """
@@ -73,4 +73,5 @@ def unknown_arguments(parser: ArgumentParser, unknown: Sequence[str]) -> tuple[s
         meant = closest(names[0], known, cutoff=0.7)
     elif "--backend" in known and (backend := meant_backend(unknown[0])):
         meant = f"--backend {backend}"
-    return printable(f"unrecognized arguments: {' '.join(names or unknown)}"), meant or ""
+    hint = f"; did you mean: {meant}" if meant else ""
+    return printable(f"unrecognized arguments: {' '.join(names or unknown)}{hint}")

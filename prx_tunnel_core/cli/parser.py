@@ -89,12 +89,8 @@ def run(arguments: list[str]) -> int:
         if unknown:
             from prx_tunnel_core.cli import hints
 
-            message, meant = hints.unknown_arguments(options.parser, unknown)
-            if meant:
-                streams.complain(f"prx: {message}; did you mean: {meant}")
-                return 2
             # By the subcommand, with its own usage, and not by the one above all.
-            options.parser.error(message)
+            options.parser.error(hints.unknown_arguments(options.parser, unknown))
     except SystemExit as end:  # --help, --version, or an error that argparse has told
         return end.code if isinstance(end.code, int) else 2
     code: int = options.run(options)
