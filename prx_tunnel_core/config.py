@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import (
@@ -39,6 +39,9 @@ SENSITIVE_PORTS = frozenset({
     2375, 2376, 2379, 2380, 3306, 3389, 4040, 5432, 5900, 6379, 6443, 8001,
     9200, 9229, 10250, 11211, 11434, 27017,
 })  # fmt: skip
+
+# Networks instead of `is_loopback`, which depends on the release of Python for ::ffff:127.0.0.1.
+_LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 # What other tools call our keys: people bring their configuration along.
 _FOREIGN_NAMES = {
@@ -170,14 +173,15 @@ class TunnelConfig(Settings):
         if "%" in host:
             raise ValueError("a loopback address has no zone; leave out the % and what follows it")
         try:
-            loopback = ip_address(host).is_loopback
+            address = ip_address(host)
         except ValueError:
-            loopback = False
-        if not loopback:
+            address = None
+        # Nothing that stands for such an address, either: programs differ in what they make of it.
+        if address is None or not any(address in network for network in _LOOPBACK):
             raise ValueError(
                 "a tunnel forwards to this machine only; use an address of 127.0.0.0/8 or ::1"
             )
-        return host
+        return str(address)
 
     @model_validator(mode="after")
     def _tables(self) -> Self:

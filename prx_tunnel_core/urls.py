@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
@@ -17,6 +17,20 @@ SCHEMES = ("https", "http", "wss", "ws", "tls", "tcp")
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _HEX_NUMBER = re.compile(r"0x[0-9a-f]*")
+# `urlsplit` takes `[::1]evil.test` for ::1 in some versions of Python, and refuses it in others.
+_AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(:[0-9]+)?")
+# IANA's registries of special-purpose addresses, without exceptions for protocols of routers.
+# Ours, for `is_global` gives other answers in other releases of Python.
+_SPECIAL = [
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+        "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15",
+        "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
+        # Outside of 2000::/3, no IPv6 address is handed out for use on the internet.
+        "::/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "4000::/2", "8000::/1",
+    )
+]  # fmt: skip
 # What text puts around a URL.
 _BEFORE = "|<>()[]{}\"'`*│┃║‖«»“”"
 _AFTER = _BEFORE + ".,;:!?"
@@ -67,7 +81,11 @@ class UrlRule:
 
 def bare(token: str) -> str:
     """The token without the brackets, quotes and punctuation that text puts around it."""
-    return token.lstrip(_BEFORE).rstrip(_AFTER)
+    whole = token.lstrip(_BEFORE)
+    text = whole.rstrip(_AFTER)
+    if text.rfind("[") > text.rfind("]") and whole.startswith("]", len(text)):
+        text += "]"  # the end of an IPv6 address
+    return text
 
 
 ANY_URL = UrlRule(schemes=SCHEMES, port=True, path=True)
@@ -90,21 +108,24 @@ def normalise(text: str, *, schemes: Collection[str] = SCHEMES) -> str:
         raise ValueError("user information in a URL is a known disguise")
     if parts.query or parts.fragment or text.endswith(("?", "#")):
         raise ValueError("a query or fragment is not part of a public URL")
-    host = _host(parts.hostname or "")
+    if not _AUTHORITY.fullmatch(parts.netloc):
+        raise ValueError("what follows the scheme is not host or host:port")
+    host = _host(parts.hostname or "", bracketed=parts.netloc.startswith("["))
     port = parts.port  # raises ValueError beyond 65535
-    if parts.netloc.endswith(":") or port == 0:
-        raise ValueError("the port is missing or zero")
+    if port == 0:
+        raise ValueError("the port is zero")
     if parts.scheme == "tcp" and port is None:
         raise ValueError("a tcp URL needs a port")
     shown = "" if port in (None, DEFAULT_PORTS.get(parts.scheme)) else f":{port}"
     return f"{parts.scheme}://{host}{shown}{parts.path.rstrip('/')}"
 
 
-def _host(host: str) -> str:
-    if ":" in host:
+def _host(host: str, *, bracketed: bool) -> str:
+    if bracketed:
         if "%" in host:
             raise ValueError("an address with a zone means something on one machine only")
-        return f"[{IPv6Address(host)}]"
+        address = unmapped(IPv6Address(host))
+        return str(address) if address.version == 4 else f"[{address}]"
     host = host.lower().removesuffix(".")
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
@@ -120,15 +141,41 @@ def is_loopback(host: str) -> bool:
 
     The unspecified address is: who connects to 0.0.0.0 reaches the loopback interface.
     """
-    host = host.strip("[]").lower().removesuffix(".")
+    host = host.lower().removesuffix(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
+    address = ip(host)
+    return address is not None and (address.is_loopback or address.is_unspecified)
+
+
+def is_public(host: str) -> bool:
+    """Whether the host, a name or an address, may be one of the internet."""
+    address = ip(host)
+    if address is None:
+        return not is_loopback(host)
+    return not any(address in network for network in _SPECIAL)
+
+
+def ip(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that the text is, with or without brackets; None for anything else.
+
+    Anything else is a name, an address with a zone, and an abbreviation such as 127.1.
+    """
+    bracketed = host.startswith("[") and host.endswith("]")
     try:
-        address = ip_address(host)
+        address = IPv6Address(host[1:-1]) if bracketed else ip_address(host)
     except ValueError:
-        return False
+        return None
+    return None if "%" in host else unmapped(address)
+
+
+def unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """The IPv4 address in place of an IPv6 one that only stands for it (`::ffff:127.0.0.1`).
+
+    Of the latter, versions of Python disagree on what it is and how it is written.
+    """
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return (mapped or address).is_loopback or (mapped or address).is_unspecified
+    return mapped or address
 
 
 def leads_here(url: str, port: int) -> bool:

@@ -8,11 +8,10 @@ tells them apart are the headers that the backend itself sets, and for some back
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from ipaddress import IPv6Address, ip_address
 from typing import Any
 
 from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
-from prx_tunnel_core.urls import is_loopback
+from prx_tunnel_core.urls import ip, is_loopback
 
 # In these a visitor can claim an address, and an application may believe it.
 CLAIMS = frozenset({
@@ -62,11 +61,8 @@ def visitor_address(scope: Mapping[str, Any], info: TunnelInfo | None) -> str | 
     name = marks.address.encode()
     values = [value for each, value in scope.get("headers") or () if each.lower() == name]
     last = values[-1].decode("latin-1").rpartition(",")[2].strip() if values else ""
-    try:
-        address = ip_address(last)
-    except ValueError:
-        return None
-    return None if is_loopback(last) else str(_mapped(address) or address)
+    address = ip(last)
+    return None if address is None or is_loopback(last) else str(address)
 
 
 def without_claims(
@@ -123,7 +119,3 @@ def _without_port(host: str) -> str:
 def _port(scope: Mapping[str, Any]) -> int | None:
     server = scope.get("server")
     return int(server[1]) if server and server[1] is not None else None
-
-
-def _mapped(address: object) -> object | None:
-    return address.ipv4_mapped if isinstance(address, IPv6Address) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from prx_tunnel_core.config import TunnelConfig
@@ -17,6 +16,7 @@ from prx_tunnel_core.models import (
     TunnelStatus,
 )
 from prx_tunnel_core.text import printable
+from prx_tunnel_core.urls import ip, is_loopback
 
 INFO, WARNING, ERROR = "INFO", "WARN", "ERROR"
 
@@ -56,10 +56,8 @@ def exposure(url: str, config: TunnelConfig) -> str:
 def _leads_nowhere_else(host: str) -> bool:
     """Whether nobody but this machine can use the address.
 
-    Not `urls.is_loopback`: who connects to 0.0.0.0 reaches this machine, but a server that gives it
-    as its address listens to everybody.
+    `is_loopback` alone is not enough: a connection to 0.0.0.0 reaches this machine, but a server
+    that gives it as its address accepts connections from every network.
     """
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    address = ip(host)
+    return is_loopback(host) and (address is None or not address.is_unspecified)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple
 
+from prx_tunnel_core.urls import unmapped
+
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTEN = "0A"
 ROOT = 0
@@ -61,6 +63,4 @@ def _address(text: str) -> IPv4Address | IPv6Address:
     raw = bytes.fromhex(text)
     if sys.byteorder == "little":
         raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
-    address = ip_address(raw)
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    return unmapped(ip_address(raw))

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
@@ -20,7 +19,7 @@ from prx_tunnel_core.health.answers import verdict_of
 from prx_tunnel_core.health.network import explain, online, resolve
 from prx_tunnel_core.isolation import call_in_thread, describe
 from prx_tunnel_core.models import Check, Verdict
-from prx_tunnel_core.urls import DEFAULT_PORTS, SCHEMES, is_loopback
+from prx_tunnel_core.urls import DEFAULT_PORTS, SCHEMES, ip, is_loopback, is_public
 
 if TYPE_CHECKING:
     import httpx
@@ -94,7 +93,7 @@ class Prober:
         except Exception as error:  # noqa: BLE001 - a probe answers, whatever the other side sends
             verdict, reason = self._explain(error, address, connected_for)
             return Check("public", verdict, reason), None
-        if not address.is_public:
+        if not is_public(address.host):
             reason = f"{reason}; {address.host} is not a public address"
         return Check("public", verdict, reason), anyio.current_time() - started
 
@@ -196,12 +195,7 @@ class _Address:
 
     @property
     def is_literal(self) -> bool:
-        return _ip(self.host) is not None
-
-    @property
-    def is_public(self) -> bool:
-        address = _ip(self.host)
-        return not is_loopback(self.host) if address is None else address.is_global
+        return ip(self.host) is not None
 
 
 def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
@@ -252,13 +246,6 @@ async def _knock(host: str, port: int) -> None:
 async def _touch(host: str, port: int) -> None:
     stream = await anyio.connect_tcp(host, port)
     await stream.aclose()
-
-
-def _ip(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
 
 
 def _proxy_for(scheme: str, host: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from typing import Annotated, Any, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -117,8 +117,7 @@ class NgrokConfig(BackendConfig):
     @classmethod
     def _networks(cls, networks: list[str]) -> list[str]:
         try:
-            # Not strict: "203.0.113.7/24" is its network, as people mean it.
-            return [str(ip_network(network, strict=False)) for network in networks]
+            return [_network(network) for network in networks]
         except ValueError:
             raise ValueError('write networks as "203.0.113.0/24" or "2001:db8::/32"') from None
 
@@ -152,3 +151,11 @@ def _host_name(name: str) -> str:
     if not _DOMAIN.fullmatch(lower) or len(lower) > 253:
         raise ValueError("not a host name")
     return lower
+
+
+def _network(text: str) -> str:
+    # Not strict: "203.0.113.7/24" is its network, as people mean it.
+    network = ip_network(text, strict=False)
+    if isinstance(network, IPv6Network) and network.network_address.ipv4_mapped is not None:
+        raise ValueError("visitors with IPv4 addresses are not in ::ffff:0:0/96 for ngrok")
+    return str(network)

@@ -60,6 +60,9 @@ class Request(Settings):
     @field_validator("url")
     @classmethod
     def _valid_url(cls, url: str) -> str:
+        if not url.isprintable() or " " in url:
+            # Left out silently by `urlsplit`, some of them by some releases of Python only.
+            raise ValueError("has white space or control characters; percent-encode them (%20)")
         parts = urlsplit(url)
         if "{" in parts.netloc:
             raise ValueError("the host must be written out")
