@@ -82,6 +82,8 @@ def test_it_is_searched_once_while_nothing_is_installed(
     site: Site, searches: list[None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "path", [str(site.folder)])
+    # Python would put `__pycache__` into the folder, and so change it just now.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     site.plugin("alpha", backend("alpha"))
     os.utime(site.folder, (0, 1000))  # long ago
     assert [Plugins().backend("alpha").name for _ in range(3)] == ["alpha"] * 3

@@ -146,16 +146,18 @@ class _Guard:
         if (interpreter := _interpreter()) is None:
             return
         try:
-            self._process = subprocess.Popen(
-                [interpreter, "-I", "-S", SCRIPT, str(os.getpid()), host_token()],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                env={name: os.environ[name] for name in INHERITED if name in os.environ},
-                cwd="/",
-                start_new_session=True,
-            )
+            # Opened first: before Python 3.11.4, a failure behind the pipe would leave that open.
+            with open(os.devnull, "wb", buffering=0) as null:
+                self._process = subprocess.Popen(
+                    [interpreter, "-I", "-S", SCRIPT, str(os.getpid()), host_token()],
+                    stdin=subprocess.PIPE,
+                    stdout=null,
+                    stderr=null,
+                    bufsize=0,
+                    env={name: os.environ[name] for name in INHERITED if name in os.environ},
+                    cwd="/",
+                    start_new_session=True,
+                )
         except (OSError, RuntimeError) as error:  # RuntimeError: the interpreter is ending
             logger.warning("no guard: programs would outlive a kill of this process (%s)", error)
             return

@@ -9,6 +9,8 @@ import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from io import FileIO
 from typing import TYPE_CHECKING
 
 import anyio
@@ -98,22 +100,45 @@ def spawn(
     # A child inherits the thread's blocked signals, and would never hear TERM.
     blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env=dict(env),
-            cwd=cwd,
-            start_new_session=True,
-        )
+        return _popen(command, env, cwd)
     except OSError as error:
         raise _explain(error, command[0], cwd) from None
     except ValueError as error:  # NUL in `cwd`, or a character that the file system cannot encode
         raise SetupError(f"{command[0]} could not be started: {error}") from None
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _popen(
+    command: Sequence[str], env: Mapping[str, str], cwd: str | None
+) -> subprocess.Popen[bytes]:
+    """With pipes of ours: before Python 3.11.4, `Popen` leaves those open that it has opened when
+    there is no descriptor for the next one.
+    """
+    with ExitStack() as ours, ExitStack() as given:
+        null = given.enter_context(open(os.devnull, "rb", buffering=0))
+        (out, to_out), (err, to_err) = (_pipe(ours, given) for _ in range(2))
+        process = subprocess.Popen(
+            command,
+            stdin=null,
+            stdout=to_out,
+            stderr=to_err,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+        ours.pop_all()
+    process.stdout, process.stderr = out, err
+    return process
+
+
+def _pipe(ours: ExitStack, given: ExitStack) -> tuple[FileIO, FileIO]:
+    """The end to read from and the end to write to, each closed with its stack."""
+    reading, writing = os.pipe()
+    return (
+        ours.enter_context(open(reading, "rb", buffering=0)),
+        given.enter_context(open(writing, "wb", buffering=0)),
+    )
 
 
 def _search(name: str, hint: str) -> str:

@@ -99,6 +99,32 @@ def test_a14_i03_without_descriptors_it_is_tried_again_later(backend: str) -> No
     assert len(counts) == 1, "no half of a pipe stays open"
 
 
+GUARD_STARVED = """
+import logging, resource
+from support.proc import descriptors
+
+logging.disable()  # of what is without a guard
+counts, started = set(), 0
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+for room in range(8):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, descriptors())) + 1 + room, most))
+    one = guard._Guard()
+    started += one.pid is not None
+    one.dismiss()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    counts.add(len(descriptors()))
+say("started", started, "descriptors", *counts)
+"""
+
+
+def test_t07_without_descriptors_for_a_guard_none_stays_open() -> None:
+    with host(GUARD_STARVED) as process:
+        _, started, _, *counts = heard(process)
+        assert process.wait() == 0
+    assert 0 < int(started) < 8
+    assert len(counts) == 1
+
+
 UNFORKABLE = """
 import resource
 from prx_tunnel_core.errors import ConnectError
