@@ -1,4 +1,4 @@
-"""What the README shows is run, and what it lists is there."""
+"""The README in two languages: its code runs, its tables are right, its links lead somewhere."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from prx_tunnel_core import configfile
 from prx_tunnel_core.cli.parser import build
 from prx_tunnel_core.config import TunnelConfig, validate
 from prx_tunnel_core.plugins import Plugins
-from support.readme import README, blocks
+from prx_tunnel_core.plugins.names import BACKENDS, OBSERVERS
+from support.readme import CHINESE, README, ROOT, blocks, console_blocks
 
 HOSTS = [code for code in blocks("python") if "print(" in code]
+PAGES = pytest.mark.parametrize("page", [README, CHINESE], ids=["en", "zh"])
 
 
 @pytest.mark.parametrize("code", HOSTS, ids=["async", "blocking"])
@@ -34,18 +36,27 @@ def test_the_host_examples_open_a_tunnel(code: str) -> None:
     assert "http://127.0.0.1:" in result.stdout
 
 
-def test_the_configuration_example_is_valid(tmp_path: Path) -> None:
+def test_the_configuration_example_is_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GITHUB_TOKEN", "GITHUB_WEBHOOK_SECRET"):
+        monkeypatch.setenv(name, "a-secret-of-a-test")
     (text,) = blocks("toml")
     path = tmp_path / "config.toml"
     path.write_text(text, encoding="utf-8")
-    config = configfile.load(path).tunnel
-    assert config.model_dump(include=set(tomllib.loads(text)["tunnel"])).keys() >= {"backend"}
-    backend = Plugins().backend(config.backend)
-    validate(backend.config, config.table(backend.name), path=f"tunnel.{backend.name}")
+    path.chmod(0o600)
+    config = configfile.load(path)
+    plugins = Plugins()
+    backend = plugins.backend(config.tunnel.backend)
+    validate(backend.config, config.tunnel.table(backend.name), path=f"tunnel.{backend.name}")
+    (observer,) = plugins.observers(config.tables)
+    expanded = tomllib.loads(re.sub(r"\$\{[A-Z_]+\}", "a-secret-of-a-test", text))
+    validate(observer.config, expanded[observer.name], path=observer.name)
 
 
-def test_the_configuration_table_tells_the_real_defaults() -> None:
-    rows = re.findall(r"^\| `([a-z_.]+)` \| `([^`]+)`", README, re.MULTILINE)
+@PAGES
+def test_the_configuration_table_tells_the_real_defaults(page: str) -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)` \| `([^`]+)`", page, re.MULTILINE)
     assert len(rows) > 10
     for key, default in rows:
         settings: BaseModel = TunnelConfig()
@@ -56,16 +67,94 @@ def test_the_configuration_table_tells_the_real_defaults() -> None:
         assert getattr(settings, name) == shown, key
 
 
-def test_the_commands_exist() -> None:
-    commands = re.findall(r"^\| `prx ([a-z ]+?)(?: \[|`| SHELL)", README, re.MULTILINE)
-    assert "tunnel start" in commands
-    for command in commands:
-        with pytest.raises(SystemExit) as end:
-            build().parse_args([*command.split(), "--help"])
-        assert end.value.code == 0, command
+@PAGES
+def test_the_commands_and_their_options_exist(page: str) -> None:
+    rows = re.findall(r"^\| `prx ([a-z -]+?)(?: ([\[A-Z][^`]*))?`(.*?) \|", page, re.MULTILINE)
+    assert "tunnel start" in [command for command, _, _ in rows]
+    parser = build()
+    for command, options, others in rows:
+        for word in [command.split()[-1], *re.findall("`([a-z]+)`", others)]:
+            given = [*command.split()[:-1], word, "--help"]
+            with pytest.raises(SystemExit) as end:
+                parser.parse_args(given)
+            assert end.value.code == 0, given
+        for option in re.findall(r"--[a-z-]+", f"{options} {others}"):
+            assert option in _help(command), (command, option)
 
 
-def test_every_link_leads_somewhere() -> None:
-    root = Path(__file__).parents[1]
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (root / target).exists(), target
+def _help(command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "prx_tunnel_core", *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=50,
+    )
+    return done.stdout
+
+
+@PAGES
+def test_every_link_leads_somewhere(page: str) -> None:
+    targets = [t for t in re.findall(r"\]\(([^)]+)\)", page) if not t.startswith("https://")]
+    assert len(targets) > 20
+    for target in targets:
+        file, _, anchor = target.partition("#")
+        assert (ROOT / file).exists(), target
+        if anchor:
+            text = (ROOT / file).read_text(encoding="utf-8")
+            headings = re.findall(r"^#+ (.*)$", text.lower(), re.MULTILINE)
+            names = [re.sub(r"[^a-z0-9 -]", "", each).replace(" ", "-") for each in headings]
+            assert anchor in names, target
+
+
+def test_both_languages_have_the_same_code_commands_and_links() -> None:
+    assert _code(CHINESE) == _code(README)
+    assert _inline_commands(CHINESE) == _inline_commands(README)
+    links = [set(re.findall(r"\]\(([^)]+)\)", page)) for page in (README, CHINESE)]
+    assert links[0] ^ links[1] == {"README.md", "README.zh.md"}
+    levels = [re.findall(r"^#+ ", page, re.MULTILINE) for page in (README, CHINESE)]
+    assert levels[0] == levels[1]
+
+
+def _code(page: str) -> list[str]:
+    return re.findall(r"^```[a-z]+\n.*?^```$", page, re.DOTALL | re.MULTILINE)
+
+
+def _inline_commands(page: str) -> list[str]:
+    prose = re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)
+    spans = (" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose))
+    return sorted({span for span in spans if re.match(r"(sudo|pip|prx|\.) ", span)})
+
+
+def test_a_newcomer_is_told_two_commands() -> None:
+    demo, tests = [line for block in console_blocks() for line in block if "venv .venv" in line]
+    assert demo.endswith("/prx tunnel demo")
+    assert tests.endswith("/uv run pytest")
+    assert "sudo apt install python3-venv" in README
+
+
+def test_every_backend_is_in_the_comparison() -> None:
+    for name in BACKENDS:
+        assert f"| [`{name}`](docs/backends/{name}.md)" in README
+        assert f"| [`{name}`](docs/backends/{name}.md)" in CHINESE
+
+
+def test_what_is_installed_from_the_clone_is_there() -> None:
+    lines = [line for block in console_blocks() for line in block]
+    paths = {path for line in lines for path in re.findall(r" (\./\S+)", line)}
+    assert paths == {"./plugins/ssh", "./plugins/cloudflare"}
+    for name in (*BACKENDS, *OBSERVERS):
+        assert f"-{name}`" in README
+        assert (ROOT / "plugins" / name / "pyproject.toml").exists()
+
+
+def test_the_picture_shows_every_step_of_the_demo() -> None:
+    picture = (ROOT / "docs/images/demo.svg").read_text(encoding="utf-8")
+    text = re.sub("<[^>]+>", "\n", picture).replace("&#160;", " ")
+    steps = ["agent", "connected", "delivered", "cut", "reconnecting", "connected again",
+             "delivered again", "health", "stopped", "nothing left"]  # fmt: skip
+    shown = re.findall(r"^ +[0-9.]+ s  (.{16}) ", text, re.MULTILINE)
+    assert [step.strip() for step in shown] == steps
+    assert "$ prx tunnel demo" in text
+    assert "All of it happened" in text
+    assert not re.search(r"url\((?!#)|href=|@import", picture), "it loads something from elsewhere"
