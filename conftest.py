@@ -26,6 +26,7 @@ HEAVY = (
     "tests/cli/test_agent",
     "tests/cli/test_detach",
     "tests/cli/test_doctor",
+    "tests/cli/test_nameless",
     "tests/cli/test_start",
     "tests/cli/test_terminal",
     "tests/e2e/",

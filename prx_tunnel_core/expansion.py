@@ -1,10 +1,11 @@
-"""`${NAME}`, `${NAME:-default}` and `$$` in the values of a configuration file.
+"""`${NAME}`, `${NAME:-default}`, `$$` and `~` in the values of a configuration file.
 
 Leaves are expanded after parsing, so a value can never become a key, a table or another variable.
 """
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 
@@ -92,3 +93,21 @@ def _look_up(name: str, default: str | None, environ: Mapping[str, str], path: s
             f"{path}: the environment variable {name} has control characters or invalid UTF-8"
         )
     return value
+
+
+def expand_home(path: str, key: str = "") -> str:
+    """The path with its `~` or `~user` replaced; other paths are returned as they are.
+
+    Raises ConfigError, which begins with `key`, where there is no such directory: a path that still
+    begins with `~` would be looked for in the working directory.
+    """
+    expanded = os.path.expanduser(path)
+    if not path.startswith("~") or os.path.isabs(expanded):
+        return expanded
+    user = path[1:].partition("/")[0]
+    reason = (
+        f"there is no user {user!r} with a home directory; write the whole path"
+        if user
+        else "this user has no home directory; set HOME, or write the whole path"
+    )
+    raise ConfigError(f"{key}: {path}: {reason}" if key else f"{path}: {reason}")

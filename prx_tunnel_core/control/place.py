@@ -58,11 +58,20 @@ def runtime_path() -> str:
             return os.path.join(parent, "prx-tunnel")
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
-        _refuse("~", "this user has no home directory")
+        _homeless()
     if sys.platform == "darwin":
         # Found from a terminal, launchd and ssh alike, which $TMPDIR is not; never synchronised.
         return os.path.join(home, "Library/Caches/TemporaryItems/prx-tunnel")
     return os.path.join(home, ".local/state/prx-tunnel/run")
+
+
+def _homeless() -> NoReturn:
+    from prx_tunnel_core.errors import SetupError
+
+    raise SetupError(
+        "there is no runtime directory, because this user has no home directory; set "
+        "PRX_TUNNEL_RUNTIME_DIR to a directory of yours, the same for every command"
+    )
 
 
 def _runtime_parents() -> Iterator[str]:

@@ -17,6 +17,7 @@ import anyio
 from anyio.lowlevel import RunVar
 
 from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
+from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_core.perloop import of_this_loop
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def find_program(name: str, *, hint: str = "") -> str:
     when others could replace it.
     """
     path = name if os.sep in name else _search(name, hint)
-    path = os.path.abspath(os.path.expanduser(path))
+    path = os.path.abspath(expand_home(path))
     _check_trust(path, hint)
     return path
 

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from prx_tunnel_cloudflare.credentials import Credentials
 from prx_tunnel_cloudflare.settings import CloudflareConfig
 from prx_tunnel_core.backend import Target
+from prx_tunnel_core.expansion import expand_home
 
 Protocol = Literal["auto", "quic", "http2"]
 
@@ -89,7 +90,7 @@ def _settings(config: CloudflareConfig, target: Target) -> dict[str, Any]:
     if config.credentials_file is not None:
         settings |= {
             "tunnel": config.tunnel_id,
-            "credentials-file": os.path.abspath(os.path.expanduser(config.credentials_file)),
+            "credentials-file": os.path.abspath(expand_home(config.credentials_file)),
             "ingress": [
                 {"hostname": config.hostname, "service": f"http://{target.authority}"},
                 {"service": "http_status:404"},

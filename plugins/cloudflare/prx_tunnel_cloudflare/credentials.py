@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from prx_tunnel_core.errors import SetupError
+from prx_tunnel_core.expansion import expand_home
 
 if TYPE_CHECKING:
     from prx_tunnel_cloudflare.settings import CloudflareConfig
@@ -95,7 +96,7 @@ def _tunnel_secret(path: str, tunnel_id: str | None) -> str:
 
 def _read(path: str, key: str) -> str:
     """A small regular file; whatever else stands at that path, this neither blocks nor reads on."""
-    full = os.path.expanduser(path)
+    full = expand_home(path, key)
     try:
         handle = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import anyio
 
@@ -72,10 +72,10 @@ def _credentials(config: CloudflareConfig) -> Check:
 def _foreign_file() -> Check:
     """A file that has taken over many a tunnel of other tools; ours never reads it."""
     found = [
-        str(path)
-        for folder in (Path.home() / ".cloudflared", Path("/etc/cloudflared"))
-        for path in (folder / "config.yml", folder / "config.yaml")
-        if path.exists()
+        path
+        for folder in (os.path.expanduser("~/.cloudflared"), "/etc/cloudflared")
+        for path in (os.path.join(folder, "config.yml"), os.path.join(folder, "config.yaml"))
+        if os.path.isabs(path) and os.path.exists(path)
     ]
     detail = f"{' and '.join(found)} will not be used" if found else "none in the way"
     return Check("other configuration", "ok", detail)

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_ngrok.config import NgrokConfig
 from prx_tunnel_ngrok.policy import Policy
 
@@ -47,9 +48,12 @@ def users_file(config: NgrokConfig) -> UsersFile | None:
 
     Raises ConfigError when the named one cannot be read.
     """
-    path = os.path.expanduser(config.config_file or default_path())
-    if config.config_file is None and not os.path.isfile(path):
-        return None
+    if config.config_file is not None:
+        path = expand_home(config.config_file, "tunnel.ngrok.config_file")
+    else:
+        path = default_path()
+        if not (os.path.isabs(path) and os.path.isfile(path)):
+            return None
     text = _read(path)
     version = _VERSION.search(text)
     return UsersFile(
@@ -71,7 +75,10 @@ def _read(path: str) -> str:
 
 
 def default_path() -> str:
-    """Where the agent looks: https://ngrok.com/docs/agent/config/."""
+    """Where the agent looks: https://ngrok.com/docs/agent/config/.
+
+    Without a home directory, the path begins with `~` and leads nowhere.
+    """
     home = os.path.expanduser("~")
     if sys.platform == "darwin":
         return os.path.join(home, "Library", "Application Support", "ngrok", "ngrok.yml")

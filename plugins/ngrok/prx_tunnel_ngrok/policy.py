@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_ngrok import yaml12
 from prx_tunnel_ngrok.config import LoginConfig, NgrokConfig, OAuthConfig, OidcConfig
 
@@ -150,7 +151,7 @@ def _users(config: NgrokConfig) -> Phases:
 
 
 def _read(path: str, where: str) -> Any:
-    path = os.path.expanduser(path)
+    path = expand_home(path, where)
     if os.path.exists(path) and not os.path.isfile(path):
         raise ConfigError(f"{where}: {path} is not a file")
     try:

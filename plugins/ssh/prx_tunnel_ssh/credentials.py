@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 
 import asyncssh
 
-from prx_tunnel_core.errors import SetupError
+from prx_tunnel_core.errors import ConfigError, SetupError
+from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_ssh.config import SshConfig
 
 _DEFAULT_FILES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
@@ -41,7 +42,7 @@ def agent_socket(config: SshConfig) -> str | None:
     Raises SetupError when one is wanted and there is none.
     """
     if isinstance(config.agent, str):
-        return os.path.expanduser(config.agent)
+        return expand_home(config.agent, "agent")
     socket = os.environ.get("SSH_AUTH_SOCK") or None
     if not _agent_is_wanted(config):
         by_default = config.agent is None and config.identity_file is None and not config.password
@@ -56,7 +57,7 @@ def agent_socket(config: SshConfig) -> str | None:
 
 def read_key(config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
     """The private key of `identity_file`; raises SetupError with the fix."""
-    path = os.path.expanduser(config.identity_file or "")
+    path = expand_home(config.identity_file or "", "identity_file")
     try:
         return _load(path)
     except OSError as error:
@@ -79,8 +80,8 @@ def _default_keys() -> list[asyncssh.SSHKeyPair]:
     keys: list[asyncssh.SSHKeyPair] = []
     for name in _DEFAULT_FILES:
         try:
-            keys += _load(os.path.expanduser(name))
-        except (OSError, asyncssh.KeyEncryptionError, asyncssh.KeyImportError):
+            keys += _load(expand_home(name))
+        except (ConfigError, OSError, asyncssh.KeyEncryptionError, asyncssh.KeyImportError):
             continue
     return keys
 
@@ -118,7 +119,7 @@ async def _agent_keys(
 
 
 def _named(keys: Sequence[asyncssh.SSHKeyPair], config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
-    path = os.path.expanduser(config.identity_file or "")
+    path = expand_home(config.identity_file or "", "identity_file")
     try:
         wanted = asyncssh.read_public_key(path).public_data
     except (OSError, asyncssh.KeyImportError) as error:

@@ -6,6 +6,7 @@ import os
 
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.models import Check
+from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.credentials import agent_socket, only_public, read_key
 from prx_tunnel_ssh.hostkeys import read_known_hosts
@@ -31,6 +32,7 @@ def _host_key(config: SshConfig) -> Check:
 
 def _credentials(config: SshConfig) -> Check:
     try:
+        config.username or localuser.name()
         socket = agent_socket(config)
         if config.identity_file is not None and not only_public(config):
             read_key(config)

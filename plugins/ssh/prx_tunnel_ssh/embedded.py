@@ -13,6 +13,7 @@ import asyncssh
 
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.models import Check
+from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.hostkeys import KnownHosts
 from prx_tunnel_ssh.relay.log import Log
@@ -54,6 +55,7 @@ class EmbeddedConnection(Connection):
 @asynccontextmanager
 async def open_embedded_tunnel(config: SshConfig, target: Target) -> AsyncIterator[Connection]:
     quiet_asyncssh()
+    localuser.complete()
     host_key = asyncssh.generate_private_key("ssh-ed25519")
     client_key = asyncssh.generate_private_key("ssh-ed25519")
     async with (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import asyncssh
 
 from prx_tunnel_core.errors import SetupError
+from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_ssh.config import ANY_HOST_KEY, SshConfig
 
 # In OpenSSH's order of preference. asyncssh would offer only the algorithms of the keys it trusts:
@@ -51,7 +51,7 @@ def read_known_hosts(config: SshConfig) -> KnownHosts:
     name = host if config.port == 22 else f"[{host}]:{config.port}"
     if config.known_hosts == ANY_HOST_KEY:
         return KnownHosts(name, "", None)
-    path = os.path.expanduser(config.known_hosts)
+    path = expand_home(config.known_hosts, "known_hosts")
     try:
         hosts = asyncssh.read_known_hosts(path)
     except FileNotFoundError:

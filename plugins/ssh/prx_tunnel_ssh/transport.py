@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import getpass
 import hashlib
 import logging
 import os
@@ -20,6 +19,7 @@ from typing_extensions import override
 
 from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
 from prx_tunnel_core.text import Redactor, printable
+from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.credentials import open_keys
 from prx_tunnel_ssh.hostkeys import KnownHosts, read_known_hosts, untrusted
@@ -89,8 +89,9 @@ async def open_transport(
 
 async def _connect(config: SshConfig, access: Access, peer: Peer) -> asyncssh.SSHClientConnection:
     try:
-        connecting = asyncssh.connect(**_options(config, access, peer))
-        return await wholly(connecting, undo=_disconnect, interrupt=True)
+        options = _options(config, access, peer)
+        localuser.complete()
+        return await wholly(asyncssh.connect(**options), undo=_disconnect, interrupt=True)
     except socket.gaierror as error:  # also when the network is down
         raise ConnectError(
             f"tunnel.ssh.host: {config.host} was not found ({error.strerror}); "
@@ -119,7 +120,7 @@ def _options(config: SshConfig, access: Access, peer: Peer) -> dict[str, Any]:
     return {
         "host": config.host,
         "port": config.port,
-        "username": config.username or getpass.getuser(),
+        "username": config.username or localuser.name(),
         "client_keys": list(access.keys) or None,
         "password": password,
         "known_hosts": access.known.hosts,
@@ -184,7 +185,7 @@ def _words(error: Exception) -> str:
 
 
 def _refused(config: SshConfig, keys: Sequence[asyncssh.SSHKeyPair]) -> SetupError:
-    user = config.username or getpass.getuser()
+    user = config.username or localuser.name()
     tried = [f"the key {key.get_algorithm()} {_fingerprint(key)}" for key in keys]
     if config.password is not None:
         tried.append("the password")

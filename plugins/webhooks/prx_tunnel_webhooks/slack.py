@@ -10,9 +10,11 @@ import json
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlencode
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from typing_extensions import override
 
+from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_webhooks.api import Api, Refusal
 from prx_tunnel_webhooks.hook import ApiUrl, Hook, Provider
 from prx_tunnel_webhooks.slack_tokens import Tokens
@@ -31,6 +33,14 @@ class SlackHook(Hook):
     events: list[str] | None = None
     """Bot events to subscribe to; when not set, those of the manifest stay."""
     api_url: ApiUrl = "https://slack.com/api"
+
+    @field_validator("token_file")
+    @classmethod
+    def _whole_path(cls, path: str | None) -> str | None:
+        try:
+            return path and expand_home(path)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     @model_validator(mode="after")
     def _has_tokens(self) -> Self:

@@ -37,7 +37,7 @@ class Tokens:
     ) -> None:
         self._refresh = refresh.get_secret_value() if refresh else ""
         self._origin = hashlib.sha256(self._refresh.encode()).hexdigest()
-        self._file = Path(file).expanduser() if file else None
+        self._file = Path(file) if file else None
         self._expires = 0.0
         self.current = token.get_secret_value() if token else ""
         self._read()

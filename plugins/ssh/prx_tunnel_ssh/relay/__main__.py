@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from prx_tunnel_core.errors import SetupError, TunnelError
+from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.relay.arguments import Arguments, parse
 from prx_tunnel_ssh.relay.keys import AuthorizedKeys, read_host_key
 from prx_tunnel_ssh.relay.log import Log
@@ -48,6 +49,7 @@ async def serve(arguments: Arguments, log: Log) -> AsyncIterator[Relay]:
     Raises SetupError for files that are of no use, ConnectError for addresses that are taken.
     """
     quiet_asyncssh()
+    localuser.complete()
     host_key = read_host_key(arguments.host_key, log)
     tls = _tls(arguments)
     if tls is not None:
