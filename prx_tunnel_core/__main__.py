@@ -1,4 +1,4 @@
-"""`python -m prx_tunnel_core` is `prx`."""
+"""`python -m prx_tunnel_core`: the command `prx`, for an interpreter or options of one's choice."""
 
 from prx_tunnel_core.cli import main
 

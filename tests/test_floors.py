@@ -21,7 +21,7 @@ FLOORS = [
     {"health", "plugins", "configfile"},
     {"supervisor"},
     {"blocking", "control", "doctor", "hosting", "asgi"},
-    {"cli"},
+    {"cli", "__main__"},
 ]  # fmt: skip
 SIDE_DOOR = {"testing"}  # for the tests of backends: nothing of core imports it
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
