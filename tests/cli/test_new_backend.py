@@ -1,8 +1,12 @@
-"""What `prx tunnel new-backend` writes; that it works is for tests/e2e/test_examples.py."""
+"""What `prx tunnel new-backend` writes and prints.
+
+That both work is for tests/e2e/test_examples.py and tests/e2e/test_new_backend_steps.py.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -11,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from prx_tunnel_core.cli import main
+from prx_tunnel_core.cli import new_backend as new_backend_command
 from prx_tunnel_core.cli.new_backend import scaffold
 
 
@@ -39,7 +44,7 @@ def test_it_writes_a_whole_distribution(tmp_path: Path, capsys: pytest.CaptureFi
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["prx_tunnel"] == {"my-relay2": "prx_tunnel_my_relay2"}
     assert project["dependencies"] == ["prx-tunnel-core>=0.1,<0.2"]
-    assert "cd prx-tunnel-my-relay2 && uv run pytest" in capsys.readouterr().out
+    assert "\n  cd ./prx-tunnel-my-relay2 && " in capsys.readouterr().out
     text = "".join((root / name).read_text() for name in files)
     assert not [mark for mark in scaffold._words("x") if mark in text]
     assert "MY_RELAY2_TOKEN" in text
@@ -60,6 +65,34 @@ def test_a_directory_may_be_named_and_may_be_there_and_empty(tmp_path: Path) -> 
     assert new_backend("relay", "new/below") == 0
     for name in ("empty", "new/below"):
         assert (tmp_path / name / "prx_tunnel_relay/__init__.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("place", "step"),
+    [
+        ("a folder", "cd './a folder' && "),
+        ("it's", "cd './it'\"'\"'s' && "),
+        ("$(touch x)", "cd './$(touch x)' && "),
+        ("-P", "cd ./-P && "),
+    ],
+)
+def test_t06_the_printed_steps_quote_the_folder(
+    place: str, step: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert new_backend("--", "relay", place) == 0
+    assert f"\n  {step}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("pip", [True, False])
+def test_t06_the_printed_steps_use_the_environment_that_runs_prx(
+    pip: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(new_backend_command, "find_spec", lambda _: object() if pip else None)
+    assert new_backend("relay") == 0
+    python = shlex.quote(sys.executable)
+    installer = f"{python} -m pip install" if pip else f"uv pip install --python {python}"
+    expected = f"&& {installer} --editable . 'prx-tunnel-core[testing]' && {python} -m pytest\n"
+    assert expected in capsys.readouterr().out
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

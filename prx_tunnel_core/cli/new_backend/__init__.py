@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from argparse import Namespace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prx_tunnel_core.cli import streams
@@ -35,8 +39,29 @@ def _run(options: Namespace) -> int:
     except Refused as refused:
         options.parser.error(str(refused))
     streams.write(
-        f"{directory} has a backend that passes its tests. Next:\n"
-        f"  cd {directory} && uv run pytest\n"
-        "and make it yours: docs/writing-a-backend.md says how.\n"
+        f"Wrote {directory}, a backend that passes its tests. Install it next to prx and test it:\n"
+        f"  {' && '.join(_next_steps(directory))}\n"
+        "Then make it yours; see docs/writing-a-backend.md.\n"
     )
     return 0
+
+
+def _next_steps(directory: Path) -> list[str]:
+    """Commands for the environment that runs prx.
+
+    The core is installed there already, whether from an index, a wheel or a clone, so nothing has
+    to find it again.
+    """
+    python = sys.executable
+    # An environment that uv made has no pip.
+    installer = [python, "-m", "pip", "install"]
+    if find_spec("pip") is None:
+        installer = ["uv", "pip", "install", "--python", python]
+    # "./" keeps a name that begins with a hyphen from being read as an option.
+    place = directory if directory.is_absolute() else f"./{directory}"
+    steps = [
+        ["cd", str(place)],
+        [*installer, "--editable", ".", "prx-tunnel-core[testing]"],
+        [python, "-m", "pytest"],
+    ]
+    return [shlex.join(step) for step in steps]
