@@ -1,7 +1,7 @@
 """What others build on, as text: when this test fails, somebody's program may break.
 
 If that is meant: `python tests/test_public_api.py` writes the new text; a removal or a change of
-meaning also moves the bound `<0.2` of every plugin.
+meaning also moves the upper bound of every plugin: `python .ci/version.py`.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ build-backend = "hatchling.build"
 [project]
 name = "prx-tunnel-bore"
 version = "0.1.0"
-dependencies = ["prx-tunnel-core>=0.1,<0.2"]
+dependencies = ["prx-tunnel-core"]
 
 [project.entry-points.prx_tunnel]
 bore = "prx_tunnel_bore"
@@ -41,7 +41,7 @@ def run(*command: str | Path) -> str:
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty virtual environment with the core's wheel and the README's plugin."""
     uv = shutil.which("uv")
-    assert uv, "the tests run under uv: pip install uv && uv run pytest"
+    assert uv, "the tests run under uv: uv run pytest"
     folder = tmp_path_factory.mktemp("third-party")
     (code,) = [block for block in blocks("python") if "hookimpl" in block]
     (folder / "prx_tunnel_bore.py").write_text(code, encoding="utf-8")

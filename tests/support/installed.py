@@ -31,7 +31,7 @@ class Environment:
 
     def __init__(self, folder: Path, distributions: Iterable[Path]) -> None:
         uv = shutil.which("uv")
-        assert uv, "the tests run under uv: pip install uv && uv run pytest"
+        assert uv, "the tests run under uv: uv run pytest"
         self.bin = folder / "venv/bin"
         self._build(uv, folder / "dist", [ROOT, *distributions])
         run(uv, "venv", "--quiet", "--python", sys.executable, folder / "venv")
