@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PLUGINS = [str(path.relative_to(ROOT)) for path in ROOT.glob("plugins/*/pyproject.toml")]
 CORE = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-(BOUND,) = re.findall(r'"prx-tunnel-core(.+)"', (ROOT / PLUGINS[0]).read_text(encoding="utf-8"))
+(BOUND,) = re.findall(r'"prx-tunnel-core([^"]+)"', (ROOT / PLUGINS[0]).read_text(encoding="utf-8"))
 NAMES_THE_BOUND = [
     *PLUGINS,
     "docs/hooks.md",
@@ -96,9 +96,9 @@ def test_a_version_of_another_form_is_refused(copy: Path) -> None:
         ("prx_tunnel_core/__init__.py", r'^__version__ = ".*"', '__version__ = "9"', "9"),
         ("pyproject.toml", r'^version = ".*"', 'version = "0.0.9"', "0.0.9"),
         ("plugins/ngrok/pyproject.toml", r'^version = ".*"\n', "", "0 versions"),
-        ("plugins/custom/pyproject.toml", r"(core)>=.*(\")", r"\1>=0.1\2", "core>=0.1 instead"),
-        ("plugins/custom/pyproject.toml", r"(core)>=.*(\")", r"\1~=0.1\2", "core~=0.1 instead"),
-        ("plugins/custom/pyproject.toml", r"(core)>=.*(\")", r"\1\2", "does not depend on"),
+        ("plugins/custom/pyproject.toml", r'(l-core)>=[^"]*(")', r"\1>=0.1\2", "core>=0.1 instead"),
+        ("plugins/custom/pyproject.toml", r'(l-core)>=[^"]*(")', r"\1~=0.1\2", "core~=0.1 instead"),
+        ("plugins/custom/pyproject.toml", r'(l-core)>=[^"]*(")', r"\1\2", "does not depend on"),
         ("docs/hooks.md", r"(core>=[\d.]+),<[\d.]+", r"\1,<99", ",<99 instead of"),
     ],
 )
