@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from prx_tunnel_core import _trust
 from prx_tunnel_core.config import GatewayConfig, TunnelConfig, validate
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand
@@ -180,12 +180,10 @@ def parse(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ConfigError(f"{path}: not a regular file")
-            _check_trust(path, status)
+        with open(_trust.open_file(str(path)), "rb") as file:
             data = file.read(LARGEST_FILE + 1)
+    except _trust.Untrusted as error:
+        raise ConfigError(str(error)) from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(f"{path}: {reason}; check the path and its permissions") from None
@@ -196,25 +194,5 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    # A FIFO would wait for a writer for ever; a terminal would become this process's own.
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
-
-
-def _check_trust(path: Path, status: os.stat_result) -> None:
-    """Whoever can write this file runs programs as this user."""
-    if os.name != "posix":
-        return
-    if status.st_uid not in (0, os.geteuid()):
-        raise ConfigError(
-            f"{path}: belongs to another user, who could run programs as you; "
-            f"run: chown $(id -u) {path}"
-        )
-    if status.st_mode & stat.S_IWOTH or (
-        status.st_mode & stat.S_IWGRP and status.st_gid not in (0, os.getegid())
-    ):
-        raise ConfigError(f"{path}: others may write to it; run: chmod go-w {path}")
-
-
 def readable_by_others(path: Path) -> bool:
-    return bool(path.stat().st_mode & 0o044)
+    return _trust.readable_by_others(str(path))

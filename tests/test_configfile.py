@@ -12,6 +12,7 @@ import pytest
 from prx_tunnel_core.configfile import LARGEST_FILE, find, load, readable_by_others
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import Expanded
+from support import acl
 
 CANARY = "canary-5e5f0a"
 
@@ -238,7 +239,7 @@ def test_a_file_that_a_foreign_group_may_write_is_refused(file: Path) -> None:
     write(file, "[tunnel]\n").chmod(0o660)
     assert load(file, environ={}).exposes  # the group is one's own
     os.chown(file, 0, 12345)
-    with pytest.raises(ConfigError, match="others may write"):
+    with pytest.raises(ConfigError, match=r"can be changed by group 12345 \(mode 660\)"):
         load(file, environ={})
 
 
@@ -248,8 +249,27 @@ def test_a_file_of_another_user_is_refused_also_behind_a_link(file: Path, tmp_pa
     link = tmp_path / "link.toml"
     link.symlink_to(file)
     for path in (file, link):
-        with pytest.raises(ConfigError, match="belongs to another user"):
+        with pytest.raises(ConfigError, match="it belongs to user 12345, who could change it"):
             load(path, environ={})
+
+
+@as_root
+@pytest.mark.parametrize("how", ["acl", "folder", "its acl", "far above", "link"])
+def test_s05_a_file_that_others_could_change_or_replace(tmp_path: Path, how: str) -> None:
+    file, others = tmp_path / "a" / "b" / "config.toml", (acl.USER, 12345, 7)
+    file.parent.mkdir(parents=True)
+    path = tmp_path / "a" / "link.toml" if how == "link" else file
+    write(file, "[tunnel]\n")
+    if how == "link":
+        path.symlink_to(file)
+        path.parent.chmod(0o1777)
+        os.chown(path, 12345, -1, follow_symlinks=False)
+    elif how.endswith("acl"):
+        acl.give(file if how == "acl" else file.parent, others)
+    else:
+        (file.parent if how == "folder" else tmp_path).chmod(0o777)
+    with pytest.raises(ConfigError, match=f"^{path}: not trusted: .* can be (changed|replaced)"):
+        load(path, environ={})
 
 
 def test_a_link_to_ones_own_file_is_followed(file: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from prx_tunnel_core import SetupError
 from prx_tunnel_core.control import Claim, client, place
 from prx_tunnel_core.errors import ConfigError
+from support import acl
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -62,9 +63,10 @@ def test_h08_a_directory_that_others_could_replace(
     Claim("default").release()
     folder.chmod(0o777)
     for use in (Claim, partial(client.call, "status")):
-        with pytest.raises(SetupError, match="can be replaced by other users") as caught:
+        with pytest.raises(SetupError, match="is not trusted") as caught:
             use("default")
-        assert f"run: chmod o-w {folder} (PRX_TUNNEL_RUNTIME_DIR" in str(caught.value)
+        assert f"the folder {folder} can be changed by other users" in str(caught.value)
+        assert f"run: chmod go-w {folder} (PRX_TUNNEL_RUNTIME_DIR" in str(caught.value)
     folder.chmod(0o1777)  # as /tmp is: nobody moves what belongs to somebody else
     Claim("default").release()
 
@@ -77,8 +79,29 @@ def test_h08_a_link_that_others_could_replace(
     (tmp_path / "open/link").symlink_to(tmp_path / "well")
     (tmp_path / "open").chmod(0o777)
     monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(tmp_path / "open/link/runtime"))
-    with pytest.raises(SetupError, match="chmod o-w"):
+    with pytest.raises(SetupError, match=f"chmod go-w {tmp_path}/open"):
         Claim("default")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("how", ["owner", "group", "acl"])
+def test_s05_a_folder_above_that_others_could_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    above = tmp_path / "above"
+    (above / "below").mkdir(parents=True)
+    monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(above / "below" / "runtime"))
+    Claim("default").release()
+    if how == "acl":
+        acl.give(above, (acl.USER, 12345, 7))
+    else:
+        above.chmod(0o775)
+        os.chown(above, 12345 if how == "owner" else 0, 12345)
+    for use in (Claim, partial(client.call, "status")):
+        with pytest.raises(SetupError, match=f"is not trusted: the folder {above} ") as caught:
+            use("default")
+        helps = {"owner": "chown root:", "group": "chmod go-w", "acl": "setfacl -b"}[how]
+        assert f"run: {helps} {above}" in str(caught.value)
 
 
 def test_h08_a_session_directory_that_is_open_to_all_is_passed_over(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import time
 from collections.abc import Iterable
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.text import Redactor, printable
 
@@ -59,11 +59,7 @@ class _LogFile(RotatingFileHandler):
 
 
 def _open_own(path: str, flags: int) -> int:
-    # Non-blocking: a FIFO in its place would wait for a reader.
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path} is not a regular file")
+    descriptor = _trust.open_file(path, flags | os.O_NOFOLLOW)
     os.fchmod(descriptor, 0o600)
     return descriptor
 

@@ -9,6 +9,8 @@ import os
 import stat
 import sys
 
+from prx_tunnel_core import _trust
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +56,7 @@ def runtime_path() -> str:
         return chosen
     for parent in _runtime_parents():
         # That of WSL may be open to all; there is another place then, the same for all commands.
-        if os.path.isabs(parent) and os.path.isdir(parent) and not _replaceable(parent):
+        if os.path.isabs(parent) and os.path.isdir(parent) and not _trust.problem(parent):
             return os.path.join(parent, "prx-tunnel")
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
@@ -97,10 +99,10 @@ def open_directory(path: str, *, create: bool) -> int:
         _refuse(path, "is not a directory of its own (a file or a symbolic link)")
     except OSError as error:
         _refuse(path, f"cannot be opened: {error.strerror}")
-    problem = _distrust(os.fstat(descriptor), path) or _replaceable(os.path.dirname(path))
-    if problem:
+    reason = _distrust(path, descriptor)
+    if reason:
         os.close(descriptor)
-        _refuse(path, problem)
+        _refuse(path, reason)
     return descriptor
 
 
@@ -114,32 +116,17 @@ def _create(path: str) -> None:
         _refuse(path, f"cannot be created: {error.strerror}")
 
 
-def _distrust(status: os.stat_result, path: str) -> str:
+def _distrust(path: str, descriptor: int) -> str:
+    status = os.fstat(descriptor)
     if status.st_uid != os.geteuid():
         return f"belongs to user {status.st_uid}, and you are user {os.geteuid()}"
     if stat.S_IMODE(status.st_mode) & 0o077:
         return f"is open to other users; run: chmod 700 {path}"
-    return ""
-
-
-def _replaceable(parent: str) -> str:
-    """Why somebody else could put another directory in the place of one that is below `parent`."""
-    # Both ways that lead there: a link on the one can be replaced, and a directory on the other.
-    for folder in (*_upwards(os.path.realpath(parent)), *_upwards(os.path.normpath(parent))):
-        try:
-            mode = os.stat(folder).st_mode
-        except OSError:
-            continue  # whoever opens the directory is told why that is not possible
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            return f"can be replaced by other users; run: chmod o-w {folder}"
-    return ""
-
-
-def _upwards(folder: str) -> Iterator[str]:
-    while folder != (above := os.path.dirname(folder)):
-        yield folder
-        folder = above
-    yield folder
+    try:
+        problem = _trust.problem(path, descriptor)
+    except OSError as error:
+        return f"cannot be verified: {error.strerror}"
+    return problem and f"is not trusted: {problem}"
 
 
 def _refuse(path: str, reason: str) -> NoReturn:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.lowlevel import RunVar
 
+from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_core.perloop import of_this_loop
@@ -158,36 +158,16 @@ def _search(name: str, hint: str) -> str:
 
 def _check_trust(path: str, hint: str) -> None:
     try:
-        status = os.stat(path)
-        # Where a symbolic link leads, others could replace the program just as well.
-        folders = [os.stat(os.path.dirname(each)) for each in (path, os.path.realpath(path))]
+        is_folder, problem = os.path.isdir(path), _trust.problem(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ProgramNotFound(_with_hint(f"{path!r}: {reason}", hint)) from None
-    if stat.S_ISDIR(status.st_mode):
+    if is_folder:
         raise ProgramNotFound(f"{path} is a directory, not a program")
     if not os.access(path, os.X_OK):
         raise ProgramNotFound(f"{path} is not executable; run: chmod +x {path}")
-    if sys.platform != "win32" and any(map(_others_write, [status, *folders])):
-        raise SetupError(
-            f"{path} or its folder can be changed by other users; they could run programs as you. "
-            f"Run: chmod go-w {path} {os.path.dirname(path)}"
-        )
-
-
-def _others_write(status: os.stat_result) -> bool:
-    """Whether someone else than root, this user and the groups they share could change it."""
-    if sys.platform == "win32":
-        return False
-    if status.st_uid not in (0, os.geteuid()):
-        return True
-    sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    if status.st_mode & stat.S_IWOTH and not sticky:
-        return True
-    # One's own groups (Homebrew's folder is its administrators'), and those that root lets write
-    # in a folder of root's (Debian's /usr/local may be the staff's).
-    known = status.st_uid == 0 or status.st_gid in (0, os.getegid(), *os.getgroups())
-    return bool(status.st_mode & stat.S_IWGRP) and not known
+    if problem:
+        raise SetupError(f"{path} is not trusted: {problem}")
 
 
 def _explain(error: OSError, program: str, cwd: str | None) -> SetupError | ConnectError:

@@ -130,6 +130,26 @@ def test_a_library_that_talks_is_not_listened_to(state: Path) -> None:
     assert (state / "quiet.log").read_text() == ""
 
 
+@pytest.mark.parametrize("loose", ["folder", "file"])
+def test_s05_a_log_that_others_could_write(state: Path, loose: str) -> None:
+    state.mkdir(parents=True)
+    file = state / "loose.log"
+    file.touch()
+    path = state if loose == "folder" else file
+    path.chmod(0o777)
+    with pytest.raises(SetupError, match=f"; run: chmod go-w {path}$"):
+        logfile.start_logging("loose", ())
+    assert file.stat().st_size == 0
+
+
+def test_s05_a_log_that_others_could_write_is_not_shown(prx: Prx, log: Path) -> None:
+    log.write_text("forged\n")
+    log.chmod(0o666)
+    done = prx("tunnel", "logs")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"prx: {log}: not trusted: it can be changed by other users")
+
+
 def test_h24_without_any_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)

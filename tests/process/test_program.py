@@ -11,7 +11,7 @@ import pytest
 
 from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
 from prx_tunnel_core.process import find_program, open_process
-from prx_tunnel_core.process.program import _others_write
+from support import acl
 from support.proc import program, starts
 
 pytestmark = pytest.mark.anyio
@@ -166,32 +166,33 @@ async def test_a11_what_others_can_replace_is_refused(
     assert find_program("bore")
 
 
-@pytest.mark.parametrize(
-    ("uid", "gid", "mode", "others"),
-    [
-        (0, 0, 0o40755, False),
-        (0, 12345, 0o40775, False),  # root lets a group write in a folder of root's
-        (os.geteuid(), os.getegid(), 0o40775, False),
-        (os.geteuid(), 12345, 0o40755, False),
-        (0, 0, 0o40777, True),
-        (0, 0, 0o41777, False),
-        (0, 0, 0o101757, True),  # the sticky bit protects what is in a folder, not a file
-        (12345, 0, 0o40755, True),
-    ],
-)
-def test_a11_who_could_change_it(uid: int, gid: int, mode: int, others: bool) -> None:
-    status = os.stat_result((mode, 0, 0, 1, uid, gid, 0, 0, 0, 0))
-    assert _others_write(status) == others
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_o07_a_program_of_an_ordinary_user(tmp_path: Path) -> None:
+    path = script(tmp_path / "bin" / "bore")
+    os.chown(path, 4_000_001, -1)
+    text = await refused([str(path)], SetupError)
+    assert text == (
+        f"{path} is not trusted: it belongs to user 4000001, who could change it; "
+        f"run: chown root: {path}, or run this as user 4000001"
+    )
+    os.chown(path, 0, -1)
+    assert find_program(str(path))
 
 
-def test_a11_a_group_of_others_may_not_write_in_ones_own_folder(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(os, "getegid", lambda: 1000)
-    monkeypatch.setattr(os, "getgroups", lambda: [1000, 80])
-    for gid, others in ((12345, True), (80, False)):  # Homebrew's folder is its administrators'
-        assert _others_write(os.stat_result((0o40775, 0, 0, 1, 1000, gid, 0, 0, 0, 0))) == others
+@pytest.mark.parametrize("which", ["file", "folder", "above"])
+async def test_s05_a_program_that_an_acl_lets_others_replace(tmp_path: Path, which: str) -> None:
+    path = script(tmp_path / "a" / "bore")
+    loose = {"file": path, "folder": path.parent, "above": tmp_path}[which]
+    acl.give(loose, (acl.USER, 4_000_001, 7))
+    assert f"run: setfacl -b {loose}" in await refused([str(path)], SetupError)
+
+
+async def test_s05_a_folder_far_above_that_others_could_replace(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    path = script(tmp_path / "a" / "b" / "bin" / "bore")
+    (tmp_path / "a").chmod(0o777)
+    text = await refused([str(path)], SetupError)
+    assert f"the folder {tmp_path}/a can be changed by other users (mode 777)" in text
 
 
 async def test_a12_the_program_is_found_without_path_in_its_environment(

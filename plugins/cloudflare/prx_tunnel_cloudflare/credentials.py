@@ -10,12 +10,12 @@ import base64
 import binascii
 import json
 import os
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.expansion import expand_home
 
@@ -98,14 +98,11 @@ def _read(path: str, key: str) -> str:
     """A small regular file; whatever else stands at that path, this neither blocks nor reads on."""
     full = expand_home(path, key)
     try:
-        handle = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = _trust.open_file(full)
     except (OSError, ValueError) as error:
         raise SetupError(f"{key}: {path}: {getattr(error, 'strerror', error)}") from None
     try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise SetupError(f"{key}: {path} is not a file")
-        if status.st_size > _LARGEST:
+        if os.fstat(handle).st_size > _LARGEST:
             raise SetupError(f"{key}: {path} is far too large")
         content = os.read(handle, _LARGEST)
     finally:

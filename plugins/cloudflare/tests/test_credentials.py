@@ -77,7 +77,11 @@ def test_a_file_that_is_not_it(tmp_path: Path, content: str, words: str) -> None
 def test_what_is_no_file_does_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
-    for name, words in (("fifo", "not a file"), ("", "not a file"), ("binary", "not a text file")):
+    for name, words in (
+        ("fifo", "not a regular file"),
+        ("", "Is a directory"),
+        ("binary", "not a text file"),
+    ):
         with pytest.raises(SetupError, match=words):
             load_credentials(read(token_file=str(tmp_path / name)))
 

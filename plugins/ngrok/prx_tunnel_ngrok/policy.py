@@ -8,7 +8,6 @@ cost and of trust: the visitor's network first, then the signature, then who it 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_ngrok import yaml12
@@ -152,10 +152,8 @@ def _users(config: NgrokConfig) -> Phases:
 
 def _read(path: str, where: str) -> Any:
     path = expand_home(path, where)
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise ConfigError(f"{where}: {path} is not a file")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(_trust.open_file(path), encoding="utf-8") as file:
             text = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise ConfigError(f"{where}: {path}: {error.strerror}") from None

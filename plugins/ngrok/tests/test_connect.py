@@ -123,7 +123,7 @@ async def test_a_file_that_cannot_be_used(standin: StandIn, target: Target, tmp_
     for name, complaint in {
         "none.yml": "No such file",
         "a,b.yml": "has a comma",
-        "": "is not a file",
+        "": "Is a directory",
     }.items():
         if "," in name:
             (tmp_path / name).write_text("version: 3\n")

@@ -194,7 +194,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin1.yml").write_bytes(b"on_http_request: \xe4")
     for path, complaint in {
         tmp_path / "missing.yml": "No such file",
-        tmp_path: "is not a file",
+        tmp_path: "Is a directory",
         tmp_path / "latin1.yml": "not UTF-8",
     }.items():
         with pytest.raises(ConfigError, match=complaint):

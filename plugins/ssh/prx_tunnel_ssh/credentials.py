@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncssh
 
+from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import ConfigError, SetupError
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_ssh.config import SshConfig
+
+logger = logging.getLogger("prx_tunnel_ssh")
 
 _DEFAULT_FILES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
@@ -72,6 +76,8 @@ def read_key(config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
 
 
 def _load(path: str) -> Sequence[asyncssh.SSHKeyPair]:
+    # By its path, beside which lies its certificate: nobody else can replace what was judged.
+    os.close(_trust.open_file(path, private=True))
     return asyncssh.load_keypairs([path])
 
 
@@ -81,6 +87,8 @@ def _default_keys() -> list[asyncssh.SSHKeyPair]:
     for name in _DEFAULT_FILES:
         try:
             keys += _load(expand_home(name))
+        except _trust.Untrusted as error:
+            logger.warning("a key is not offered: %s", error)
         except (ConfigError, OSError, asyncssh.KeyEncryptionError, asyncssh.KeyImportError):
             continue
     return keys
@@ -121,8 +129,11 @@ async def _agent_keys(
 def _named(keys: Sequence[asyncssh.SSHKeyPair], config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
     path = expand_home(config.identity_file or "", "identity_file")
     try:
-        wanted = asyncssh.read_public_key(path).public_data
-    except (OSError, asyncssh.KeyImportError) as error:
+        with open(_trust.open_file(path), "rb") as file:
+            wanted = asyncssh.import_public_key(file.read()).public_data
+    except OSError as error:
+        raise SetupError(f"identity_file: cannot read {path}: {error.strerror}") from None
+    except asyncssh.KeyImportError as error:
         raise SetupError(f"identity_file: {path} is no public key: {error}") from None
     named = [key for key in keys if key.public_data == wanted]
     if not named:

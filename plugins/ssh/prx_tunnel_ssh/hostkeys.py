@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import asyncssh
 
+from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_ssh.config import ANY_HOST_KEY, SshConfig
@@ -53,7 +54,8 @@ def read_known_hosts(config: SshConfig) -> KnownHosts:
         return KnownHosts(name, "", None)
     path = expand_home(config.known_hosts, "known_hosts")
     try:
-        hosts = asyncssh.read_known_hosts(path)
+        with open(_trust.open_file(path), encoding="utf-8") as file:
+            hosts = asyncssh.import_known_hosts(file.read())
     except FileNotFoundError:
         hosts = asyncssh.import_known_hosts("")
     except OSError as error:

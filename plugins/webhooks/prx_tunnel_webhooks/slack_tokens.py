@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
 from pydantic import SecretStr
 
+from prx_tunnel_core import _trust
 from prx_tunnel_webhooks.api import Refusal
+
+logger = logging.getLogger("prx_tunnel_webhooks")
 
 EARLY = 600  # seconds before its end at which a token is renewed
 
@@ -73,13 +76,16 @@ class Tokens:
     def _read(self) -> None:
         if self._file is None:
             return
-        with suppress(
-            OSError, ValueError, TypeError, LookupError
-        ):  # none yet, or not ours: begin anew
-            kept = json.loads(self._file.read_text(encoding="utf-8"))
+        try:
+            with open(_trust.open_file(str(self._file)), encoding="utf-8") as file:
+                kept = json.load(file)
             if kept["origin"] == self._origin:
                 self.current, self._refresh = str(kept["token"]), str(kept["refresh_token"])
                 self._expires = float(kept["expires"])
+        except _trust.Untrusted as error:
+            logger.warning("the Slack tokens are not read: %s", error)
+        except (OSError, ValueError, TypeError, LookupError):
+            return  # none yet, or not ours: begin anew
 
     def _write(self) -> None:
         """Whole or not at all, and for nobody else to read."""

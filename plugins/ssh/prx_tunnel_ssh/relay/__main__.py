@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import os
 import signal
 import ssl
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import SetupError, TunnelError
 from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.relay.arguments import Arguments, parse
@@ -79,17 +81,25 @@ def _tls(arguments: Arguments) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        context.load_cert_chain(arguments.certificate, arguments.key)
+        _load_certificate(context, arguments)
     except OSError as error:  # ssl.SSLError is one
         raise SetupError(f"certificate: {arguments.certificate}: {error}") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
+def _load_certificate(context: ssl.SSLContext, arguments: Arguments) -> None:
+    certificate, key = str(arguments.certificate), arguments.key
+    os.close(_trust.open_file(certificate, private=key is None))
+    if key is not None:
+        os.close(_trust.open_file(str(key), private=True))
+    context.load_cert_chain(certificate, key)
+
+
 def _read_certificate(context: ssl.SSLContext, arguments: Arguments, log: Log) -> None:
     """Connections from now on are served with what stands in the files now."""
     try:
-        context.load_cert_chain(str(arguments.certificate), arguments.key)
+        _load_certificate(context, arguments)
         log("certificate read", file=arguments.certificate)
     except OSError as error:
         log("certificate unreadable", file=arguments.certificate, reason=error)

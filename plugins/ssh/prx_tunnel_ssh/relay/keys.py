@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncssh
 
+from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_ssh.relay.log import Log
 
@@ -63,7 +64,8 @@ class AuthorizedKeys:
     def _read(self) -> tuple[asyncssh.SSHAuthorizedKeys, tuple[int, ...]]:
         try:
             stamp = _stamp(self._path)
-            return asyncssh.read_authorized_keys(str(self._path)), stamp
+            with open(_trust.open_file(str(self._path)), encoding="utf-8") as file:
+                return asyncssh.import_authorized_keys(file.read()), stamp
         except OSError as error:
             raise SetupError(f"authorized keys: {self._path}: {error.strerror}") from None
         except ValueError as error:
@@ -78,16 +80,14 @@ def _stamp(path: Path) -> tuple[int, ...]:
 def read_host_key(path: Path, log: Log) -> asyncssh.SSHKey:
     """The relay's own key; made, readable by its owner only, when there is none yet."""
     try:
-        key = asyncssh.read_private_key(str(path))
+        with open(_trust.open_file(str(path), private=True), "rb") as file:
+            return asyncssh.import_private_key(file.read())
     except FileNotFoundError:
         return _make_host_key(path, log)
     except OSError as error:
         raise SetupError(f"host key: {path}: {error.strerror}") from None
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
         raise SetupError(f"host key: {path}: {error}") from None
-    if path.stat().st_mode & 0o077:
-        raise SetupError(f"host key: {path} can be read by others; chmod 600 {path}")
-    return key
 
 
 def _make_host_key(path: Path, log: Log) -> asyncssh.SSHKey:

@@ -1,0 +1,282 @@
+"""Whether other users could change, replace or read a file that this process is about to use.
+
+One rule for the configuration, programs, the runtime directory, logs and key files:
+
+- the file, and each folder on the way to it, belongs to root or to the effective user;
+- nobody else may write there: not by the mode, not by a group, not by a POSIX ACL;
+- in a folder with the sticky bit, as /tmp, others may write, for they cannot touch what is ours:
+  there, a symbolic link has to be ours, too.
+
+The way is followed as the kernel does, link by link and from the root down, so what a name means is
+looked up only after nobody else can change that. Standard library only, and little of that, because
+`prx tunnel status` imports this.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_READ, _WRITE = 4, 2  # of the last digit of a mode, and of an entry of an ACL
+_ACL = "system.posix_acl_access"
+_USER, _OWNING_GROUP, _GROUP, _MASK = 2, 4, 8, 16  # kinds of entries of an ACL
+_UNMAPPED = 65534  # stands for every owner that a user namespace or a file server does not map
+_MAC_ADMINISTRATORS = 80  # each of them can become root
+_LINKS = 40  # as many as Linux follows
+
+
+class Untrusted(PermissionError):
+    """`strerror` names the reason and the command that helps."""
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
+
+
+def open_file(path: str, flags: int = os.O_RDONLY, *, private: bool = False) -> int:
+    """A descriptor of a regular file that only this user and root can change or replace.
+
+    With `private`, no other user can read it either. It is opened first and judged by its
+    descriptor, so it cannot be exchanged in between. Raises Untrusted, or another OSError.
+    """
+    for each in ("O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK"):  # a FIFO would wait for a writer
+        flags |= getattr(os, each, 0)
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        _require_file(path, descriptor)
+        reason = problem(path, descriptor) or (_exposure(path, descriptor) if private else "")
+        if reason:
+            raise Untrusted(errno.EPERM, f"not trusted: {reason}", path)  # noqa: TRY301
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_file(path: str, descriptor: int) -> None:
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "not a regular file", path)
+
+
+def problem(path: str, descriptor: int | None = None) -> str:
+    """Why others could change or replace what is at the path, and what to do; "" if they cannot.
+
+    With a descriptor, it must be what is found there.
+    """
+    if os.name != "posix":
+        return ""
+    shared: set[str] = set()
+    for entry, status, last in _way(path):
+        above = os.path.dirname(entry)
+        if stat.S_ISLNK(status.st_mode):
+            # One with another name may be a link of ours from elsewhere: not every system keeps
+            # others from making hard links to it.
+            if above in shared and (not _is_ours(status) or status.st_nlink > 1):
+                return (
+                    f"the link {entry} can be replaced by other users, for it is in {above}; "
+                    f"name the file itself: {_quoted(os.path.realpath(path))}"
+                )
+            continue
+        opened = descriptor if last else None
+        if opened is not None:
+            if not os.path.samestat(status, os.fstat(opened)):
+                return "it was replaced while it was opened; try again"
+            status = os.fstat(opened)  # noqa: PLW2901 - what counts is what was opened
+        if not _is_ours(status):
+            return _of_another(entry, status)
+        others = _others(status, entry if opened is None else opened, _WRITE)
+        if others and stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
+            shared.add(entry)
+        elif others:
+            who, in_acl = others
+            command = _run("setfacl -b" if in_acl else "chmod go-w", entry, status)
+            return f"{_subject(entry, status)} can be changed by {who}; {command}"
+    return ""
+
+
+def readable_by_others(path: str) -> bool:
+    return os.name == "posix" and _others(os.stat(path), path, _READ) is not None
+
+
+def _exposure(path: str, descriptor: int) -> str:
+    """Why others can read a secret, and what to do."""
+    status = os.fstat(descriptor)
+    if os.name != "posix" or (others := _others(status, descriptor, _READ)) is None:
+        return ""
+    who, in_acl = others
+    only_mine = "chmod 600" if status.st_uid == os.geteuid() else "chmod o-rwx"
+    command = _run("setfacl -b" if in_acl else only_mine, path, status)
+    return f"it is secret and can be read by {who}; {command}"
+
+
+def _way(path: str) -> Iterator[tuple[str, os.stat_result, bool]]:
+    """Each folder and link that leads there, then what is there, which is the last."""
+    if not os.path.isabs(path):
+        path = os.path.join(os.getcwd(), path)
+    here, left, links = "/", _names(path), 0
+    yield here, os.lstat(here), not left
+    while left:
+        name = left.pop()
+        if name == "..":
+            here = os.path.dirname(here)
+            continue
+        entry = os.path.join(here, name)
+        status = os.lstat(entry)
+        if not stat.S_ISLNK(status.st_mode):
+            here = entry
+            yield entry, status, not left
+            continue
+        yield entry, status, False
+        links += 1
+        if links > _LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        target = os.readlink(entry)
+        left += _names(target)
+        here = "/" if os.path.isabs(target) else here
+
+
+def _names(path: str) -> list[str]:
+    """Those of its parts that lead anywhere, the first one at the end."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return status.st_uid in (0, os.geteuid())
+
+
+def _others(status: os.stat_result, file: str | int, right: int) -> tuple[str, bool] | None:
+    """Who else has that right to it, and whether an ACL gives it to them."""
+    mode = f"(mode {stat.S_IMODE(status.st_mode):o})"
+    if status.st_mode & right:
+        return f"other users {mode}", False
+    if not status.st_mode & right << 3:  # the right of the group; where there is an ACL, its mask
+        return None
+    entries = _entries(file)
+    mask = next((rights for kind, rights, _ in entries if kind == _MASK), 7)
+    for kind, rights, number in entries:
+        if not rights & mask & right:
+            continue
+        if kind == _USER and number not in (0, os.geteuid()):
+            return f"{_user(number)} through an ACL", True
+        if kind == _GROUP and not _may_share(number, status, right):
+            return f"{_group(number)} through an ACL", True
+        if kind == _OWNING_GROUP and not _may_share(status.st_gid, status, right):
+            return f"{_group(status.st_gid)} {mode}", False
+    return None
+
+
+def _entries(file: str | int) -> list[tuple[int, int, int]]:
+    """Kind, rights and number of each entry of its ACL; the group's alone where it has none."""
+    try:
+        value = os.getxattr(file, _ACL) if sys.platform == "linux" else b""
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        value = b""
+    if not value:
+        return [(_OWNING_GROUP, 7, 0)]
+    import struct
+
+    return list(struct.iter_unpack("<HHI", value[4:]))  # after its version
+
+
+def _may_share(group: int, status: os.stat_result, right: int) -> bool:
+    """Whether the members of this group may have that right to what this is the status of."""
+    me, is_mine = os.geteuid(), group in (os.getegid(), *os.getgroups())
+    if right == _READ:  # a secret of root's that is given to this user by a group
+        return status.st_uid == 0 != me and is_mine
+    members = _members(group)
+    if members is None or members - {0, me}:
+        return False
+    # Databases that know who is in a group know it of this user. A group without members may write
+    # in a folder of root's: Debian's /usr/local is its staff's.
+    folder_of_root = status.st_uid == 0 and stat.S_ISDIR(status.st_mode)
+    return group == 0 or me in members or (folder_of_root and not is_mine)
+
+
+def _members(group: int) -> set[int] | None:
+    """The users in the group, -1 for one without an account; None where that is not known."""
+    import grp
+    import pwd
+
+    me = os.geteuid()
+    if group == _MAC_ADMINISTRATORS and sys.platform == "darwin":
+        return {0, me}
+    try:
+        entry = grp.getgrgid(group)
+    except KeyError:
+        return set() if group == 0 else None
+    accounts = pwd.getpwall()
+    numbers = {account.pw_name: account.pw_uid for account in accounts}
+    members = {numbers.get(name, -1) for name in entry.gr_mem}
+    if group != 0:  # which Red Hat gives to accounts that nobody logs in to
+        members |= {account.pw_uid for account in accounts if account.pw_gid == group}
+    # A directory service may not list its users. By convention, a group of one has that one's name.
+    if _account(me)[0] == entry.gr_name:
+        members.add(me)
+    return members
+
+
+def _of_another(entry: str, status: os.stat_result) -> str:
+    name, home = _account(status.st_uid)
+    owner, is_folder = _user(status.st_uid), stat.S_ISDIR(status.st_mode)
+    could = "replace what is in it" if is_folder else "change it"
+    ways = []
+    if not (is_folder and entry == home):
+        mine = "root" if os.geteuid() == 0 else _account(os.geteuid())[0] or os.geteuid()
+        ways.append(_run(f"chown {mine}:", entry, status))
+    if status.st_uid == _UNMAPPED:
+        owner += " or an owner that is not known here"
+    if status.st_uid == _UNMAPPED or entry == home:
+        ways.append("copy it to a folder of yours")
+    elif os.geteuid() == 0:
+        ways.append(f"run this as {name or owner}")
+    return f"{_subject(entry, status)} belongs to {owner}, who could {could}; {', or '.join(ways)}"
+
+
+def _subject(entry: str, status: os.stat_result) -> str:
+    return f"the folder {entry}" if stat.S_ISDIR(status.st_mode) else "it"
+
+
+def _run(command: str, entry: str, status: os.stat_result) -> str:
+    sudo = "" if os.geteuid() in (0, status.st_uid) else "sudo "
+    return f"run: {sudo}{command} {_quoted(entry)}"
+
+
+def _quoted(path: str) -> str:
+    import shlex
+
+    return shlex.quote(path)
+
+
+def _user(number: int) -> str:
+    name, _ = _account(number)
+    return f"{name} (uid {number})" if name else f"user {number}"
+
+
+def _account(user: int) -> tuple[str, str]:
+    """Its name and home, empty where there is none."""
+    import pwd
+
+    try:
+        account = pwd.getpwuid(user)
+    except KeyError:
+        return "", ""
+    return account.pw_name, account.pw_dir
+
+
+def _group(number: int) -> str:
+    import grp
+
+    try:
+        return f"group {grp.getgrgid(number).gr_name}"
+    except KeyError:
+        return f"group {number}"
