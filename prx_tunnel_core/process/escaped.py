@@ -16,7 +16,7 @@ from anyio.lowlevel import RunVar, checkpoint
 
 from prx_tunnel_core.perloop import of_this_loop
 from prx_tunnel_core.process.group import TOKEN_VARIABLE
-from prx_tunnel_core.process.procfs import arguments, environment, processes
+from prx_tunnel_core.process.procfs import arguments, environment, processes, same_user
 
 _MARK = f"{TOKEN_VARIABLE}=".encode()
 _SLICE = 16  # processes looked at before others get their turn
@@ -116,7 +116,7 @@ class _Hunt:
                 self._blank.add(pid)  # once is enough for one that has erased its own
                 return True
             variables = environment(pid)
-        return self._are_ours(variables) and self._kill(pid)
+        return self._are_ours(variables) and same_user(pid) and self._kill(pid)
 
     def _are_ours(self, variables: bytes | None) -> bool:
         if not variables or _MARK not in variables:
@@ -136,7 +136,7 @@ class _Hunt:
         try:
             # Asked again now that the handle holds this very process: by the time of a signal, its
             # number alone could be another's.
-            if not self._are_ours(environment(pid)):
+            if not (self._are_ours(environment(pid)) and same_user(pid)):
                 return True  # what it is now shows at the next look
             signal.pidfd_send_signal(handle, signal.SIGKILL)
         except OSError:

@@ -23,6 +23,7 @@ from prx_tunnel_core.process.procfs import (
     origin,
     processes,
     same_user,
+    state_and_group,
 )
 
 POLITE = 0.5  # seconds between TERM and KILL
@@ -51,11 +52,24 @@ def leftovers(inherited: bytes) -> dict[int, bytes]:
     found = {pid: host for pid, host in hosts.items() if host and host not in inherited}
     if not found:
         return {}
-    # A guard, whose argument the token is, ends them itself, and lets them leave in order.
-    commands = b"".join([arguments(pid) for pid in processes()])
-    found = {pid: host for pid, host in found.items() if host not in commands}
+    # Their guard ends them itself, and lets them leave in order.
+    guarded = {guarded_host(pid) for pid in processes()}
+    found = {pid: host for pid, host in found.items() if host not in guarded}
     # Asked again, for a guard may have done its work before it was looked for.
     return {pid: host for pid, host in found.items() if dead_host(pid) == host}
+
+
+def guarded_host(pid: int) -> bytes:
+    """The token of the host whose guard this process is, if it is one and runs; else b"".
+
+    Not a stopped one, nor a process that only has the token somewhere in its arguments, nor one of
+    another user, who can start anything with the arguments of a guard.
+    """
+    _, *words = arguments(pid).split(b"\0")
+    if len(words) != 6 or words[:2] != [b"-I", b"-S"] or not words[2].endswith(b"/guard_main.py"):
+        return b""
+    works = same_user(pid) and state_and_group(pid)[0] not in b"TtZX"
+    return words[4] if works else b""
 
 
 def dead_host(pid: int) -> bytes:

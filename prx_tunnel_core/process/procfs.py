@@ -60,21 +60,24 @@ def exists(pid: int) -> bool:
 
 
 def same_user(pid: int) -> bool:
-    try:
-        return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
-    except OSError:
-        return False
+    """Whether this user runs the process.
+
+    By its status: /proc/PID itself belongs to root as soon as a process makes itself undumpable.
+    """
+    users = content(f"/proc/{pid}/status").partition(b"\nUid:")[2].split(None, 2)[:2]
+    return users == [b"%d" % os.getuid(), b"%d" % os.geteuid()]
 
 
 def carriers(token: bytes, spared: "Iterable[bytes]" = ()) -> list[int]:
-    """Processes whose environment bears the host's token, and none of the spared ones.
+    """Processes of this user whose environment has the host's token, and none of the spared ones.
 
-    Zombies have none.
+    Zombies have none. Another user can read the token in the guard's arguments, and copy it.
     """
     found = []
     for pid in processes():
         variables = environment(pid) or b""
-        if token in variables and not any(each in variables for each in spared):
+        carries = token in variables and not any(each in variables for each in spared)
+        if carries and same_user(pid):
             found.append(pid)
     return found
 

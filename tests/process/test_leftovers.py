@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -60,21 +61,90 @@ def test_what_belongs_to_living_hosts_stays() -> None:
 
 
 IN_FAREWELL = """
-with host(STUBBORN) as process:
-    its_guard, *pids = map(int, heard(process))
-    os.kill(its_guard, signal.SIGSTOP)
-    process.kill()
-left = stubborn(naming(*dead_process()))
+from prx_tunnel_core.process import guard
+
+# A real guard, which waits for the end of this process, and ends what is another's.
+token, other = naming(*dead_process()), naming(*dead_process())
+group._host_token = lambda pid: token.rpartition(".")[0] + "."
+guard.prepare()
+its_guard = guard_pid()
+left, its_own = stubborn(other), stubborn(token)
 with next_start():
     gone([left], 5)
-    assert all(map(alive, pids)), pids
-os.kill(its_guard, signal.SIGCONT)
-gone([its_guard, *pids], 5)
+    assert alive(its_own)
+os.kill(its_guard, signal.SIGSTOP)
+while state(its_guard) != "T":
+    pass
+with next_start():
+    gone([its_own], 5)
 """
 
 
-def test_a_guard_that_is_still_there_is_left_to_end_its_own() -> None:
-    apart("from support.left import STUBBORN" + IN_FAREWELL)
+def test_s15_a_guard_is_left_to_end_its_own_as_long_as_it_runs() -> None:
+    apart(IN_FAREWELL)
+
+
+READY = "print('ready', flush=True); import time; time.sleep(600)"
+NO_GUARDS = """
+token = naming(*dead_process())
+left = stubborn(token)
+ready, host_token = sys.argv[1], token.rpartition(".")[0] + "."
+others = [
+    subprocess.Popen([sys.executable, *command], stdout=-1, env={})
+    for command in (
+        ["-c", ready, host_token],
+        ["-I", "-S", "-c", ready, "guard_main.py", "1", host_token],
+        ["-I", "-S", "-c", f"{ready} # guard_main.py 1 {host_token}"],
+    )
+]
+assert [other.stdout.readline() for other in others] == [b"ready\\n"] * 3
+with next_start():
+    gone([left], 5)
+assert [other.poll() for other in others] == [None] * 3
+"""
+
+
+def test_s15_what_only_names_the_host_is_no_guard_of_it() -> None:
+    apart(NO_GUARDS, READY)
+
+
+OF_ANOTHER_USER = """
+from prx_tunnel_core.process import escaped, guard_main
+
+token, mine = naming(*dead_process()), group.new_token()
+host_token = token.rpartition(".")[0] + "."
+command = ["/usr/bin/python3", "-I", "-S", sys.argv[1], "1"]
+others = [
+    subprocess.Popen(
+        [*command, argument], env=env, stdout=-1, user=65534, group=65534, extra_groups=[]
+    )
+    for argument, env in (
+        (host_token, {}),
+        ("", {group.TOKEN_VARIABLE: token}),
+        ("", {group.TOKEN_VARIABLE: mine}),
+    )
+]
+assert [other.stdout.readline() for other in others] == [b"ready\\n"] * 3
+assert mine.encode() in procfs.environment(others[2].pid)
+left = stubborn(token)
+assert list(leftovers.leftovers(b"")) == [left]
+with next_start():
+    gone([left], 5)
+assert group.running() == []
+escaped.end_escaped_at_once(mine)
+guard_main.end({}, group.host_token().encode())
+assert [other.poll() for other in others] == [None] * 3
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/usr/bin/python3"), reason="needs a Python for all users")
+def test_s15_a_process_of_another_user_is_neither_guard_nor_stray() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        script = Path(folder) / "guard_main.py"
+        # To /proc it is root's then, as each process that others may not look into.
+        script.write_text(f"import ctypes; ctypes.CDLL(None).prctl(4, 0); {READY}")
+        apart(OF_ANOTHER_USER, str(script), among_users=True)
 
 
 INSIDE = """

@@ -15,14 +15,14 @@ from prx_tunnel_core.process import group, procfs
 from support.proc import TESTS, gone, heard, host, program
 from support.programs import needs_program
 
-APART = ("-Ur", "--pid", "--fork", "--kill-child", "--mount-proc")
+APART = ("--pid", "--fork", "--kill-child", "--mount-proc")
 PRELUDE = """
 import os, signal, subprocess, sys
 from prx_tunnel_core.process import group, leftovers, procfs
 from support.left import (
     bearing, dead_process, left_by_a_dead_host, naming, next_start, stubborn
 )
-from support.proc import alive, gone, heard, host, program, say, state
+from support.proc import alive, gone, guard_pid, heard, host, program, say, state
 """
 STUBBORN = """
 command = program(
@@ -47,11 +47,14 @@ sys.stdin.read()
 LIMIT = 5.0  # seconds; it takes less than one when the machine is idle
 
 
-def apart(code: str, *arguments: str) -> str:
-    """Run the code as the first process of a namespace; what it printed."""
-    unshare = [needs_program("unshare"), *APART]
+def apart(code: str, *arguments: str, among_users: bool = False) -> str:
+    """Run the code as the first process of a namespace; what it printed.
+
+    Only root can have a namespace with other users in it.
+    """
+    unshare = [needs_program("unshare"), *(() if among_users else ("-Ur",)), *APART]
     if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
-        pytest.skip("needs Linux with PID namespaces for every user")
+        pytest.skip(f"needs Linux with PID namespaces for {'root' if among_users else 'all'}")
     done = subprocess.run(
         [*unshare, sys.executable, "-W", "error", "-c", PRELUDE + code, *arguments],
         env=os.environ | {"PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent)))},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ async def test_no_credentials_at_all(sshd: OpenSSHServer) -> None:
 
 
 async def test_the_default_files_are_tried(sshd: OpenSSHServer, app: App, home: Path) -> None:
-    (home / ".ssh/id_ed25519").write_bytes(sshd.client_key.read_bytes())
+    shutil.copy(sshd.client_key, home / ".ssh/id_ed25519")
     config = SshConfig(host="127.0.0.1", port=sshd.port, known_hosts=str(sshd.known_hosts))
     async with sshd.serve(), connect(config, app.target):
         pass

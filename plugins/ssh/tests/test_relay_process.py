@@ -115,6 +115,11 @@ async def test_the_host_key_is_made_once_and_private(relay: StandaloneRelay) -> 
     with pytest.raises(SetupError, match=f"chmod 600 {path}"):
         async with relay.here():
             pass
+    path.chmod(0o600)
+    path.parent.chmod(0o777)
+    with pytest.raises(SetupError, match=f"chmod go-w {path.parent}"):
+        async with relay.here():
+            pass
 
 
 @pytest.mark.parametrize(
@@ -158,6 +163,25 @@ async def test_a_key_that_is_taken_from_the_file_is_refused_from_then_on(
             async with connect(config, NOBODY):
                 pass
         relay.authorized_keys.unlink()
+        with pytest.raises(SetupError, match="refused"):
+            async with connect(config, NOBODY):
+                pass
+        await program.line("authorized keys unreadable")
+
+
+async def test_s12_keys_that_others_could_add_to_are_refused(relay: StandaloneRelay) -> None:
+    config = SshConfig(**relay.settings())
+    keys = relay.authorized_keys
+    keys.chmod(0o666)
+    with pytest.raises(SetupError, match=f"^authorized keys: .* run: chmod go-w {keys}$"):
+        async with relay.here():
+            pass
+    keys.chmod(0o644)
+    async with relay.here() as program:
+        async with connect(config, NOBODY):
+            pass
+        keys.chmod(0o666)
+        relay.authorize(relay.client_key, options="restrict,port-forwarding ")
         with pytest.raises(SetupError, match="refused"):
             async with connect(config, NOBODY):
                 pass

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +15,8 @@ import asyncssh
 import pytest
 from prx_tunnel_ssh import connect, diagnose
 from prx_tunnel_ssh.config import ANY_HOST_KEY, SshConfig
+from prx_tunnel_ssh.credentials import open_keys
+from prx_tunnel_ssh.hostkeys import read_known_hosts
 from pydantic import SecretStr
 from ssh_programs import PATIENCE, App, OpenSSHServer, find_program, make_key, run
 
@@ -65,7 +69,7 @@ async def test_an_agent_left_behind_in_the_environment_does_no_harm(
     sshd: OpenSSHServer, app: App, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSH_AUTH_SOCK", str(home / "gone"))
-    (home / ".ssh/id_ed25519").write_bytes(sshd.client_key.read_bytes())
+    shutil.copy(sshd.client_key, home / ".ssh/id_ed25519")
     config = SshConfig(host="127.0.0.1", port=sshd.port, known_hosts=str(sshd.known_hosts))
     async with sshd.serve(), connect(config, app.target):
         pass
@@ -104,10 +108,55 @@ async def test_identity_files_of_no_use(tmp_path: Path) -> None:
 
     text = tmp_path / "text"
     text.write_text("not a key")
+    text.chmod(0o600)
     encrypted = make_key(tmp_path / "encrypted", passphrase="long enough")
     assert "No such file" in await error_for(tmp_path / "missing")
     assert "is no private key" in await error_for(text)
     assert f"ssh-add {encrypted}" in await error_for(encrypted)
+
+
+async def test_s05_a_key_that_others_can_read_or_change(
+    tmp_path: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = make_key(tmp_path / "key")
+    config = SshConfig(host="127.0.0.1", known_hosts=ANY_HOST_KEY, identity_file=str(key))
+    key.chmod(0o644)
+    error = await setup_error(config)
+    assert error == (
+        f"identity_file: cannot read {key}: not trusted: it is secret and can be read by other "
+        f"users (mode 644); run: chmod 600 {key}"
+    )
+    key.chmod(0o600)
+    os.chmod(tmp_path, 0o777)
+    assert f"the folder {tmp_path} can be changed by other users" in await setup_error(config)
+    os.chmod(tmp_path, 0o755)
+    public = key.with_suffix(".pub")
+    public.chmod(0o666)
+    named = config.model_copy(update={"identity_file": str(public)})
+    async with agent_with(tmp_path, key) as socket:
+        error = await setup_error(named.model_copy(update={"agent": socket}))
+    assert f"run: chmod go-w {public}" in error
+    # As OpenSSH does, it goes on without one that was not asked for by name.
+    default = home / ".ssh/id_ed25519"
+    shutil.copy(key, default)
+    default.chmod(0o604)
+    async with open_keys(SshConfig(host="127.0.0.1")) as keys:
+        assert keys == []
+    assert f"a key is not offered: {default}: not trusted: it is secret" in caplog.text
+
+
+async def test_s05_known_hosts_that_others_can_change(tmp_path: Path) -> None:
+    known = tmp_path / "known_hosts"
+    known.touch()
+    known.chmod(0o644)
+    config = SshConfig(host="127.0.0.1", known_hosts=str(known))
+    assert read_known_hosts(config).keys == ()
+    known.chmod(0o666)
+    error = await setup_error(config)
+    assert error == (
+        f"known_hosts: cannot read {known}: not trusted: it can be changed by other users "
+        f"(mode 666); run: chmod go-w {known}"
+    )
 
 
 class _PasswordServer(asyncssh.SSHServer):
