@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -185,13 +186,23 @@ def _read(path: Path) -> bytes:
     except _trust.Untrusted as error:
         raise ConfigError(str(error)) from None
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(f"{path}: {reason}; check the path and its permissions") from None
+        raise ConfigError(f"{path}: {error.strerror or error}; {_fix(path, error)}") from None
     except ValueError:
         raise ConfigError(f"{str(path)!r} cannot be a path") from None  # it holds a NUL
     if len(data) > LARGEST_FILE:
         raise ConfigError(f"{path}: larger than {LARGEST_FILE // 1024} KiB")
     return data
+
+
+def _fix(path: Path, error: OSError) -> str:
+    """What to do about a file that cannot be read."""
+    if isinstance(error, FileNotFoundError):
+        return "correct the path, or write the file with: prx init"
+    if isinstance(error, IsADirectoryError):
+        return f"name the file in it, such as {path / 'config.toml'}"
+    if isinstance(error, PermissionError):
+        return f"let this user read it: sudo chown $(id -u) {shlex.quote(str(path))}"
+    return "check the path"
 
 
 def readable_by_others(path: Path) -> bool:

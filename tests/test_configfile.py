@@ -418,3 +418,19 @@ def test_n11_a_misspelt_key_of_the_shared_gateway_table_is_a_warning(file: Path)
     assert config.warnings == ("gateway.prot is not a key of prx; did you mean gateway.port?",)
     both = load(write(file, "[gateway]\nports = [1]\nport = 8080\n"), environ={})
     assert both.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("missing.toml", "No such file or directory; correct the path, or write the file with: "),
+        ("", "Is a directory; name the file in it, such as "),
+        ("config.toml/x", "Not a directory; check the path"),
+    ],
+)
+def test_t05_a_file_that_cannot_be_read_gets_the_fix(file: Path, name: str, said: str) -> None:
+    write(file, "")
+    with pytest.raises(ConfigError) as caught:
+        load(file.parent / name)
+    assert str(caught.value).startswith(f"{file.parent / name}: {said}")
+    assert "\n" not in str(caught.value)
