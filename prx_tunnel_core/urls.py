@@ -19,6 +19,7 @@ _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _HEX_NUMBER = re.compile(r"0x[0-9a-f]*")
 # `urlsplit` takes `[::1]evil.test` for ::1 in some versions of Python, and refuses it in others.
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(:[0-9]+)?")
+_NO_AUTHORITY = "what follows the scheme is not host or host:port"
 # IANA's registries of special-purpose addresses, without exceptions for protocols of routers.
 # Ours, for `is_global` gives other answers in other releases of Python.
 _SPECIAL = [
@@ -101,7 +102,10 @@ def normalise(text: str, *, schemes: Collection[str] = SCHEMES) -> str:
         raise ValueError("longer than any URL")
     if not text.isascii() or not text.isprintable() or any(c in text for c in ' \\"<>^`{|}'):
         raise ValueError("has characters that no URL has")
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise ValueError(_NO_AUTHORITY) from None
     if parts.scheme not in schemes:
         raise ValueError(f"the scheme is not {' or '.join(schemes)}")
     if "@" in parts.netloc:
@@ -109,7 +113,7 @@ def normalise(text: str, *, schemes: Collection[str] = SCHEMES) -> str:
     if parts.query or parts.fragment or text.endswith(("?", "#")):
         raise ValueError("a query or fragment is not part of a public URL")
     if not _AUTHORITY.fullmatch(parts.netloc):
-        raise ValueError("what follows the scheme is not host or host:port")
+        raise ValueError(_NO_AUTHORITY)
     host = _host(parts.hostname or "", bracketed=parts.netloc.startswith("["))
     port = parts.port  # raises ValueError beyond 65535
     if port == 0:
