@@ -12,7 +12,6 @@ second one, and left alone on shutdown, so that its URL survives `uvicorn --relo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
@@ -24,10 +23,11 @@ from prx_tunnel_core.admission import App, Message, Receive, Scope, Send
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.errors import ConfigError, TunnelError, single
 from prx_tunnel_core.hosting import HostTunnel, host_tunnel
+from prx_tunnel_core.logs import get_logger
 
 __all__ = ["HostTunnel", "Settings", "lifespan", "with_tunnel"]
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 
 Settings: TypeAlias = TunnelConfig | Mapping[str, Any] | None
 """The `[tunnel]` table; None: the configuration file, which has to ask for a tunnel."""

@@ -11,7 +11,6 @@ An event loop that runs in the calling thread (a notebook's) is not touched.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -28,12 +27,13 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.errors import TunnelError
 from prx_tunnel_core.isolation import call_in_thread
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Failed, TunnelHealth, TunnelInfo, TunnelStatus
 from prx_tunnel_core.supervisor import Tunnel as AsyncTunnel
 
 __all__ = ["Tunnel", "open_tunnel", "start", "tunnel"]
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 
 LAST_WORDS = 5.0  # seconds for callbacks to hear of the end
 

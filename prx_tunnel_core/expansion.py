@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from prx_tunnel_core.errors import ConfigError
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.text import one_line
 
 _REFERENCE = re.compile(r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^${}]*))?\}")
 
@@ -37,7 +37,7 @@ def expand(value: object, environ: Mapping[str, str], *, path: str) -> object:
         return _expand_text(value, environ, path)
     if isinstance(value, dict):
         return {
-            key: expand(item, environ, path=f"{path}.{printable(key)}")
+            key: expand(item, environ, path=f"{path}.{one_line(key)}")
             for key, item in value.items()
         }
     if isinstance(value, list):

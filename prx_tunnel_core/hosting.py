@@ -6,7 +6,6 @@ that its URL stays the same while the host is started anew at each change of its
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,6 +15,7 @@ import anyio
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.control import AlreadyRunning, Claim, NoAnswer, NotRunning, ask, serve, take
 from prx_tunnel_core.errors import TunnelError, single
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import (
     Check,
     Connected,
@@ -35,7 +35,7 @@ from prx_tunnel_core.supervisor import Tunnel
 from prx_tunnel_core.supervisor.telling import TellingTunnel
 from prx_tunnel_core.supervisor.watching import Statuses
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 
 POLL = 0.5  # seconds between two questions to a tunnel of another process
 

@@ -14,7 +14,7 @@ import anyio
 import anyio.from_thread
 from anyio.lowlevel import current_token
 
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.text import one_line
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ def describe(error: BaseException) -> str:
     except Exception:  # noqa: BLE001 - the author's own __str__
         text = "(an error that cannot be shown)"
     kind = type(error).__name__
-    line = printable(f"{kind}: {text}" if text else kind)
+    line = one_line(f"{kind}: {text}" if text else kind)
     return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]}…"
 
 

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 FLOORS = [
-    {"errors", "models", "text", "urls", "expansion", "config", "isolation", "perloop",
+    {"errors", "models", "text", "urls", "expansion", "config", "isolation", "logs", "perloop",
      "visitors", "admission"},
     {"backend", "hookspecs"},
     {"process"},

@@ -45,11 +45,13 @@ def _run(arguments: list[str]) -> int:
 def _explain(error: Exception) -> int:
     from prx_tunnel_core.control import AlreadyRunning
     from prx_tunnel_core.errors import ConfigError, TunnelError
-    from prx_tunnel_core.text import printable
 
     if not isinstance(error, (TunnelError, OSError)):
-        raise error
+        import traceback
+
+        streams.complain("".join(traceback.format_exception(error)).rstrip())
+        return FAILED
     if isinstance(error, OSError):
         streams.give_up()
-    streams.complain("\n".join(printable(line) for line in f"prx: {error}".split("\n")))
+    streams.complain(f"prx: {error}")
     return USAGE if isinstance(error, (ConfigError, AlreadyRunning)) else FAILED

@@ -24,7 +24,7 @@ def register(tunnel: Commands) -> None:
 
 def _run(options: Namespace) -> int:
     from prx_tunnel_core.plugins import Plugins
-    from prx_tunnel_core.text import printable
+    from prx_tunnel_core.text import one_line
 
     listing = Plugins().listing()
     if options.json:
@@ -34,7 +34,7 @@ def _run(options: Namespace) -> int:
         streams.write(f"{json.dumps([asdict(plugin) for plugin in listing], indent=2)}\n")
         return 0
     lines = [line for plugin in listing for line in _describe(plugin)]
-    streams.write("".join(f"{printable(line)}\n" for line in lines))
+    streams.write("".join(f"{one_line(line)}\n" for line in lines))
     if not listing:
         streams.complain("prx: no backend is installed; try: pip install prx-tunnel-custom")
     return 0

@@ -22,6 +22,7 @@ from prx_tunnel_core.cli.words import ERROR, WARNING, describe
 from prx_tunnel_core.control import AlreadyRunning
 from prx_tunnel_core.control.answers import status_text
 from prx_tunnel_core.errors import ConfigError, TunnelError
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import (
     Connected,
     Failed,
@@ -31,7 +32,7 @@ from prx_tunnel_core.models import (
 )
 from prx_tunnel_core.process.inherited import shed_token
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 
 _LEVELS = {WARNING: logging.WARNING, ERROR: logging.ERROR}
 

@@ -64,9 +64,9 @@ async def _examine(options: Namespace) -> list[Check]:
 
 def _say(check: Check) -> None:
     """At once: some take seconds, and a person waits."""
-    from prx_tunnel_core.text import printable
+    from prx_tunnel_core.text import one_line
 
-    first, *others = [printable(line) for line in check.detail.splitlines()] or [""]
-    streams.write(f"{_MARKS[check.verdict]}  {printable(check.name):<16} {first}\n")
+    first, *others = [one_line(line) for line in check.detail.splitlines()] or [""]
+    streams.write(f"{_MARKS[check.verdict]}  {one_line(check.name):<16} {first}\n")
     for line in others:
         streams.write(f"{'':<23}{line}\n")

@@ -15,6 +15,7 @@ from prx_tunnel_core.cli.words import ERROR, WARNING, describe, exposure
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.control.answers import of_attempts
 from prx_tunnel_core.models import Connected, Failed, Reconnecting, TunnelStatus, state_of
+from prx_tunnel_core.text import printable_lines
 
 _STYLES = {WARNING: "yellow", ERROR: "red"}
 
@@ -77,7 +78,7 @@ class LiveView:
     def _print(self, text: str, style: str = "") -> None:
         try:
             # Soft: the terminal breaks the lines, and so undoes that when they are copied.
-            self._console.print(Text(text, style=style), soft_wrap=True)
+            self._console.print(Text(printable_lines(text), style=style), soft_wrap=True)
         except OSError:  # the terminal is gone; whether the tunnel goes too is for SIGHUP to say
             streams.give_up()
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import SetupError
-from prx_tunnel_core.text import Redactor, printable
+from prx_tunnel_core.logs import PrintableFormatter
+from prx_tunnel_core.text import Redactor
 
 LARGEST = 1024 * 1024  # bytes
 KEPT = 3  # older files
-INDENT = "    "  # of the lines of a record after its first
 
 
 def path_of(name: str) -> Path:
@@ -39,7 +39,11 @@ def start_logging(name: str, secrets: Iterable[str]) -> None:
         handler = _LogFile(path, maxBytes=LARGEST, backupCount=KEPT, encoding="utf-8")
     except OSError as error:
         raise SetupError(f"the log {path} cannot be written: {error.strerror or error}") from None
-    handler.setFormatter(_Lines(secrets))
+    formatter = PrintableFormatter(
+        "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ", redact=Redactor(secrets)
+    )
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(capture=True)
     logging.getLogger("prx_tunnel_core").setLevel(logging.INFO)
@@ -62,16 +66,3 @@ def _open_own(path: str, flags: int) -> int:
     descriptor = _trust.open_file(path, flags | os.O_NOFOLLOW)
     os.fchmod(descriptor, 0o600)
     return descriptor
-
-
-class _Lines(logging.Formatter):
-    """`2026-01-31T12:00:00Z INFO text`, redacted as a whole and without anything but text."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ")
-        self.converter = time.gmtime
-        self._redact = Redactor(secrets)
-
-    def format(self, record: logging.LogRecord) -> str:
-        text = self._redact(super().format(record))
-        return f"\n{INDENT}".join(printable(line) for line in text.split("\n"))

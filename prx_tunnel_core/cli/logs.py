@@ -57,7 +57,8 @@ def _run(options: Namespace) -> int:
 
 def _open(path: Path) -> TextIO | None:
     try:
-        return open(path, encoding="utf-8", errors="replace", opener=_not_elsewhere)
+        # Only a line feed ends a line: a carriage return in a record must not begin another.
+        return open(path, encoding="utf-8", errors="replace", newline="\n", opener=_not_elsewhere)
     except FileNotFoundError:
         return None
 
@@ -105,16 +106,16 @@ class _Followed:
 
 
 def _show(lines: Iterable[str], as_json: bool) -> None:
-    from prx_tunnel_core.text import printable
+    from prx_tunnel_core.text import one_line
 
     for line in lines:
-        text = printable(line.rstrip("\n"))
+        text = one_line(line.rstrip("\n"))
         streams.write(f"{_as_json(text) if as_json else text}\n")
 
 
 def _as_json(line: str) -> str:
     """Time and level are null where a record goes on with a further line."""
-    from prx_tunnel_core.cli.logfile import INDENT
+    from prx_tunnel_core.text import INDENT
 
     time_, level, message = None, None, line.removeprefix(INDENT)
     if not line.startswith(INDENT) and line.count(" ") >= 2:

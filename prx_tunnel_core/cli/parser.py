@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Collection
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from prx_tunnel_core import __version__
 from prx_tunnel_core.cli import (
@@ -21,9 +20,17 @@ from prx_tunnel_core.cli import (
     start,
     streams,
 )
+from prx_tunnel_core.text import printable_lines
 
-# A prefix of an option that works today would be another option's tomorrow.
-_Parser = functools.partial(argparse.ArgumentParser, allow_abbrev=False)
+
+class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        # A prefix of an option that works today would be another option's tomorrow.
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable_lines(message))
+
 
 _SUBCOMMANDS: dict[str, Any] = {
     "title": "commands",

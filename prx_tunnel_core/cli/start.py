@@ -122,15 +122,16 @@ class _Notes(logging.Handler):
     """Warnings of the log, where the view wants them."""
 
     def __init__(self, view: View, secrets: Iterable[str]) -> None:
+        from prx_tunnel_core.logs import PrintableFormatter
         from prx_tunnel_core.text import Redactor
 
         super().__init__(logging.WARNING)
         self._view = view
-        self._redact = Redactor(secrets)
-        self.setFormatter(logging.Formatter("[%(levelname)s] %(message)s"))
+        redact = Redactor(secrets)
+        self.setFormatter(PrintableFormatter("[%(levelname)s] %(message)s", redact=redact))
 
     def format(self, record: logging.LogRecord) -> str:
         return super().format(record).replace("[WARNING]", "[WARN]", 1)  # as everywhere here
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._view.note(self._redact(self.format(record)))
+        self._view.note(self.format(record))

@@ -24,15 +24,24 @@ def prepare() -> None:
 def write(text: str) -> None:
     """To stdout, at once: somebody may be waiting for the line at the other end of a pipe."""
     if sys.stdout is not None:
-        sys.stdout.write(text)
+        sys.stdout.write(_harmless(text))
         sys.stdout.flush()
+
+
+def _harmless(text: str) -> str:
+    """Whatever a caller forgot: nothing that leaves here controls a terminal."""
+    if text.isascii() and text.replace("\n", "").isprintable():
+        return text  # `prx tunnel status` imports nothing for it
+    from prx_tunnel_core.text import printable_lines
+
+    return printable_lines(text)
 
 
 def complain(line: str) -> None:
     """To stderr; nobody can be told when that is gone."""
     if sys.stderr is not None:
         try:
-            sys.stderr.write(f"{line}\n")
+            sys.stderr.write(f"{_harmless(line)}\n")
             sys.stderr.flush()
         except OSError:
             give_up()

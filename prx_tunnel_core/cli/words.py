@@ -15,7 +15,7 @@ from prx_tunnel_core.models import (
     Stopped,
     TunnelStatus,
 )
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.text import printable_lines
 from prx_tunnel_core.urls import ip, is_loopback
 
 INFO, WARNING, ERROR = "INFO", "WARN", "ERROR"
@@ -24,7 +24,7 @@ INFO, WARNING, ERROR = "INFO", "WARN", "ERROR"
 def describe(status: TunnelStatus, config: TunnelConfig) -> tuple[str, str]:
     """The level and the text, which may have several lines, and nothing that moves a cursor."""
     level, text = _describe(status, config)
-    return level, "\n".join(printable(line) for line in text.split("\n"))
+    return level, printable_lines(text)
 
 
 def _describe(status: TunnelStatus, config: TunnelConfig) -> tuple[str, str]:

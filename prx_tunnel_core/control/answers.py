@@ -16,7 +16,7 @@ from prx_tunnel_core.models import (
     TunnelStatus,
     state_of,
 )
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.text import one_line
 
 NOT_CONNECTED = 4
 UNHEALTHY = 4
@@ -54,7 +54,7 @@ def status_text(
         if health is not None:
             lines.append(f"Health: {health.verdict}, checked {_ago(health.checked_at)}")
     lines += _observed(observers)
-    return "".join(f"{printable(line)}\n" for line in lines)
+    return "".join(f"{one_line(line)}\n" for line in lines)
 
 
 def _progress(status: TunnelStatus, most: int) -> Iterator[str]:
@@ -102,7 +102,7 @@ def health_text(
     lines = [f"Health: {health.verdict}{latency}"]
     lines += [f"  {c.name:<8} {c.verdict:<7} {c.detail}".rstrip() for c in health.checks]
     lines += _observed(observers)
-    return "".join(f"{printable(line)}\n" for line in lines)
+    return "".join(f"{one_line(line)}\n" for line in lines)
 
 
 def _observed(observers: Mapping[str, Mapping[str, str]] | None) -> Iterator[str]:

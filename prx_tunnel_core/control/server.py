@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,11 +16,12 @@ from prx_tunnel_core.control.claim import AlreadyRunning, Claim
 from prx_tunnel_core.control.operations import Operations
 from prx_tunnel_core.control.reserve import Reserve
 from prx_tunnel_core.errors import TunnelError, single
+from prx_tunnel_core.logs import get_logger
 
 if TYPE_CHECKING:
     from prx_tunnel_core.supervisor import Tunnel
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 
 DEADLINE = 5.0  # seconds for a request to arrive, and for a reply to be taken
 MOST_CONNECTIONS = 32

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from prx_tunnel_core.models import Verdict
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.text import one_line
 
 # ngrok sets `ngrok-error-code` on what it answers itself, and lets no upstream set it.
 # Source: ngrok-docs, endpoints/http and errors.
@@ -24,7 +24,7 @@ def verdict_of(status: int, headers: Mapping[str, str]) -> tuple[Verdict, str]:
     """
     ngrok = headers.get("ngrok-error-code")
     if ngrok:
-        return _NGROK.get(ngrok, ("unknown", f"ngrok answered {printable(ngrok)[:40]}"))
+        return _NGROK.get(ngrok, ("unknown", f"ngrok answered {one_line(ngrok)[:40]}"))
     cloudflare = headers.get("server", "").lower() == "cloudflare"
     if cloudflare and status == 530:  # with `error code: 1033` or `1016` in the body
         return "fail", "Cloudflare has no connection to this tunnel (HTTP 530)"

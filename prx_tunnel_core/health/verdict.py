@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from prx_tunnel_core.backend import Connection
 from prx_tunnel_core.isolation import ForeignError, contain
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Check, HealthVerdict, Verdict
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "unknown", "ok")
 

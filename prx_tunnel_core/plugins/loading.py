@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,9 +16,10 @@ from prx_tunnel_core.backend import Backend, Observer
 from prx_tunnel_core.errors import PluginError
 from prx_tunnel_core.hookspecs import PROJECT, TunnelSpecs
 from prx_tunnel_core.isolation import describe
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.plugins.discovery import FoundPlugin
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 HOOKS = ", ".join(name for name in dir(TunnelSpecs) if name.startswith(PROJECT))
 

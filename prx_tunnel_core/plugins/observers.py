@@ -15,9 +15,10 @@ from functools import partial
 import anyio
 
 from prx_tunnel_core.isolation import ForeignError, call_in_thread, contain
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.plugins.loading import LoadedPlugin
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 DEADLINE = 5.0  # seconds for one plugin's hook
 

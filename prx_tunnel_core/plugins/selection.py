@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any, NoReturn
 
 from prx_tunnel_core.backend import Backend, Observer
 from prx_tunnel_core.errors import ConfigError, PluginError, UnknownBackend
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import TunnelHealth, TunnelStatus
 from prx_tunnel_core.plugins.discovery import (
     PLUGINS,
@@ -24,7 +24,7 @@ from prx_tunnel_core.plugins.loading import LoadedPlugin, load
 from prx_tunnel_core.plugins.names import missing_backend
 from prx_tunnel_core.plugins.observers import DEADLINE, notify
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 SWITCH = "PRX_TUNNEL_DISABLED_PLUGINS"
 """The variable that names entry points or distributions, with commas between; `*` for all."""

@@ -8,17 +8,17 @@ children does not fire while a forked worker still holds its other end.
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.process.group import host_token
 from prx_tunnel_core.process.procfs import carriers
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard_main.py")
 # An interpreter that was built against libraries of its own does not start without them.

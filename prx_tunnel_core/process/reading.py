@@ -12,11 +12,12 @@ from typing import Generic, TypeVar, cast
 import anyio
 import anyio.lowlevel
 
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.process.output import CUT, LONGEST_LINE, LineCutter
 from prx_tunnel_core.text import Redactor, printable
 
-logger = logging.getLogger("prx_tunnel_core")
-output_logger = logging.getLogger("prx_tunnel_core.program")
+logger = get_logger("prx_tunnel_core")
+output_logger = get_logger("prx_tunnel_core.program")
 
 T = TypeVar("T")
 

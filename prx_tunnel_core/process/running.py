@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ import anyio
 
 from prx_tunnel_core.backend import Connection
 from prx_tunnel_core.errors import ProgramExited, ProgramStuck
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import escaped, group, guard
 from prx_tunnel_core.process.connection import CheckedProcessConnection, ProcessConnection
@@ -33,7 +33,7 @@ from prx_tunnel_core.text import Redactor
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 
 T = TypeVar("T")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -22,13 +21,14 @@ from prx_tunnel_core.errors import (
     leaves,
     unwrap,
 )
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import TunnelInfo
 from prx_tunnel_core.process.opening import started
 from prx_tunnel_core.process.running import TunnelProcess
-from prx_tunnel_core.text import Redactor, printable
+from prx_tunnel_core.text import Redactor, printable_lines
 from prx_tunnel_core.urls import ANY_URL, leads_here
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 
 LONGEST_REASON = 2000  # characters
 TEARDOWN = 10.0  # seconds for a backend to close a dropped connection; a program has its own grace
@@ -167,7 +167,8 @@ class Attempt:
 
     def _shown(self, text: str) -> str:
         """Fit for a status and a terminal, whatever a backend makes of it."""
-        text = "\n".join(printable(line) for line in self.redact(str(text)).splitlines())
+        lines = "\n".join(self.redact(str(text)).splitlines())
+        text = self.redact(printable_lines(lines))  # again, for what was hidden within a secret
         return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
 
     def _timeout_message(self, programs: list[TunnelProcess]) -> str:

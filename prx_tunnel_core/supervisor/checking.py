@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +9,7 @@ import anyio
 
 from prx_tunnel_core import health
 from prx_tunnel_core.backend import Connection, Target
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Check, TunnelHealth, state_of
 from prx_tunnel_core.process.connection import ProcessConnection
 from prx_tunnel_core.supervisor import waking
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prx_tunnel_core.supervisor.attempt import Up
     from prx_tunnel_core.supervisor.tunnel import Tunnel
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 
 PROVIDER_TIMEOUT = 10.0  # seconds for a backend's own word
 RECOVERY = 90.0  # seconds that a program may take to come back by itself

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import anyio.lowlevel
 from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.config import BackendConfig, TunnelConfig
 from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Connected, Connecting, Failed, Reconnecting, TunnelStatus
 from prx_tunnel_core.supervisor import waking
 from prx_tunnel_core.supervisor.attempt import Attempt, Ended, Up
@@ -20,7 +20,7 @@ from prx_tunnel_core.supervisor.backoff import Ladder
 from prx_tunnel_core.supervisor.checking import HealthCheck
 from prx_tunnel_core.text import Redactor
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 
 OFFLINE_POLL = 1.0  # seconds between looks for a network
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from prx_tunnel_core.backend import Observer
 from prx_tunnel_core.config import Settings, secrets_of, validate
 from prx_tunnel_core.errors import single
 from prx_tunnel_core.expansion import expand
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import TunnelHealth, TunnelStatus
 from prx_tunnel_core.supervisor.watching import Watch
 from prx_tunnel_core.text import Redactor
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prx_tunnel_core.plugins import Plugins
     from prx_tunnel_core.supervisor.tunnel import Tunnel
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 
 LAST_HOOKS = 1.0  # seconds for hooks to hear of the end; one that hangs delays it by no more
 LAST_WORDS = 5.0  # seconds for observers to end; some take back what they told a provider

@@ -6,7 +6,6 @@ earlier connection cannot exist. Reasons travel as return values, never as excep
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -21,6 +20,7 @@ from prx_tunnel_core import health
 from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.config import TunnelConfig, secrets_of, validate
 from prx_tunnel_core.errors import ProgramStuck, SetupError, TunnelError, single
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import (
     Connected,
     Connecting,
@@ -41,9 +41,9 @@ from prx_tunnel_core.supervisor.observing import Observation
 from prx_tunnel_core.supervisor.watching import Statuses
 from prx_tunnel_core.text import Redactor
 
-logger = logging.getLogger("prx_tunnel_core")
+logger = get_logger("prx_tunnel_core")
 # Of its own, for a host that tells each change itself.
-status_logger = logging.getLogger("prx_tunnel_core.status")
+status_logger = get_logger("prx_tunnel_core.status")
 
 _STOPPED = "the tunnel was stopped before it was connected"
 _NO_TABLES: Mapping[str, Any] = MappingProxyType({})

@@ -12,6 +12,7 @@ import pytest
 
 from prx_tunnel_core.cli import logfile
 from prx_tunnel_core.errors import SetupError
+from prx_tunnel_core.text import INDENT
 from support.command import PATIENCE, Prx, until
 
 
@@ -121,7 +122,29 @@ def test_every_line_of_a_record_is_clean_and_redacted(state: Path) -> None:
     assert "\x1b" not in text
     first, *others = text.splitlines()
     assert first.endswith("ERROR tried **********")
-    assert all(line.startswith(logfile.INDENT) for line in others)
+    assert all(line.startswith(INDENT) for line in others)
+
+
+def test_s14_a_carriage_return_forges_no_record(state: Path) -> None:
+    logfile.start_logging("forged", ())
+    logging.getLogger("asyncio").warning("said %s", "x\r2026-01-31T12:00:00Z CRITICAL forged")
+    line = (state / "forged.log").read_bytes()
+    assert line.endswith(b" WARNING said x 2026-01-31T12:00:00Z CRITICAL forged\n")
+
+
+def test_s14_nor_does_one_that_is_in_the_file(prx: Prx, log: Path) -> None:
+    log.write_bytes(b"2026-01-31T12:00:00Z INFO a\r2026-01-31T12:00:00Z CRITICAL b\x1b]0;x\x07\n")
+    shown = "2026-01-31T12:00:00Z INFO a 2026-01-31T12:00:00Z CRITICAL b\n"
+    assert prx("tunnel", "logs").stdout == shown
+    (line,) = prx("tunnel", "logs", "--json").stdout.splitlines()
+    assert json.loads(line)["level"] == "INFO"
+
+
+def test_a_secret_is_masked_although_something_invisible_stood_in_it(state: Path) -> None:
+    logfile.start_logging("hidden", ["swordfish", "first line\nsecond", "pass\xa0word"])
+    log = logging.getLogger("prx_tunnel_core")
+    log.error("a %s b %s c %s", "sword\u200bfi\x1b[0msh", "first line\nsecond", "pass\xa0word")
+    assert (state / "hidden.log").read_text().endswith("a ********** b ********** c **********\n")
 
 
 def test_a_library_that_talks_is_not_listened_to(state: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core import __version__
+from prx_tunnel_core import __version__, cli
 from support.command import PATIENCE, Prx
 
 
@@ -141,3 +141,46 @@ def test_no_registry_of_commands_but_the_modules(prx: Prx) -> None:
         if "\ndef register(" in file.read_text(encoding="utf-8")
     }
     assert with_register >= {"start", "ask", "logs", "backends", "completion"}
+
+
+HOSTILE = "\x1b]0;owned\x07\x9b2J\rCRITICAL forged\u202e"
+ARGUMENTS = {
+    "a backend": ["tunnel", "start", "--backend", HOSTILE],
+    "a name": ["tunnel", "status", "--name", HOSTILE],
+    "a file": ["tunnel", "doctor", "--config", f"/nowhere/{HOSTILE}"],
+    "a command": ["start", "--config", "/dev/null", "--", HOSTILE],
+    "an option": ["tunnel", "start", f"--{HOSTILE}"],
+    "a choice": ["completion", HOSTILE],
+    "a new backend": ["tunnel", "new-backend", HOSTILE],
+}
+
+
+@pytest.mark.parametrize("arguments", ARGUMENTS.values(), ids=ARGUMENTS)
+def test_s14_nothing_foreign_controls_the_terminal(
+    prx: Prx, arguments: list[str], tmp_path: Path
+) -> None:
+    done = prx(*arguments, cwd=tmp_path)
+    shown = done.stdout + done.stderr
+    assert shown
+    assert all(line.isprintable() for line in shown.split("\n"))
+
+
+def test_s14_nor_does_a_key_of_the_configuration(prx: Prx, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('[tunnel]\n"a\\u001b]0;x\\u0007\\u202e\\rforged" = 1\n', encoding="utf-8")
+    done = prx("tunnel", "start", "--config", str(file))
+    assert done.returncode == 2
+    assert all(line.isprintable() for line in done.stderr.split("\n"))
+
+
+def test_s14_a_defect_is_told_without_what_it_carries(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(_: list[str]) -> int:
+        raise ValueError(HOSTILE)
+
+    monkeypatch.setattr(cli.ask, "quickly", broken)
+    assert cli.main(["tunnel", "status"]) == 1
+    shown = capsys.readouterr().err
+    assert "ValueError: " in shown
+    assert all(line.isprintable() for line in shown.split("\n"))

@@ -11,7 +11,6 @@ signature does. This module needs the extra: `pip install prx-tunnel-cloudflare[
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,13 +19,15 @@ import anyio.to_thread
 import jwt
 
 from prx_tunnel_cloudflare.access_keys import KeyStore, KeysUnavailable
+from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.text import one_line
 
 if TYPE_CHECKING:
     from prx_tunnel_cloudflare.settings import AccessConfig
 
 __all__ = ["AccessDenied", "AccessMiddleware", "AccessVerifier", "KeysUnavailable"]
 
-logger = logging.getLogger("prx_tunnel_cloudflare.access")
+logger = get_logger("prx_tunnel_cloudflare.access")
 
 HEADER = b"cf-access-jwt-assertion"
 CLAIMS = "cloudflare_access"
@@ -34,6 +35,7 @@ CLAIMS = "cloudflare_access"
 
 _LEEWAY = 30  # seconds that the clocks may differ
 _LONGEST = 16 * 1024  # characters; a token has about a thousand
+_LONGEST_LOGGED = 500  # characters
 _REQUIRED = ["exp", "iat", "aud", "iss"]
 
 Message = MutableMapping[str, Any]
@@ -135,7 +137,8 @@ class AccessMiddleware:
         try:
             claims = await self._verifier.verify_async(_token(scope))
         except AccessDenied as reason:
-            logger.warning("refused %s: %s", scope.get("path"), reason)
+            what = one_line(f"{scope.get('path')}: {reason}")
+            logger.warning("refused %s", what[:_LONGEST_LOGGED])
             await _refuse(scope, receive, send, 403)
         except KeysUnavailable as reason:
             logger.warning("cannot verify anyone: %s", reason)

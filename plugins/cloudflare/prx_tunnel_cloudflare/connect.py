@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,8 +19,9 @@ from prx_tunnel_cloudflare.refusal import explain_refusal
 from prx_tunnel_cloudflare.settings import CloudflareConfig
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.errors import ConnectError, TunnelError
+from prx_tunnel_core.logs import get_logger
 
-logger = logging.getLogger("prx_tunnel_cloudflare")
+logger = get_logger("prx_tunnel_cloudflare")
 
 # Of the time that core allows: what comes after it is a timeout without a reason.
 _SHARE = 0.9

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from prx_tunnel_cloudflare.settings import bare_hostname
 from prx_tunnel_core.backend import Target
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.text import one_line
 from prx_tunnel_core.urls import DEFAULT_PORTS
 
 SHOWN = 5  # host names in a warning
@@ -77,7 +77,7 @@ class Ingress:
         return None
 
     def _reported(self) -> str:
-        names = dict.fromkeys(printable(rule.hostname)[:LONGEST_NAME] for rule in self.rules)
+        names = dict.fromkeys(one_line(rule.hostname)[:LONGEST_NAME] for rule in self.rules)
         shown = [name for name in names if name]
         more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
         return f"{', '.join(shown[:SHOWN])}{more}" if shown else "no host name"

@@ -18,7 +18,10 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def ask(
-    verifier: AccessVerifier, headers: list[tuple[bytes, bytes]], kind: str = "http"
+    verifier: AccessVerifier,
+    headers: list[tuple[bytes, bytes]],
+    kind: str = "http",
+    path: str = "/hook",
 ) -> list[Mapping[str, Any]]:
     sent: list[Mapping[str, Any]] = []
 
@@ -29,7 +32,7 @@ async def ask(
         return {"type": f"{kind}.connect"}
 
     middleware = AccessMiddleware(application, verifier)
-    await middleware({"type": kind, "path": "/hook", "headers": headers}, receive, send)
+    await middleware({"type": kind, "path": path, "headers": headers}, receive, send)
     return sent
 
 
@@ -79,3 +82,13 @@ async def test_many_at_once_ask_for_the_keys_once(verifier: AccessVerifier, team
         for _ in range(50):
             tasks.start_soon(ask, verifier, headers)
     assert team.requests == 1
+
+
+async def test_s14_a_refused_path_forges_no_record(
+    verifier: AccessVerifier, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in ("/x\nCRITICAL forged\x1b]0;owned\x07", "/x\rCRITICAL forged", "/" + "x" * 70000):
+        await ask(verifier, [], path=path)
+    shown = [each.getMessage() for each in caplog.records]
+    assert [each.partition(": ")[0] for each in shown[:2]] == ["refused /x CRITICAL forged"] * 2
+    assert all(each.isprintable() and len(each) < 600 for each in shown)

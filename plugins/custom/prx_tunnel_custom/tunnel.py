@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ import anyio
 
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.errors import ConfigError, ConnectError, ProgramExited
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.process import TunnelProcess, open_process
 from prx_tunnel_core.urls import leads_here
 from prx_tunnel_custom.command import fill, other_port, secret_options, secret_values
@@ -21,7 +21,7 @@ from prx_tunnel_custom.search import Search
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-logger = logging.getLogger("prx_tunnel_custom")
+logger = get_logger("prx_tunnel_custom")
 
 SETTLED = 2.0
 """Seconds after which a program that announces nothing is taken for up.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from pydantic import SecretStr
 
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.errors import SetupError
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import VisitorHeaders
 from prx_tunnel_ngrok import policy
 from prx_tunnel_ngrok.agent import Launch, Patience, RunningAgent, running
@@ -20,7 +20,7 @@ from prx_tunnel_ngrok.codes import Refusal
 from prx_tunnel_ngrok.config import NgrokConfig
 from prx_tunnel_ngrok.program import Agent, check_configuration, recognise
 
-logger = logging.getLogger("prx_tunnel_ngrok")
+logger = get_logger("prx_tunnel_ngrok")
 
 
 @asynccontextmanager

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 
 import asyncssh
 from typing_extensions import override
 
 from prx_tunnel_core.errors import ConnectError
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.text import printable
 from prx_tunnel_core.urls import ANY_URL
 from prx_tunnel_ssh.pattern import Pattern
@@ -17,7 +17,7 @@ from prx_tunnel_ssh.pattern import Pattern
 LONGEST_LINE = 16 * 1024
 _TAIL = 12
 
-logger = logging.getLogger("prx_tunnel_ssh")
+logger = get_logger("prx_tunnel_ssh")
 
 
 class Announcement(asyncssh.SSHClientSession[bytes]):

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import asyncssh
 
 from prx_tunnel_core.backend import Connection, Target
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Check
 from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.config import SshConfig
@@ -25,7 +26,7 @@ from prx_tunnel_ssh.tunnel import SshConnection, open_tunnel
 NOTE = "embedded relay: reachable from this machine only"
 
 _LOOPBACK = "127.0.0.1"
-logger = logging.getLogger("prx_tunnel_ssh")
+logger = get_logger("prx_tunnel_ssh")
 
 # So that the URL stays the same when the tunnel reconnects.
 _last_ports: dict[Target, int] = {}

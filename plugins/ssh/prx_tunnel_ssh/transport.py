@@ -18,7 +18,8 @@ from anyio import CancelScope
 from typing_extensions import override
 
 from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
-from prx_tunnel_core.text import Redactor, printable
+from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.text import Redactor, one_line
 from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.credentials import open_keys
@@ -107,7 +108,7 @@ async def _connect(config: SshConfig, access: Access, peer: Peer) -> asyncssh.SS
 
 def quiet_asyncssh() -> None:
     """Keep asyncssh's notes on each connection out of the host's log, unless it asked for them."""
-    logger = logging.getLogger("asyncssh")
+    logger = get_logger("asyncssh")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
 
@@ -146,7 +147,7 @@ async def _disconnect(connection: asyncssh.SSHClientConnection) -> None:
 def _why_lost(error: Exception | None) -> str:
     if error is None:
         return "the SSH server closed the connection"
-    text = printable(str(error)) or type(error).__name__
+    text = one_line(str(error)) or type(error).__name__
     if "keepalive" in text:
         return "the SSH server no longer answers (keepalive)"
     if isinstance(error, asyncssh.ConnectionLost | OSError):
@@ -157,7 +158,7 @@ def _why_lost(error: Exception | None) -> str:
 def _explain(error: Exception, config: SshConfig, access: Access, peer: Peer) -> TunnelError:
     """The error in words, sorted by who can do something about it."""
     secrets = [] if config.password is None else [config.password.get_secret_value()]
-    text = Redactor(secrets)(printable(_words(error)))
+    text = Redactor(secrets)(one_line(_words(error)))
     server = f"{config.host}:{config.port}"
     if isinstance(error, asyncssh.HostKeyNotVerifiable):
         if peer.shown_key is not None:

@@ -6,7 +6,6 @@ theirs public, or replace it. So such a port is refused, and only our own mount 
 
 from __future__ import annotations
 
-import logging
 import shlex
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -14,6 +13,7 @@ from contextlib import asynccontextmanager
 import anyio
 
 from prx_tunnel_core import Check, ConnectError, Connection, TunnelError
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_tailscale.health import ROUTE, check_route
 from prx_tunnel_tailscale.preflight import check_free
 from prx_tunnel_tailscale.problems import EditRace
@@ -23,7 +23,7 @@ from prx_tunnel_tailscale.retry import TRIES, pause
 from prx_tunnel_tailscale.route import Route
 from prx_tunnel_tailscale.serveconfig import ServeConfig
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 REMOVAL = 10.0  # seconds
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from prx_tunnel_core import Connection, Target
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import VisitorHeaders
 from prx_tunnel_tailscale.background import in_background
 from prx_tunnel_tailscale.config import TailscaleConfig
@@ -17,7 +17,7 @@ from prx_tunnel_tailscale.node import Node
 from prx_tunnel_tailscale.preflight import prepare
 from prx_tunnel_tailscale.program import Tailscale
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # tailscaled removes what the visitor sent under these names, and sets them itself
 # (ipn/ipnlocal/serve.go: addProxyForwardedHeaders, addTailscaleIdentityHeaders).

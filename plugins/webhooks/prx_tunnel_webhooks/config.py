@@ -11,7 +11,7 @@ from pydantic import ConfigDict, model_validator
 
 from prx_tunnel_core.config import Settings, validate
 from prx_tunnel_core.errors import ConfigError
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.text import one_line
 from prx_tunnel_webhooks.github import GitHubHook, GitHubOrganisationHook
 from prx_tunnel_webhooks.hook import Hook
 from prx_tunnel_webhooks.slack import SlackHook
@@ -45,7 +45,7 @@ class WebhooksConfig(Settings):
 
 
 def _read(name: str, table: object) -> Hook:
-    path = f"webhooks.{printable(name)}"
+    path = f"webhooks.{one_line(name)}"
     if isinstance(table, Hook):
         return table
     if not isinstance(table, Mapping):
@@ -61,6 +61,6 @@ def _model(path: str, table: Mapping[str, Any]) -> type[Hook]:
     if isinstance(kind, str) and kind in KINDS:
         return KINDS[kind]
     close = difflib.get_close_matches(str(kind), KINDS, n=1)
-    wrong = "is missing" if kind is None else f"{printable(str(kind))!r} is not known"
+    wrong = "is missing" if kind is None else f"{one_line(str(kind))!r} is not known"
     hint = f"did you mean {close[0]!r}?" if close else f"write one of {', '.join(KINDS)}"
     raise ConfigError(f"{path}.kind: {wrong}; {hint}")

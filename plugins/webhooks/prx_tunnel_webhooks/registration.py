@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import time
 
 import anyio
 
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.text import one_line
 from prx_tunnel_core.urls import join
 from prx_tunnel_webhooks.api import Api, Refusal
 from prx_tunnel_webhooks.hook import Hook
 
-logger = logging.getLogger("prx_tunnel_webhooks")
+logger = get_logger("prx_tunnel_webhooks")
 
 LONGEST_REASON = 400  # characters
 
@@ -121,7 +121,7 @@ class Registration:
     def _words(self, error: Exception) -> str:
         kind = "" if isinstance(error, Refusal) else f"{type(error).__name__}: "
         # Cut last: half a secret would not be recognised.
-        return self._redact(printable(f"{kind}{error}"))[:LONGEST_REASON]
+        return self._redact(one_line(f"{kind}{error}"))[:LONGEST_REASON]
 
 
 def delay_after(failures: int, hook: Hook) -> float:

@@ -14,6 +14,8 @@ from contextlib import asynccontextmanager
 
 from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import SetupError, TunnelError
+from prx_tunnel_core.logs import PrintableFormatter
+from prx_tunnel_core.text import printable_lines
 from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.relay.arguments import Arguments, parse
 from prx_tunnel_ssh.relay.keys import AuthorizedKeys, read_host_key
@@ -24,13 +26,13 @@ from prx_tunnel_ssh.transport import quiet_asyncssh
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = parse(argv)
-    logging.basicConfig(
-        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
         asyncio.run(_until_signalled(arguments, Log()))
     except (TunnelError, OSError) as error:
-        print(f"prx-tunnel relay: {error}", file=sys.stderr)  # noqa: T201
+        print(printable_lines(f"prx-tunnel relay: {error}"), file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.text import one_line
 
-logger = logging.getLogger("prx_tunnel_ssh.relay")
+logger = get_logger("prx_tunnel_ssh.relay")
 
 _LONGEST_VALUE = 200
 
@@ -28,6 +29,6 @@ def line(event: str, **fields: object) -> str:
 
 
 def _value(value: object) -> str:
-    text = printable(str(value))[:_LONGEST_VALUE]
+    text = one_line(str(value))[:_LONGEST_VALUE]
     plain = text and not any(c.isspace() or c in "\"'=\\" for c in text)
     return text if plain else json.dumps(text, ensure_ascii=False)

@@ -5,19 +5,19 @@ The types are ASGI's own (https://asgi.readthedocs.io), so any framework or none
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
 
 import anyio
 
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_webhooks.verify.deliveries import KEPT, Deliveries
 from prx_tunnel_webhooks.verify.headers import Rejected
 from prx_tunnel_webhooks.verify.keys import Secrets
 from prx_tunnel_webhooks.verify.schemes import Delivery, Scheme
 
-logger = logging.getLogger("prx_tunnel_webhooks")
+logger = get_logger("prx_tunnel_webhooks")
 
 LARGEST_BODY = 1024 * 1024  # bytes; GitHub's largest webhook is 25 MB, most are a few kB
 PATIENCE = 10.0  # seconds for the whole body
