@@ -10,7 +10,7 @@ import base64
 import json
 import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 MASK = "**********"
 
@@ -43,25 +43,53 @@ _ESCAPES = re.compile(
     """,
     re.VERBOSE,
 )
-# What moves the cursor, hides or reorders text, or (half of a surrogate pair) cannot be written.
+# What moves the cursor, hides or reorders text, is not shown at all (Unicode's default-ignorable
+# characters, tags and variation selectors among them), or cannot be written: half of a surrogate
+# pair. Written out, for Python's own tables differ between its versions.
 _CONTROLS = re.compile(
-    r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u061c\u200b\u200e\u200f\u2060\ufeff"
-    r"\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "["
+    r"\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5"
+    r"\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    r"\ufff0-\ufffb\ufffe\uffff\ud800-\udfff"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "]"
 )
 # Joining the words on both sides would make a word that nobody wrote.
-_LINE_ENDS = re.compile(r"[\n\x0b\x0c\x85\u2028\u2029]")
+_GAPS = re.compile(r"[\n\x0b\x0c\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+
+INDENT = "    "  # of the lines of a log record after its first
 
 
 def printable(text: str) -> str:
-    """One line as a terminal would have left it: without escapes and controls.
+    """One line of a program's output as a terminal would have left it: no escapes, no controls.
 
     A progress bar redraws its line with carriage returns; what a person saw last is what counts.
+    Use `one_line` for any other foreign text.
     """
     if text.isascii() and text.isprintable():
         return text
     text = _ESCAPES.sub("", text).rstrip("\r\n")
     text = text.rsplit("\r", 1)[-1]
-    return _CONTROLS.sub("", _LINE_ENDS.sub(" ", text))
+    return _CONTROLS.sub("", _GAPS.sub(" ", text))
+
+
+def one_line(text: str) -> str:
+    """Foreign text that becomes part of a line: it cannot end that line, nor overwrite it."""
+    if text.isascii() and text.isprintable():
+        return text
+    return printable(text.replace("\r", " "))
+
+
+def printable_lines(text: str, *, indent: str = "") -> str:
+    """Text that may have several lines, each of them printable.
+
+    With `indent`, every line after the first begins with it, so that none can pass for a record
+    of a log. Applying it twice changes nothing.
+    """
+    first, *others = map(one_line, text.split("\n"))
+    if not all(each.startswith(indent) for each in others):
+        others = [indent + each for each in others]
+    return "\n".join([first, *others])
 
 
 class Redactor:
@@ -74,22 +102,23 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._secrets: dict[str, int] = {}
+        """Each spelling with its period: see `_period`."""
         self.add(*secrets)
 
     def add(self, *secrets: str) -> None:
         spellings = {form for secret in secrets for form in _spellings(secret)}
-        if spellings <= self._secrets:
-            return
-        self._secrets |= spellings
-        longest_first = sorted(self._secrets, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+        self._secrets |= {each: _period(each) for each in spellings - self._secrets.keys()}
 
     def __call__(self, text: str) -> str:
         if "://" in text:
             text = _IN_URL.sub(lambda match: f"{match['user'] or match['key']}{MASK}", text)
-        return text if self._pattern is None else self._pattern.sub(MASK, text)
+        spans = [
+            span
+            for secret, period in self._secrets.items()
+            for span in _occurrences(secret, period, text)
+        ]
+        return _masked(text, sorted(spans)) if spans else text
 
     def cut_off(self, text: str) -> str:
         """For a text that its writer did not finish: a secret's beginning is masked at its end.
@@ -105,12 +134,65 @@ class Redactor:
         return f"<Redactor of {len(self._secrets)} spellings>"
 
 
+def _occurrences(secret: str, period: int, text: str) -> Iterator[tuple[int, int]]:
+    """The parts of the text that are the secret, those that overlap as one.
+
+    Linear, as `str.find` is: repetitions of the secret's own period are skipped, in large steps
+    first, and every further find begins at least half a secret later.
+    """
+    overlaps = period < len(secret)
+    steps = (len(secret) // period * period, period) if overlaps else ()
+    at = text.find(secret)
+    while at >= 0:
+        end = at + len(secret)
+        for step in steps:
+            repeated = secret[-step:]
+            while text.startswith(repeated, end):
+                end += step
+        yield at, end
+        at = text.find(secret, end - len(secret) + 1)
+
+
+def _masked(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """The text with one mask for each span, or for several that overlap."""
+    merged: list[tuple[int, int]] = []
+    for begin, end in spans:
+        if merged and begin < merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((begin, end))
+    pieces: list[str] = []
+    shown = 0
+    for begin, end in merged:
+        pieces += text[shown:begin], MASK
+        shown = end
+    return "".join([*pieces, text[shown:]])
+
+
+def _borders(items: Sequence[object]) -> list[int]:
+    """For each beginning of the sequence, the length of the longest other one that it ends with."""
+    borders = [0]
+    length = 0
+    for item in items[1:]:
+        while length and items[length] != item:
+            length = borders[length - 1]
+        length += items[length] == item
+        borders.append(length)
+    return borders
+
+
+def _period(text: str) -> int:
+    """The least distance at which the text overlaps with itself; its length where it does not."""
+    return len(text) - _borders(text)[-1]
+
+
 def _begin_of(secret: str, text: str) -> int:
     """Where the longest beginning of the secret stands that the text ends with, else its length."""
     at = text.find(secret[:SHORTEST_SECRET], max(0, len(text) - len(secret)))
-    while at >= 0 and not secret.startswith(text[at:]):
-        at = text.find(secret[:SHORTEST_SECRET], at + 1)
-    return at if at >= 0 else len(text)
+    if at < 0:
+        return len(text)
+    length = _borders([*secret, None, *text[at:]])[-1]
+    return len(text) - length if length >= SHORTEST_SECRET else len(text)
 
 
 def _spellings(secret: str) -> set[str]:
@@ -120,6 +202,9 @@ def _spellings(secret: str) -> set[str]:
     quoted = urllib.parse.quote(secret, safe="", errors="surrogatepass")
     forms = {
         secret,
+        printable(secret),  # as what has come through here looks
+        one_line(secret),
+        printable_lines(secret, indent=INDENT),
         quoted,
         _LOWER_HEX.sub(lambda match: match[0].lower(), quoted),
         urllib.parse.quote_plus(secret, errors="surrogatepass"),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prx_tunnel_core.text import MASK, Redactor, printable
+from prx_tunnel_core.text import MASK, Redactor, _spellings, printable
 
 URL = "https://quiet-river.trycloudflare.com"
 LINE = 64 * 1024
@@ -220,3 +220,58 @@ def test_redacting_a_long_line_does_not_hold_up_a_loop(line: str) -> None:
     began = time.perf_counter()
     redact(line)
     assert time.perf_counter() - began < 0.5
+
+
+SPREAD = [
+    "a" * 2048,
+    "ab" * 1024,
+    "a" * 2047 + "b",
+    "b" + "a" * 2047,
+    "a" * 1024 + "b" + "a" * 1023,
+    "ab+/" * 512,
+]
+
+
+def cost(times: int, secret: str, line: str) -> float:
+    """Seconds of this process for secret and line `times` as long; the least of five tries."""
+    redact, text = Redactor([secret * times]), line * times
+    taken = []
+    for _ in range(5):
+        began = time.process_time()
+        redact(text)
+        redact.cut_off(text)
+        taken.append(time.process_time() - began)
+    return min(taken)
+
+
+@pytest.mark.parametrize("line", [*SPREAD, SPREAD[1][:2001], "a" * 2046 + "c"])
+@pytest.mark.parametrize("secret", SPREAD)
+def test_s16_redacting_is_linear_in_line_and_secret(secret: str, line: str) -> None:
+    """Of eight times as much, a quadratic search costs 64 times as much."""
+    small, large = cost(1, secret, line * 4), cost(8, secret, line * 4)
+    assert large < 24 * max(small, 1e-4)
+
+
+@given(
+    st.lists(st.text("ab", min_size=4, max_size=9), min_size=1, max_size=3),
+    st.text("abc", max_size=60),
+)
+def test_s16_every_character_of_a_secret_is_masked_and_no_other(
+    secrets: list[str], text: str
+) -> None:
+    secret = set()
+    for each in {form for given_one in secrets for form in _spellings(given_one)}:
+        for at in range(len(text)):
+            if text.startswith(each, at):
+                secret |= set(range(at, at + len(each)))
+    expected = [c for at, c in enumerate(text) if at not in secret]
+    assert list(Redactor(secrets)(text).replace(MASK, "")) == expected
+
+
+@given(st.text("ab", min_size=4, max_size=12), st.text("ab", max_size=20))
+def test_s16_the_longest_beginning_at_the_end_is_masked(secret: str, text: str) -> None:
+    text = f"c{text.replace(secret, 'c')}c{text[:3]}"
+    lengths = range(min(len(secret), len(text)), 3, -1)
+    begun = next((n for n in lengths if text.endswith(secret[:n])), 0)
+    expected = f"{text[: len(text) - begun]}{MASK}" if begun else text
+    assert Redactor([secret]).cut_off(text) == expected
