@@ -62,6 +62,30 @@ async def contain(call: Callable[[], Awaitable[T]], *, deadline: float) -> T:
     raise ForeignError(ended)
 
 
+def call_within(call: Callable[[], T], *, deadline: float) -> T:
+    """What `call()` returns or raises; ForeignError after `deadline` seconds without either.
+
+    It runs in a daemon thread, which is abandoned then, and does not keep the process from ending.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # noqa: BLE001 - nothing real is delivered to this thread
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="prx-tunnel foreign call", daemon=True)
+    thread.start()
+    thread.join(deadline)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise ForeignError(f"did not return within {deadline:g} s")
+    return results[0]
+
+
 async def call_in_thread(call: Callable[[], T]) -> T:
     """The result of `call()`, run in a thread that is abandoned when the caller is cancelled.
 

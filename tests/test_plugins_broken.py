@@ -136,3 +136,29 @@ def test_l11_an_import_cannot_change_the_environment(
     assert dict(os.environ) == before
     assert "prx-tunnel-alpha 1.0: its import set ADDED, KEPT, REMOVED; undone" in caplog.text
     assert "hunter22" not in caplog.text
+
+
+HANGING = {
+    "import": "import threading; threading.Event().wait()",
+    "hook": hook("import threading; threading.Event().wait()"),
+    "generator": f"{backend('x')}\n    import threading; threading.Event().wait()",
+}
+
+
+@pytest.mark.parametrize("source", HANGING.values(), ids=HANGING)
+def test_s16_a_plugin_that_hangs_is_named_and_harms_no_other(
+    site: Site, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prx_tunnel_core.plugins.loading.DEADLINE", 0.2)
+    site.plugin("good", backend("good"))
+    site.plugin("x", source, version="0.3")
+    site.plugin("zzz", backend("zzz"))
+    monkeypatch.setattr("prx_tunnel_core.plugins.loading._hanging", set())
+    plugins = Plugins()
+    assert not any(entry.problem for entry in plugins.listing() if entry.name in ("good", "zzz"))
+    entry = next(entry for entry in plugins.listing() if entry.name == "x")
+    assert entry.problem.startswith("prx-tunnel-x 0.3: ")
+    assert "within 0.2 s" in entry.problem
+    with pytest.raises(PluginError, match=r"within 0\.2 s"):
+        plugins.backend("x")
+    assert plugins.backend("good").name == "good"

@@ -15,11 +15,15 @@ import pluggy
 from prx_tunnel_core.backend import Backend, Observer
 from prx_tunnel_core.errors import PluginError
 from prx_tunnel_core.hookspecs import PROJECT, TunnelSpecs
-from prx_tunnel_core.isolation import describe
+from prx_tunnel_core.isolation import ForeignError, call_within, describe
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.plugins.discovery import FoundPlugin
 
 logger = get_logger(__name__)
+
+DEADLINE = 10.0  # seconds for an import, and for a hook that yields backends or observers
+
+_hanging: set[FoundPlugin] = set()
 
 HOOKS = ", ".join(name for name in dir(TunnelSpecs) if name.startswith(PROJECT))
 
@@ -76,30 +80,47 @@ class LoadedPlugin:
         return [implementation.function for implementation in caller.get_hookimpls()]
 
     def _descriptors(self, hook: str, kind: type[DescriptorT]) -> dict[str, DescriptorT]:
-        found: dict[str, DescriptorT] = {}
-        try:
+        def collect() -> dict[str, DescriptorT]:
+            found: dict[str, DescriptorT] = {}
             for result in self.call(hook, {}):
                 # A generator runs, and raises, only here.
                 for item in _iterable(result, kind):
                     _add(found, item, kind)
+            return found
+
+        try:
+            return call_within(collect, deadline=DEADLINE)
         except PluginError as error:
             raise PluginError(f"{self.label}: {hook}: {error}") from error.__cause__
+        except ForeignError as error:
+            raise PluginError(f"{self.label}: {hook} {error}") from None
         except (Exception, SystemExit) as error:
             raise PluginError(f"{self.label}: {hook} raised {describe(error)}") from error
-        return found
 
 
 def load(found: FoundPlugin) -> LoadedPlugin:
     """Import one plugin and check its hooks; PluginError names its distribution and the reason."""
+    if found in _hanging:  # to import it again would wait for the first import, without end
+        raise _hangs(found)
     with _environment_kept(found.label):
         try:
-            plugin = found.load()
+            plugin = call_within(found.load, deadline=DEADLINE)
+        except ForeignError:
+            _hanging.add(found)
+            raise _hangs(found) from None
         except (Exception, SystemExit) as error:
             raise PluginError(
                 f"{found.label}: plugin {found.name!r} cannot be loaded: {describe(error)}; "
                 f"reinstall or update {found.distribution or 'it'}"
             ) from error
     return LoadedPlugin(plugin, label=found.label)
+
+
+def _hangs(found: FoundPlugin) -> PluginError:
+    return PluginError(
+        f"{found.label}: the import of plugin {found.name!r} did not end within {DEADLINE:g} s; "
+        f"update or uninstall {found.distribution or 'it'}"
+    )
 
 
 @contextmanager
