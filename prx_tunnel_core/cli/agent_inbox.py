@@ -12,11 +12,13 @@ from prx_tunnel_core.cli.start import leave_no_core
 from prx_tunnel_core.cli.views import View, write
 from prx_tunnel_core.control.answers import local
 from prx_tunnel_core.errors import TunnelError, single
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.health.marks import MARK, take_mark
+from prx_tunnel_core.text import one_line
 
 SHOWN = 2000  # characters of a body
+SHOWN_LINES = 30
 LONGEST_PATH = 500  # characters
-PROBE = "prx-tunnel (health check)"
+LONGEST_NAME = 100  # characters of a method or a content type
 
 
 def run_inbox(plan: Plan, view: View) -> int:
@@ -46,12 +48,18 @@ async def _serve(plan: Plan, view: View, stop: StopSignals) -> int:
 
 def show(webhook: inbox.Webhook) -> None:
     """Strangers wrote all of it: nothing of it may move a cursor or fill the screen."""
-    if webhook.headers.get("user-agent") == PROBE:
-        return
-    kind = webhook.headers.get("content-type", "no content type")
-    line = f"{webhook.method} {webhook.path[:LONGEST_PATH]} ({kind}, {len(webhook.body)} bytes)"
+    if take_mark(webhook.headers.get(MARK, "")):
+        return  # a health check of ours
+    method, path = _cut(webhook.method, LONGEST_NAME), _cut(webhook.path, LONGEST_PATH)
+    kind = _cut(webhook.headers.get("content-type", "no content type"), LONGEST_NAME)
     body = webhook.body.decode("utf-8", "replace")
-    lines = [line, *(f"  {each}" for each in body[:SHOWN].splitlines())]
-    if len(body) > SHOWN:
-        lines.append("  …")
-    write("".join(f"{printable(each)}\n" for each in lines))
+    lines = body[:SHOWN].splitlines()
+    shown = [f"{method} {path} ({kind}, {len(webhook.body)} bytes)"]
+    shown += [f"  {each}" for each in lines[:SHOWN_LINES]]
+    if len(body) > SHOWN or len(lines) > SHOWN_LINES:
+        shown.append("  …")
+    write("".join(f"{one_line(each)}\n" for each in shown))
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"

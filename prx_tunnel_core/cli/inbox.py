@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import anyio
@@ -15,7 +15,8 @@ import h11
 from prx_tunnel_core.errors import single
 
 LARGEST_BODY = 1024 * 1024  # bytes
-PATIENCE = 30.0  # seconds for one request
+HEAD_PATIENCE = 5.0  # seconds for the head of a request
+PATIENCE = 30.0  # seconds for all of it
 MOST_CLIENTS = 64
 SIGNATURE = "x-hub-signature-256"
 
@@ -63,24 +64,47 @@ class _Inbox:
     def __init__(self, secret: bytes | None, receive: Callable[[Webhook], None]) -> None:
         self._secret = secret
         self._receive = receive
-        self._room = anyio.CapacityLimiter(MOST_CLIENTS)
+        self._clients: dict[anyio.CancelScope, bool] = {}
+        """Those that are being read, oldest first, and whether their request's head is there."""
 
     async def answer(self, client: anyio.abc.SocketStream) -> None:
         """One request, one answer, and the connection is closed."""
-        async with client, self._room:
+        async with client:
             http = h11.Connection(h11.SERVER)
             try:
-                with anyio.move_on_after(PATIENCE):
-                    status = await self._serve(http, client)
+                with self._place() as place:
+                    status = await self._serve(http, client, place)
                     await client.send(_reply(http, status))
             except (h11.ProtocolError, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 return  # it left, or does not speak HTTP
 
-    async def _serve(self, http: h11.Connection, client: anyio.abc.SocketStream) -> int:
+    @contextmanager
+    def _place(self) -> Iterator[anyio.CancelScope]:
+        """One of the places, of which the client that has kept its longest makes way for another.
+
+        Of those first that have not even sent a head: a request that arrives whole needs no time.
+        """
+        if len(self._clients) >= MOST_CLIENTS:
+            longest = min(self._clients, key=self._clients.__getitem__)
+            del self._clients[longest]
+            longest.cancel()
+        with anyio.move_on_after(HEAD_PATIENCE) as place:
+            self._clients[place] = False
+            try:
+                yield place
+            finally:
+                self._clients.pop(place, None)
+
+    async def _serve(
+        self, http: h11.Connection, client: anyio.abc.SocketStream, place: anyio.CancelScope
+    ) -> int:
         request, body = None, bytearray()
         while not isinstance(event := await _next(http, client), h11.EndOfMessage):
             if isinstance(event, h11.Request):
                 request = event
+                place.deadline += PATIENCE - HEAD_PATIENCE
+                if place in self._clients:
+                    self._clients[place] = True
             elif isinstance(event, h11.Data):
                 body += event.data
             if len(body) > LARGEST_BODY:

@@ -16,6 +16,7 @@ import anyio
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.health.answers import verdict_of
+from prx_tunnel_core.health.marks import marked
 from prx_tunnel_core.health.network import explain, online, resolve
 from prx_tunnel_core.isolation import call_in_thread, describe
 from prx_tunnel_core.models import Check, Verdict
@@ -103,9 +104,10 @@ class Prober:
         if address.scheme in ("tcp", "tls"):
             await _touch(address.host, address.port)
             return "ok", "accepts connections"
-        return await self._request(address)
+        with marked() as mark:
+            return await self._request(address, mark)
 
-    async def _request(self, address: _Address) -> tuple[Verdict, str]:
+    async def _request(self, address: _Address, mark: Mapping[str, str]) -> tuple[Verdict, str]:
         import httpx
 
         # The transport and not a client: no redirects, no cookies, no credentials of the user's.
@@ -113,7 +115,7 @@ class Prober:
 
         async with _connections_closed() as trace:
             request = httpx.Request(
-                "GET", address.url, headers=_HEADERS, extensions={"trace": trace}
+                "GET", address.url, headers={**_HEADERS, **mark}, extensions={"trace": trace}
             )
             try:
                 response = await transport.handle_async_request(request)

@@ -45,9 +45,21 @@ def test_it_prints_what_arrives(inbox: subprocess.Popen[str], port: int) -> None
     assert send(port, "POST", "/hook?x=1", b'{"a": 1}\n{"b": 2}', content_type="text/plain") == 200
     lines = until(inbox, '"b"')
     assert lines == ["POST /hook?x=1 (text/plain, 17 bytes)\n", '  {"a": 1}\n', '  {"b": 2}\n']
-    assert send(port, "GET", "/", user_agent="prx-tunnel (health check)") == 200
     assert send(port, "GET", "/browser") == 200
     assert until(inbox, "GET") == ["GET /browser (no content type, 0 bytes)\n"]
+
+
+def test_s16_no_header_hides_a_request(inbox: subprocess.Popen[str], port: int) -> None:
+    forged = {"user_agent": "prx-tunnel (health check)", "x_prx_tunnel_probe": "0" * 32}
+    assert send(port, "GET", "/forged", b"", **forged) == 200
+    assert until(inbox, "GET") == ["GET /forged (no content type, 0 bytes)\n"]
+
+
+def test_s16_a_request_does_not_flood_the_screen(inbox: subprocess.Popen[str], port: int) -> None:
+    send(port, "A" * 5000, "/p", b"\n" * 1900, content_type="x" * 12_000)
+    lines = until(inbox, "…\n")
+    assert len(lines) < 40
+    assert max(map(len, lines)) < 800
 
 
 def test_strangers_cannot_play_with_the_terminal(inbox: subprocess.Popen[str], port: int) -> None:

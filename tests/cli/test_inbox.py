@@ -1,0 +1,96 @@
+"""The inbox's server: strangers take no place that somebody else needs."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+import anyio
+import anyio.abc
+import pytest
+
+from prx_tunnel_core.cli import agent_inbox, inbox
+from prx_tunnel_core.health.marks import MARK, marked, take_mark
+from prx_tunnel_core.health.probe import Prober
+
+pytestmark = pytest.mark.anyio
+
+PROMPT = 20.0  # seconds for what takes milliseconds here, and 30 where it has to wait
+HELLO = b"GET /hello HTTP/1.1\r\nHost: x\r\n\r\n"
+
+IDLE = {
+    "silent": b"",
+    "half a head": b"GET / HTTP/1.1\r\nHost: x\r\n",
+    "half a body": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf",
+}
+
+
+@pytest.fixture
+def arrived() -> list[inbox.Webhook]:
+    return []
+
+
+async def connect(port: int, stack: AsyncExitStack, sent: bytes) -> anyio.abc.SocketStream:
+    stream = await stack.enter_async_context(await anyio.connect_tcp("127.0.0.1", port))
+    if sent:
+        await stream.send(sent)
+    return stream
+
+
+@pytest.mark.parametrize("sent", IDLE.values(), ids=IDLE)
+async def test_s16_idle_connections_make_way(arrived: list[inbox.Webhook], sent: bytes) -> None:
+    async with inbox.listen(None, arrived.append) as port, AsyncExitStack() as stack:
+        for _ in range(2 * inbox.MOST_CLIENTS):
+            await connect(port, stack, sent)
+        with anyio.fail_after(PROMPT):
+            for _ in range(5):
+                stream = await connect(port, stack, HELLO)
+                assert (await stream.receive()).startswith(b"HTTP/1.1 200 ")
+    assert [each.path for each in arrived] == ["/hello"] * 5
+
+
+async def test_s16_who_has_sent_a_head_stays_when_silent_ones_come(
+    arrived: list[inbox.Webhook],
+) -> None:
+    async with inbox.listen(None, arrived.append) as port, AsyncExitStack() as stack:
+        slow = await connect(port, stack, IDLE["half a body"])
+        for _ in range(2 * inbox.MOST_CLIENTS):
+            await connect(port, stack, b"")
+        with anyio.fail_after(PROMPT):
+            stream = await connect(port, stack, HELLO)
+            await stream.receive()
+            await slow.send(b" more")
+            assert (await slow.receive()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_s16_a_head_has_a_deadline(
+    arrived: list[inbox.Webhook], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "HEAD_PATIENCE", 0.05)
+    async with inbox.listen(None, arrived.append) as port, AsyncExitStack() as stack:
+        stream = await connect(port, stack, IDLE["half a head"])
+        with anyio.fail_after(PROMPT), pytest.raises(anyio.EndOfStream):
+            await stream.receive()
+
+
+async def test_s16_our_own_health_check_is_recognised_once() -> None:
+    with marked() as header:
+        assert not take_mark("")
+        assert take_mark(header[MARK])
+        assert not take_mark(header[MARK])
+    with marked() as header:
+        pass
+    assert not take_mark(header[MARK])
+
+
+async def test_s16_the_inbox_shows_everything_but_our_own_health_check(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    prober = Prober()
+    async with inbox.listen(None, agent_inbox.show) as port, AsyncExitStack() as stack:
+        check, _ = await prober.public(f"http://127.0.0.1:{port}", connected_for=60)
+        assert check.verdict == "ok"
+        assert capsys.readouterr().out == ""
+        stream = await connect(port, stack, HELLO)
+        await stream.receive()
+        assert capsys.readouterr().out == "GET /hello (no content type, 0 bytes)\n"
+    await prober.aclose()
