@@ -25,8 +25,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from prx_tunnel_core.errors import ConfigError
-from prx_tunnel_core.expansion import Expanded, WholeVariable
-from prx_tunnel_core.text import MASK, SHORTEST_SECRET, printable
+from prx_tunnel_core.expansion import Expanded, WholeVariable, shown_key
+from prx_tunnel_core.text import MASK, SHORTEST_SECRET
 
 _BACKEND_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
@@ -226,20 +226,26 @@ def validate(model: type[SettingsT], table: Mapping[str, Any], *, path: str) -> 
         details = error.errors(include_input=False, include_url=False)
     del table  # a traceback that shows variables would show its secrets
     # Outside of `except`: as the context, the original would carry the table and every secret.
-    raise ConfigError("\n".join(dict.fromkeys(_explain(each, model, path) for each in details)))
+    reasons = [_explain(each, model, path) for each in details[:MOST_REASONS]]
+    if len(details) > MOST_REASONS:
+        reasons.append(f"{path}: and {len(details) - MOST_REASONS} more")
+    raise ConfigError("\n".join(dict.fromkeys(reasons)))
 
+
+MOST_REASONS = 20  # in one message
+LONGEST_REASON = 1000  # characters
 
 # Of a union, pydantic says which member it tried: `command.str`, `command.list[str]`.
 _TYPE_LABEL = re.compile(r"str|int|float|bool|none|.*[\[(].*")
 
 
 def _explain(detail: ErrorDetails, model: type[Settings], path: str) -> str:
-    location = [printable(str(part)) for part in detail["loc"]]
+    location = [shown_key(str(part)) for part in detail["loc"]]
     if detail["type"] == "extra_forbidden":
         owner = _model_at(model, location[:-1])
         return f"{'.'.join([path, *location[:-1]])}: {_unknown_key(location[-1], owner)}"
     key = ".".join([path, *(part for part in location if not _TYPE_LABEL.fullmatch(part))])
-    reason = detail["msg"].removeprefix("Value error, ")
+    reason = detail["msg"].removeprefix("Value error, ")[:LONGEST_REASON]
     return f"{key}: {reason[0].lower()}{reason[1:]}"
 
 
@@ -255,7 +261,7 @@ def _model_at(model: type[Settings], location: list[str]) -> type[Settings]:
 
 
 def _unknown_key(key: str, model: type[Settings]) -> str:
-    known = list(model.model_fields)
+    key, known = shown_key(key), list(model.model_fields)
     foreign = _FOREIGN_NAMES.get(key)
     close = [foreign] if foreign in known else difflib.get_close_matches(key, known, n=1)
     if close and close[0]:

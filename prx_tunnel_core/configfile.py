@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +20,20 @@ from prx_tunnel_core.plugins.names import check_backend_tables, check_tables, cl
 from prx_tunnel_core.text import printable
 
 LARGEST_FILE = 1024 * 1024  # bytes
+MOST_PARTS = 32  # of a key: tomllib takes time by their square, and more
+
+# Each loop is possessive, and a string without an end reaches to the end of its line or of the
+# file, so that each character is looked at once.
+_PART = r"""(?: [\w-]++ | "(?: [^"\\\n] | \\[^\n] )*+ (?: "|\\|$ ) | '[^'\n]*+ (?: '|$ ) )"""
+_KEY = re.compile(
+    r"""
+      \#[^\n]*+                                                         # no keys: a comment
+    | "{3} (?: [^"\\] | \\. | "(?!"") )*+ (?: "{3,5}+ | \\ | \Z )       # and longer strings
+    | '{3} (?: [^'] | '(?!'') )*+ (?: '{3,5}+ | \Z )
+    | (?P<key> PART (?: [ \t]*+ \. [ \t]*+ PART )*+ )
+    """.replace("PART", _PART),
+    re.VERBOSE | re.MULTILINE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ def load(
         if path is None:
             raise
         raise ConfigError(f"{path}: {error}") from None
-    except RecursionError:  # thousands of dotted keys parse, but cannot be walked
+    except RecursionError:  # what could just be parsed
         raise ConfigError(f"{path}: nested too deeply") from None
 
 
@@ -169,6 +184,7 @@ def parse(path: Path) -> dict[str, Any]:
         ) from None
     if text.startswith("\ufeff"):
         raise ConfigError(f"{path}: starts with a byte order mark; save it as UTF-8 without BOM")
+    _check_keys(path, text)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -177,6 +193,21 @@ def parse(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: nested too deeply") from None
     except ValueError as error:  # a number with thousands of digits
         raise ConfigError(f"{path}: {error}") from None
+
+
+def _parts(key: str) -> int:
+    return len(re.findall(_PART, key, re.VERBOSE | re.MULTILINE))
+
+
+def _check_keys(path: Path, text: str) -> None:
+    for match in _KEY.finditer(text):
+        key = match["key"]
+        if key and key.count(".") >= MOST_PARTS and _parts(key) > MOST_PARTS:
+            line = text.count("\n", 0, match.start()) + 1
+            raise ConfigError(
+                f"{path}: nested too deeply: "
+                f"the key in line {line} has more than {MOST_PARTS} parts; use fewer dots"
+            )
 
 
 def _read(path: Path) -> bytes:

@@ -15,6 +15,10 @@ from prx_tunnel_core.text import one_line
 _REFERENCE = re.compile(r"\$\$|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^${}]*))?\}")
 
 
+LONGEST_VALUE = 32 * 1024  # characters, after expansion; splitting a command is quadratic in them
+LONGEST_KEY = 60  # characters of a key in a message
+
+
 class Expanded(str):
     """Text into which a variable of the environment went."""
 
@@ -37,7 +41,7 @@ def expand(value: object, environ: Mapping[str, str], *, path: str) -> object:
         return _expand_text(value, environ, path)
     if isinstance(value, dict):
         return {
-            key: expand(item, environ, path=f"{path}.{one_line(key)}")
+            key: expand(item, environ, path=f"{path}.{shown_key(key)}")
             for key, item in value.items()
         }
     if isinstance(value, list):
@@ -45,12 +49,19 @@ def expand(value: object, environ: Mapping[str, str], *, path: str) -> object:
     return value
 
 
+def shown_key(key: str) -> str:
+    """The key as part of a message."""
+    key = one_line(key)
+    return key if len(key) <= LONGEST_KEY else f"{key[:LONGEST_KEY]}…"
+
+
 def _expand_text(text: str, environ: Mapping[str, str], path: str) -> str:
+    _check_length(len(text), path)
     if "$" not in text:
         return text
     pieces: list[str] = []
     used = False
-    position = 0
+    position = length = 0
     for match in _REFERENCE.finditer(text):
         pieces.append(_literal(text[position : match.start()], path))
         position = match.end()
@@ -59,12 +70,19 @@ def _expand_text(text: str, environ: Mapping[str, str], path: str) -> str:
         else:
             used = True
             pieces.append(_look_up(match["name"], match["default"], environ, path))
+            length += len(pieces[-1])
+            _check_length(length, path)
     pieces.append(_literal(text[position:], path))
     expanded = "".join(pieces)
     if not used:
         return expanded
     whole = _REFERENCE.fullmatch(text) is not None
     return WholeVariable(expanded) if whole else Expanded(expanded)
+
+
+def _check_length(length: int, path: str) -> None:
+    if length > LONGEST_VALUE:
+        raise ConfigError(f"{path}: longer than {LONGEST_VALUE // 1024} KiB; shorten the value")
 
 
 def _literal(text: str, path: str) -> str:

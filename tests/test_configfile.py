@@ -216,6 +216,62 @@ def test_the_largest_file_that_is_read_is_read_fast(file: Path) -> None:
     assert time.perf_counter() - began < 5
 
 
+DEEP = {
+    "dotted": "a" + ".a" * 40_000 + " = 1",
+    "dotted after other lines": "# a.b\nx = 1\na" + " . a" * 20_000 + " = 1",
+    "quoted": '"a.b"' + '."a.b"' * 20_000 + " = 1",
+    "quoted, with escapes": '"\\""' + '."\\""' * 20_000 + " = 1",
+    "literal": "'a'" + ".'a'" * 20_000 + " = 1",
+    "mixed": "a" + ".'b'.\"c\".d" * 8_000 + " = 1",
+    "a header": "[a" + ".a" * 40_000 + "]",
+    "an array's header": "[[a" + ".a" * 40_000 + "]]",
+    "in an inline table": "x = [{ a" + ".a" * 40_000 + " = 1 }]",
+    "after a string of several lines": 'x = ["""a""""", {a' + ".a" * 40_000 + "=1}]",
+}
+
+
+@pytest.mark.parametrize("content", DEEP.values(), ids=DEEP)
+def test_s16_a_key_of_many_parts_is_refused_before_it_is_parsed(
+    file: Path, content: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tomllib.loads", None)
+    line = content.count("\n") + 1
+    assert f"nested too deeply: the key in line {line} has more than 32" in reason(file, content)
+
+
+HARMLESS = {
+    "a string": f'"{"a." * 100}"',
+    "a literal string": f"'{'a.' * 100}'",
+    "several lines": f'"""\n{"a." * 100}a = 1\n"" {"a." * 100}\n"""',
+    "several literal lines": f"'''\n{'a.' * 100}a = 1\n'''",
+    "a comment": f"1  # {'a.' * 100}",
+    "an array": f"[{'1.5, ' * 100}]",
+}
+
+
+@pytest.mark.parametrize("value", HARMLESS.values(), ids=HARMLESS)
+def test_s16_what_looks_like_such_a_key_is_read(file: Path, value: str) -> None:
+    assert "x" in load(write(file, f"[y]\nx = {value}\n"), environ={}).tables["y"]
+
+
+def test_s16_an_error_is_bounded_whatever_the_file_has(file: Path) -> None:
+    many = "".join(f"k{number} = 1\n" for number in range(20_000))
+    said = reason(file, f"[tunnel.reconnect]\n{many}")
+    assert said.count("\n") == 20
+    assert said.endswith("tunnel: and 19980 more")
+    long = "k" * 100_000
+    assert len(reason(file, f"[tunnel]\n{long} = 1\n")) < 1000
+    listed = f'[tunnel.reconnect]\n{long} = [{"1," * 100_000} "${{X}}"]\n'
+    assert len(reason(file, listed)) < 1000
+
+
+@pytest.mark.parametrize("key", ["command", "port"])
+def test_s16_a_value_of_many_kilobytes_is_refused(file: Path, key: str) -> None:
+    for value in ("a" * 33_000, "${A}" * 400, "${NONE:-" + "b" * 33_000 + "}"):
+        said = reason(file, f'[gateway]\n{key} = "{value}"\n', environ={"A": "x" * 100})
+        assert said == f"gateway.{key}: longer than 32 KiB; shorten the value"
+
+
 def test_no_value_of_the_file_is_in_an_error(file: Path) -> None:
     content = f'[tunnel]\nlocal_port = "{CANARY}"\nreconnect = "{CANARY}"\nbackend = "{CANARY}!"\n'
     assert CANARY not in reason(file, content)

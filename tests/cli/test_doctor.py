@@ -118,7 +118,6 @@ def test_wrong_values_are_findings(prx: Prx) -> None:
     assert "allow_sensitive_port" in found["checks"]["configuration"]["detail"]
     code, found = report(prx, "--backend", "frp")
     assert "called prx-tunnel-frp" in found["checks"]["backend"]["detail"]
-    assert "pip install prx-tunnel-frp" in found["checks"]["backend"]["detail"]
 
 
 @pytest.mark.parametrize("command", ["backends", "doctor"])
