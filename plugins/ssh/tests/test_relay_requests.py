@@ -162,3 +162,58 @@ async def test_an_answer_may_come_before_the_end_of_the_request(relay: Standalon
         answer = await speak(await site_port(program), sent)
         answered.set()
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_t01_after_an_upgrade_each_direction_ends_by_itself(relay: StandaloneRelay) -> None:
+    """A visitor that has said everything still gets the answer, however large the question."""
+
+    async def reverse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"
+        )
+        writer.write((await reader.read(-1))[::-1])
+        writer.close()
+
+    question = bytes(range(256)) * 8192
+    async with (
+        asyncio.timeout(PATIENCE),
+        listening(reverse) as target,
+        relay.here(*SITE) as program,
+        open_site(relay, target) as connection,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", await site_port(program))
+        writer.write(request(host_of(connection), "Connection: Upgrade\r\nUpgrade: x\r\n"))
+        writer.write(question)
+        writer.write_eof()
+        answer = await reader.read(-1)
+        assert answer.partition(b"\r\n\r\n")[2] == question[::-1]
+        writer.close()
+
+
+async def test_t01_what_an_upgraded_visitor_said_last_arrives(relay: StandaloneRelay) -> None:
+    """Although the program has ended its own direction, and reads slowly."""
+    received: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"
+        )
+        writer.write_eof()
+        await received.put(await reader.read(-1))
+        writer.close()
+
+    async with (
+        asyncio.timeout(PATIENCE),
+        listening(listen) as target,
+        relay.here(*SITE) as program,
+        open_site(relay, target) as connection,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", await site_port(program))
+        writer.write(request(host_of(connection), "Connection: Upgrade\r\nUpgrade: x\r\n"))
+        assert b"101" in await reader.read(-1)
+        writer.write(b"y" * 3_000_000)
+        writer.write_eof()
+        assert await received.get() == b"y" * 3_000_000
+        writer.close()

@@ -136,6 +136,7 @@ class _Passage:
         self._writer = writer
         self._http = h11.Connection(h11.CLIENT)
         self._answered = False
+        self._passed = 0
 
     async def begin(self, request: h11.Request) -> None:
         upgrade = [item for item in request.headers.raw_items() if item[0].lower() == b"upgrade"]
@@ -194,17 +195,40 @@ class _Passage:
                 raise h11.RemoteProtocolError("the response broke off")
 
     async def pass_everything(self) -> None:
-        """Both directions as they come, until either side ends its own."""
+        """Both directions as they come, each to its own end: one may outlast the other."""
         self._writer.write(self._visit.http.trailing_data[0])
         self._visit.writer.write(self._http.trailing_data[0])
-        ways = [
-            asyncio.ensure_future(_copy(self._visit.reader.read, self._writer)),
-            asyncio.ensure_future(_copy(self._reader.read, self._visit.writer)),
-        ]
+        ways = {
+            asyncio.ensure_future(self._copy(self._visit.reader.read, self._writer)),
+            asyncio.ensure_future(self._copy(self._reader.read, self._visit.writer)),
+        }
         try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            done, left = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            while left and not any(way.exception() for way in done):
+                before = self._passed
+                done, left = await asyncio.wait(left, timeout=_LAST_WORDS_SECONDS)
+                if not done and self._passed == before:
+                    return
+            # What the guest has not taken yet would be lost when the channel is aborted.
+            self._writer.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._writer.wait_closed(), _LAST_WORDS_SECONDS)
         finally:
             await _end(*ways)
+
+    async def _copy(
+        self,
+        read: Callable[[int], Awaitable[bytes]],
+        writer: asyncio.StreamWriter | asyncssh.SSHWriter[bytes],
+    ) -> None:
+        while data := await read(_CHUNK):
+            writer.write(data)
+            await writer.drain()
+            self._passed += len(data)
+        if writer.can_write_eof():
+            writer.write_eof()
+        else:
+            writer.close()  # TLS
 
     async def _next_event(self) -> Any:
         while (event := self._http.next_event()) is h11.NEED_DATA:
@@ -216,15 +240,6 @@ class _Passage:
         if data:
             self._writer.write(data)
             await self._writer.drain()
-
-
-async def _copy(
-    read: Callable[[int], Awaitable[bytes]],
-    writer: asyncio.StreamWriter | asyncssh.SSHWriter[bytes],
-) -> None:
-    while data := await read(_CHUNK):
-        writer.write(data)
-        await writer.drain()
 
 
 def _end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:
