@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import threading
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
@@ -18,9 +19,14 @@ from asyncssh.constants import OPEN_CONNECT_FAILED
 from typing_extensions import override
 
 from prx_tunnel_core.backend import Target
+from prx_tunnel_ssh.congestion import Congestion
+
+WINDOW = 128 * 1024
+"""How much the other side of the SSH connection may send ahead on one channel. One that is not read
+from must not cost this process asyncssh's two megabytes."""
 
 # What is kept for an end that is not open yet. Reading is paused meanwhile; only CPython before
-# 3.11.4 reads once (256 KiB) after a pause in `connection_made`.
+# 3.11.4 reads once after a pause in `connection_made`.
 _MOST_EARLY = 1024 * 1024
 
 
@@ -43,12 +49,14 @@ class End(asyncio.Protocol):
     What arrives before the other end can take it is kept, in order, and delivered once it can.
     """
 
-    def __init__(self, ends: set[End]) -> None:
+    def __init__(self, ends: set[End], congestion: Congestion | None = None) -> None:
+        """`congestion` is that of the SSH connection, for the end that is a channel of it."""
         self.other: End | None = None
         self.is_open = False
         """Whether it can be written to."""
-        self.is_full = False
         self.at_eof = False
+        self._congestion = congestion
+        self._is_full = False
         self._ends = ends
         self._wire: Wire | None = None
         self._early = bytearray()
@@ -93,25 +101,40 @@ class End(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._wire = None
         self._ends.discard(self)
+        if self._congestion is not None:
+            self._congestion.forget(self)
         if self.other is not None:
             self.other.abort() if exc is not None else self.other.close()
 
     @override
     def pause_writing(self) -> None:
-        self.is_full = True
+        self._is_full = True
         if self.other is not None:
             self.other.pause_reading()
 
     @override
     def resume_writing(self) -> None:
-        self.is_full = False
-        if self.other is not None:
+        self._is_full = False
+        self.read_on()
+
+    def read_on(self) -> None:
+        """Have the other end read, or as soon as this one can be written to again."""
+        if self._is_full or self.other is None:
+            return
+        if self._congestion is not None and self._congestion.full:
+            self._congestion.remember(self)
+        else:
             self.other.resume_reading()
 
     def write(self, data: bytes) -> None:
-        if self._wire is not None:
-            with contextlib.suppress(OSError):  # closed for writing a moment ago
-                self._wire.write(data)
+        if self._wire is None:
+            return
+        with contextlib.suppress(OSError):  # closed for writing a moment ago
+            self._wire.write(data)
+        if self._congestion is not None and self._congestion.full:
+            self._congestion.remember(self)
+            if self.other is not None:
+                self.other.pause_reading()
 
     def write_eof(self) -> None:
         if self._wire is not None and not self._wire.is_closing():
@@ -157,8 +180,8 @@ class End(asyncio.Protocol):
             self.other.write(early)
         if self.at_eof:
             self._pass_eof(self.other)
-        elif not self.other.is_full:
-            self.resume_reading()
+        else:
+            self.other.read_on()
 
     def _pass_eof(self, other: End) -> None:
         other.write_eof()
@@ -177,8 +200,26 @@ class End(asyncio.Protocol):
             self.other.abort()
 
 
-class SocketEnd(End):
+class _Buffer(threading.local):
+    """What a socket's bytes are read into: one for all, as nothing stays in it."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(64 * 1024))
+
+
+_buffer = _Buffer()
+
+
+class SocketEnd(End, asyncio.BufferedProtocol):
     """Reads nothing before its channel is open, so that the visitor waits, and not this process."""
+
+    @override
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return _buffer.view
+
+    @override
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(_buffer.view[:nbytes]))
 
     @override
     def connection_made(self, transport: Any) -> None:
@@ -202,6 +243,8 @@ class Forwards:
     """The connections of one tunnel to its target."""
 
     def __init__(self, target: Target) -> None:
+        self.congestion: Congestion | None = None
+        """Of the SSH connection through which they come, once there is one."""
         self._target = target
         self._ends: set[End] = set()
         self._dials: set[asyncio.Task[Any]] = set()
@@ -218,7 +261,7 @@ class Forwards:
         task = asyncio.current_task()
         assert task is not None  # asyncssh's
         self._dials.add(task)
-        remote, local = End(self._ends), SocketEnd(self._ends)
+        remote, local = End(self._ends, self.congestion), SocketEnd(self._ends)
         remote.join(local)
         try:
             await asyncio.get_running_loop().create_connection(

@@ -22,6 +22,7 @@ from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.text import Redactor, one_line
 from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.congestion import Congestion, watch
 from prx_tunnel_ssh.credentials import open_keys
 from prx_tunnel_ssh.hostkeys import KnownHosts, read_known_hosts, untrusted
 from prx_tunnel_ssh.wholly import wholly
@@ -37,6 +38,11 @@ class Peer(asyncssh.SSHClient):
         """The key of a server that is not trusted."""
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why the connection has ended, once it has."""
+        self.congestion: Congestion | None = None
+
+    @override
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self.congestion = watch(conn)
 
     @override
     def validate_host_public_key(
@@ -47,6 +53,8 @@ class Peer(asyncssh.SSHClient):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.congestion is not None:
+            self.congestion.resume_writing()
         if not self.lost.done():
             self.lost.set_result(_why_lost(exc))
 

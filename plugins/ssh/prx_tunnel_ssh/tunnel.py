@@ -13,7 +13,7 @@ from prx_tunnel_core.errors import ConnectError
 from prx_tunnel_core.models import Check
 from prx_tunnel_ssh.announcement import Announcement, wait_for_url
 from prx_tunnel_ssh.config import SshConfig
-from prx_tunnel_ssh.forwarding import Forwards, open_forwards
+from prx_tunnel_ssh.forwarding import WINDOW, Forwards, open_forwards
 from prx_tunnel_ssh.keepalive import round_trip
 from prx_tunnel_ssh.pattern import compile_pattern
 from prx_tunnel_ssh.transport import Access, Transport, open_transport
@@ -67,6 +67,7 @@ async def open_tunnel(
 ) -> AsyncIterator[SshConnection]:
     """Have `config.host` forward a port to the target."""
     async with open_forwards(target) as forwards, open_transport(config, access) as transport:
+        forwards.congestion = transport.peer.congestion
         port = await _listen(config, transport, forwards)
         connection = await _connection(config, transport, port)
         yield connection
@@ -79,6 +80,7 @@ async def _listen(config: SshConfig, transport: Transport, forwards: Forwards) -
             forwards.session,
             config.listen_host,
             config.remote_port,
+            window=WINDOW,
         )
     except asyncssh.ChannelListenError:
         if transport.peer.lost.done():

@@ -11,6 +11,7 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import SetupError, TunnelError
@@ -18,9 +19,11 @@ from prx_tunnel_core.logs import PrintableFormatter
 from prx_tunnel_core.text import printable_lines
 from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.relay.arguments import Arguments, parse
+from prx_tunnel_ssh.relay.descriptors import fit, raise_descriptor_limit
 from prx_tunnel_ssh.relay.keys import AuthorizedKeys, read_host_key
 from prx_tunnel_ssh.relay.log import Log
 from prx_tunnel_ssh.relay.server import Relay, open_relay
+from prx_tunnel_ssh.relay.settings import RelaySettings
 from prx_tunnel_ssh.transport import quiet_asyncssh
 
 
@@ -60,7 +63,7 @@ async def serve(arguments: Arguments, log: Log) -> AsyncIterator[Relay]:
         read = functools.partial(_read_certificate, tls, arguments, log)
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, read)
     async with open_relay(
-        arguments.settings,
+        _settings(arguments.settings, log),
         AuthorizedKeys(arguments.authorized_keys, log),
         host_key=host_key,
         listen=arguments.listen,
@@ -76,6 +79,21 @@ async def serve(arguments: Arguments, log: Log) -> AsyncIterator[Relay]:
             host_key=" ".join(host_key.export_public_key().decode().split()[:2]),
         )
         yield relay
+
+
+def _settings(settings: RelaySettings, log: Log) -> RelaySettings:
+    """With no more connections than this process has descriptors for."""
+    descriptors = raise_descriptor_limit()
+    limits = fit(settings.limits, descriptors)
+    if limits != settings.limits:
+        log(
+            "limits lowered",
+            reason=f"this process may open {descriptors} files; raise its limit (ulimit -n)",
+            connections=limits.connections,
+            startups=limits.startups,
+            visitors_in_all=limits.visitors_in_all,
+        )
+    return replace(settings, limits=limits)
 
 
 def _tls(arguments: Arguments) -> ssl.SSLContext | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from ipaddress import ip_address
 from pathlib import Path
 
+from prx_tunnel_ssh.relay.limits import source_of
 from prx_tunnel_ssh.relay.settings import Limits, RelaySettings, Site, parse_ports
 
 Address = tuple[str, int]
@@ -47,7 +49,11 @@ def parse(argv: Sequence[str] | None) -> Arguments:
         certificate=given.certificate,
         key=given.key,
         settings=RelaySettings(
-            bind=given.bind, ports=given.ports, limits=_limits(given), site=site
+            bind=given.bind,
+            ports=given.ports,
+            limits=_limits(given),
+            site=site,
+            proxies=frozenset(given.proxy),
         ),
     )
 
@@ -71,6 +77,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--key", type=Path, metavar="FILE", help="of the certificate, when not in the same file")
     add("--url", metavar="URL", help="that is announced, when a proxy stands in front: "
         "https://{name}.example.com")  # fmt: skip
+    add(
+        "--proxy",
+        action="append",
+        default=[],
+        type=_proxy,
+        metavar="ADDRESS",
+        help="of a proxy "
+        "in front of the web sites, which stands for many visitors; may be given more than once",
+    )
     for limit in fields(Limits):
         add(f"--{limit.name.replace('_', '-')}", type=type(limit.default), default=limit.default,
             metavar="N", help="limit (%(default)s)")  # fmt: skip
@@ -94,6 +109,14 @@ def _address(text: str) -> Address:
     if not colon or not port.isdigit() or int(port) > 65_535:
         raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
     return host.strip("[]"), int(port)
+
+
+def _proxy(text: str) -> str:
+    try:
+        ip_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address") from None
+    return source_of(text)
 
 
 def _ports(text: str) -> object:

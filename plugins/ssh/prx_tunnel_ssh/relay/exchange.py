@@ -12,79 +12,12 @@ import asyncssh
 import h11
 from h11._headers import Headers
 
-_CHUNK = 64 * 1024
-# What a visitor may send, and how long it may read, after the end.
-_MOST_DROPPED = 16 * 1024 * 1024
-_LAST_WORDS_SECONDS = 30.0
+from prx_tunnel_ssh.relay.channel import Channel
+from prx_tunnel_ssh.relay.visit import LAST_WORDS_SECONDS, Visit
+
 # What concerns one connection only, and so is not passed on (RFC 9110, section 7.6.1). Framing
 # belongs to h11, which needs to see Transfer-Encoding.
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"})
-
-
-class Visit:
-    """One connection of a visitor."""
-
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, largest_head: int
-    ) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=largest_head)
-        peer = writer.get_extra_info("peername") or ("", 0)
-        self.address: tuple[str, int] = (str(peer[0]), int(peer[1]))
-
-    async def next_request(self) -> h11.Request | None:
-        """The head of the next request; None when the visitor has gone.
-
-        Raises h11.RemoteProtocolError for what is no valid request.
-        """
-        if self.http.our_state is h11.DONE:
-            self.http.start_next_cycle()
-        event = await self.next_event()
-        return event if isinstance(event, h11.Request) else None
-
-    async def next_event(self) -> Any:
-        while (event := self.http.next_event()) is h11.NEED_DATA:
-            self.http.receive_data(await self.reader.read(_CHUNK))
-        return event
-
-    async def send(self, event: h11.Event) -> None:
-        data = self.http.send(event)
-        if data:
-            self.writer.write(data)
-            await self.writer.drain()
-
-    async def refuse(self, status: int, reason: str) -> None:
-        """Answer in the relay's own name, and end the connection."""
-        body = f"prx-tunnel relay: {reason}\n".encode()
-        headers = [
-            ("content-type", "text/plain; charset=utf-8"),
-            ("content-length", str(len(body))),
-            ("prx-tunnel-relay", str(status)),
-            ("connection", "close"),
-        ]
-        if self.http.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
-            return
-        await self.send(h11.Response(status_code=status, headers=headers))
-        await self.send(h11.Data(data=body))
-        await self.send(h11.EndOfMessage())
-
-    async def finish(self) -> None:
-        """Let what was sent arrive, as long as somebody reads it.
-
-        What the visitor still sends is read and dropped: a socket that is closed with unread data
-        in it takes back what it has sent.
-        """
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS_SECONDS):
-                if not self.writer.can_write_eof():  # TLS
-                    self.writer.close()
-                    await self.writer.wait_closed()
-                    return
-                self.writer.write_eof()
-                for _ in range(_MOST_DROPPED // _CHUNK):
-                    if not await self.reader.read(_CHUNK):
-                        return
 
 
 class Outcome(Enum):
@@ -95,14 +28,9 @@ class Outcome(Enum):
     """From now on it is no HTTP: a WebSocket, as a rule."""
 
 
-async def exchange(
-    visit: Visit,
-    request: h11.Request,
-    reader: asyncssh.SSHReader[bytes],
-    writer: asyncssh.SSHWriter[bytes],
-) -> bool:
+async def exchange(visit: Visit, request: h11.Request, channel: Channel) -> bool:
     """Pass the request on and the response back; whether the visitor may send another request."""
-    passage = _Passage(visit, reader, writer)
+    passage = _Passage(visit, channel)
     await passage.begin(request)
     upward = asyncio.ensure_future(passage.pass_request())
     downward = asyncio.ensure_future(passage.pass_response())
@@ -125,15 +53,9 @@ async def _end(*tasks: asyncio.Future[Any]) -> None:
 
 
 class _Passage:
-    def __init__(
-        self,
-        visit: Visit,
-        reader: asyncssh.SSHReader[bytes],
-        writer: asyncssh.SSHWriter[bytes],
-    ) -> None:
+    def __init__(self, visit: Visit, channel: Channel) -> None:
         self._visit = visit
-        self._reader = reader
-        self._writer = writer
+        self._channel = channel
         self._http = h11.Connection(h11.CLIENT)
         self._answered = False
         self._passed = 0
@@ -157,18 +79,22 @@ class _Passage:
                 break
         # From now on the visitor can only leave, or send ahead: its next request, or what follows
         # an upgrade. Either stays with the visitor's side of the protocol.
-        data = await self._visit.reader.read(_CHUNK)
+        data = await self._visit.receive()
         self._visit.http.receive_data(data)
         return bool(data)
 
     async def pass_response(self) -> Outcome:
         try:
             return await self._pass_response()
-        except (h11.ProtocolError, asyncssh.Error, OSError):
+        except TimeoutError:
             if self._answered:
                 raise  # half an answer must not look like a whole one
+            await self._visit.refuse(504, "the program behind the tunnel did not answer in time")
+        except (h11.ProtocolError, asyncssh.Error, OSError):
+            if self._answered:
+                raise
             await self._visit.refuse(502, "the response is no valid HTTP/1.1, or broke off")
-            return Outcome.FINISHED
+        return Outcome.FINISHED
 
     async def _pass_response(self) -> Outcome:
         visit = self._visit
@@ -196,50 +122,57 @@ class _Passage:
 
     async def pass_everything(self) -> None:
         """Both directions as they come, each to its own end: one may outlast the other."""
-        self._writer.write(self._visit.http.trailing_data[0])
-        self._visit.writer.write(self._http.trailing_data[0])
+        visit, channel = self._visit, self._channel
+        channel.wait_for_ever()
+        await channel.send(visit.http.trailing_data[0])
+        await visit.send_bytes(self._http.trailing_data[0])
         ways = {
-            asyncio.ensure_future(self._copy(self._visit.reader.read, self._writer)),
-            asyncio.ensure_future(self._copy(self._reader.read, self._visit.writer)),
+            asyncio.ensure_future(self._copy(visit.receive, channel.send, channel.send_eof)),
+            asyncio.ensure_future(self._copy(channel.receive, visit.send_bytes, visit.send_eof)),
         }
         try:
             done, left = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
             while left and not any(way.exception() for way in done):
                 before = self._passed
-                done, left = await asyncio.wait(left, timeout=_LAST_WORDS_SECONDS)
+                done, left = await asyncio.wait(left, timeout=LAST_WORDS_SECONDS)
                 if not done and self._passed == before:
                     return
-            # What the guest has not taken yet would be lost when the channel is aborted.
-            self._writer.close()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._writer.wait_closed(), _LAST_WORDS_SECONDS)
+                async with asyncio.timeout(LAST_WORDS_SECONDS):
+                    await channel.flush()
         finally:
             await _end(*ways)
 
     async def _copy(
         self,
-        read: Callable[[int], Awaitable[bytes]],
-        writer: asyncio.StreamWriter | asyncssh.SSHWriter[bytes],
+        receive: Callable[[], Awaitable[bytes]],
+        send: Callable[[bytes], Awaitable[None]],
+        send_eof: Callable[[], Awaitable[None]],
     ) -> None:
-        while data := await read(_CHUNK):
-            writer.write(data)
-            await writer.drain()
+        while data := await receive():
+            await send(data)
             self._passed += len(data)
-        if writer.can_write_eof():
-            writer.write_eof()
-        else:
-            writer.close()  # TLS
+        await send_eof()
 
     async def _next_event(self) -> Any:
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._reader.read(_CHUNK))
+            self._http.receive_data(await self._receive())
         return event
 
+    async def _receive(self) -> bytes:
+        """The program may wait for the end of a request that takes long to arrive."""
+        while True:
+            before = self._passed
+            try:
+                return await self._channel.receive()
+            except TimeoutError:
+                if self._passed == before:
+                    raise
+
     async def _send(self, event: h11.Event) -> None:
-        data = self._http.send(event)
-        if data:
-            self._writer.write(data)
-            await self._writer.drain()
+        data = self._http.send(event) or b""
+        await self._channel.send(data)
+        self._passed += len(data)
 
 
 def _end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:

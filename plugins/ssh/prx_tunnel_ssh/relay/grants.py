@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 import asyncssh
 
+from prx_tunnel_ssh.congestion import Congestion
 from prx_tunnel_ssh.forwarding import End
 from prx_tunnel_ssh.keepalive import round_trip
+from prx_tunnel_ssh.relay.crowd import Visitor
+from prx_tunnel_ssh.relay.openings import Openings
+from prx_tunnel_ssh.relay.pool import Pool
 from prx_tunnel_ssh.relay.settings import Site, site_name
 from prx_tunnel_ssh.relay.tcp import PortTunnel
-from prx_tunnel_ssh.relay.tunnel import Lease, Tunnel, Visitors
+from prx_tunnel_ssh.relay.tunnel import Lease, Tunnel
 from prx_tunnel_ssh.relay.web import SiteTunnel
 
 if TYPE_CHECKING:
@@ -32,17 +36,21 @@ class Grants:
         self,
         relay: Relay,
         connection: asyncssh.SSHServerConnection,
+        congestion: Congestion,
         key: asyncssh.SSHKey,
         log: Callable[..., None],
     ) -> None:
+        limits = relay.settings.limits
         self.connection = connection
+        self._congestion = congestion
+        self._openings = Openings(limits.visitors, limits.channel_seconds, relay.leftovers)
         self.owner = key.get_fingerprint()
         self._key = key
         self._relay = relay
         self._log = log
         self._tunnels: dict[str, Tunnel] = {}
         self._ended = False
-        self._visitors = Visitors(relay.settings.limits.visitors)
+        self._visitors: Pool[Visitor] = Pool(limits.visitors)
         self.announce: Callable[[str], None] = lambda _url: None
 
     async def grant(self, host: str, port: int) -> Tunnel | None:
@@ -77,7 +85,7 @@ class Grants:
         """The guest has gone: let its visitors read what is left, but not for ever."""
         self._ended = True
         self.close()
-        left = [visitor for visitor in self._visitors if isinstance(visitor, End)]
+        left: list[End] = [each for each in self._visitors if isinstance(each, End)]
         if left:
             asyncio.get_running_loop().call_later(_LAST_WORDS_SECONDS, _abort, left)
 
@@ -103,7 +111,7 @@ class Grants:
                 continue
             tunnel = PortTunnel(self._lease(place, host, port))
             try:
-                await tunnel.listen(self._relay.settings.bind, candidate)
+                await tunnel.listen(self._relay.settings.bind, candidate, self._relay.log)
             except OSError as error:
                 self._release(place)
                 self._log("port not free", port=candidate, reason=error.strerror or error)
@@ -114,7 +122,18 @@ class Grants:
 
     def _lease(self, place: str, host: str, port: int) -> Lease:
         closed = functools.partial(self._closed, place)
-        return Lease(self.connection, host, port, self._visitors, self._relay.ends, closed)
+        return Lease(
+            connection=self.connection,
+            congestion=self._congestion,
+            openings=self._openings,
+            owner=self.owner,
+            host=host,
+            port=port,
+            visitors=self._visitors,
+            crowd=self._relay.crowd,
+            ends=self._relay.ends,
+            on_close=closed,
+        )
 
     async def _take(self, place: str) -> bool:
         """Reserve the place, from an earlier connection of the same key too when that is dead.

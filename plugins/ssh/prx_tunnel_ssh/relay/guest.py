@@ -7,15 +7,21 @@ each of them with OpenSSH's client.
 
 from __future__ import annotations
 
+import asyncio
+import copy
 import itertools
 from typing import TYPE_CHECKING
 
 import asyncssh
 from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS
+from asyncssh.packet import PacketDecodeError, SSHPacket
 from typing_extensions import override
 
+from prx_tunnel_ssh.congestion import Congestion, watch
+from prx_tunnel_ssh.relay.algorithms import accepts_signature, weakness
 from prx_tunnel_ssh.relay.grants import Grants
 from prx_tunnel_ssh.relay.limits import source_of
+from prx_tunnel_ssh.relay.log import LimitedLog
 from prx_tunnel_ssh.relay.notice import Notice
 
 if TYPE_CHECKING:
@@ -24,43 +30,68 @@ if TYPE_CHECKING:
 _numbers = itertools.count(1)
 
 
-class Guest(asyncssh.SSHServer):
-    connection: asyncssh.SSHServerConnection
+class GuestConnection(asyncssh.SSHServerConnection):
+    """As asyncssh has it, but for signatures that are not accepted."""
 
-    def __init__(self, relay: Relay) -> None:
+    def __init__(self, options: asyncssh.SSHServerConnectionOptions, guest: Guest) -> None:
+        options = copy.copy(options)
+        options.protocol_factory = lambda: guest
+        super().__init__(asyncio.get_running_loop(), options)
+
+    @override
+    async def validate_public_key(
+        self, username: str, key_data: bytes, msg: bytes, signature: bytes
+    ) -> bool:
+        """Asyncssh announces which algorithms a signature may have, and then takes any."""
+        try:
+            if signature and not accepts_signature(SSHPacket(signature).get_string()):
+                return False
+        except PacketDecodeError:
+            return False
+        return await super().validate_public_key(username, key_data, msg, signature)
+
+
+class Guest(asyncssh.SSHServer):
+    def __init__(
+        self, relay: Relay, options: asyncssh.SSHServerConnectionOptions, address: str
+    ) -> None:
+        self.connection = GuestConnection(options, self)
         self._relay = relay
+        self._log = LimitedLog(relay.log)
         self._number = next(_numbers)
-        self._address = ""
-        self._admitted = False
+        self._address = address
+        self.source = source_of(address)
+        self._evicted = False
         self._offers = 0
         self._offered: asyncssh.SSHKey | None = None
         self._notice: Notice | None = None
+        self._congestion: Congestion | None = None
         self.grants: Grants | None = None
         """What it has; None before it has proved who it is."""
 
     def log(self, event: str, **fields: object) -> None:
-        self._relay.log(event, guest=self._number, **fields)
+        log = self._relay.log_stranger if self.grants is None else self._log
+        log(event, guest=self._number, **fields)
+
+    def evict(self) -> None:
+        """Another connection needs the place of this one, which has not logged in."""
+        self.log("connection ended", address=self._address, reason="too many have not logged in")
+        self._evicted = True
+        self.connection.abort()
 
     @override
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-        self.connection = conn
-        self._address = str((conn.get_extra_info("peername") or ("",))[0])
-        refusal = self._relay.refusal(source_of(self._address))
-        if refusal is not None:
-            self.log("connection refused", address=self._address, reason=refusal)
-            conn.abort()
-            return
-        self._admitted = True
-        self._relay.guests.add(self)
+        self._congestion = watch(conn)
         self.log("connection", address=self._address)
+        if self._evicted:
+            conn.abort()
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._admitted:
-            return
-        self._relay.guests.discard(self)
+        if self._congestion is not None:
+            self._congestion.resume_writing()
         self._relay.outlasted_by(self.connection)
-        self._relay.sources.give_back(source_of(self._address))
+        self._relay.leave(self)
         if self.grants is not None:
             self.grants.end()
             self._relay.owners.give_back(self.grants.owner)
@@ -83,6 +114,9 @@ class Guest(asyncssh.SSHServer):
             self.connection.abort()
             return False
         self._offered = key
+        if (why := weakness(key)) is not None:
+            self.log("key refused", fingerprint=key.get_fingerprint(), reason=why)
+            return False
         if self._relay.admits(key, self._address):
             return True
         self.log("key refused", user=username, fingerprint=key.get_fingerprint())
@@ -93,12 +127,14 @@ class Guest(asyncssh.SSHServer):
         # asyncssh checks one key at a time and lets nothing come between the signature and this
         # call, so the last key offered is the one that signed.
         key = self._offered
-        if key is None or not self._relay.owners.take(key.get_fingerprint()):
+        self._relay.startups.leave(self)
+        congestion = self._congestion
+        if key is None or congestion is None or not self._relay.owners.take(key.get_fingerprint()):
             reason = "too many connections with this key"
             self.log("connection refused", reason=reason)
             self.connection.disconnect(DISC_TOO_MANY_CONNECTIONS, reason)
             return
-        self.grants = Grants(self._relay, self.connection, key, self.log)
+        self.grants = Grants(self._relay, self.connection, congestion, key, self.log)
         self.log("authenticated", fingerprint=key.get_fingerprint())
 
     @override

@@ -10,18 +10,14 @@ import asyncssh
 
 from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import SetupError
-from prx_tunnel_ssh.relay.log import Log
+from prx_tunnel_ssh.relay.algorithms import weakness
+from prx_tunnel_ssh.relay.authorized import Entry, parse
+from prx_tunnel_ssh.relay.log import LimitedLog, Log
 
 Admits = Callable[[asyncssh.SSHKey, str], bool]
 """Whether a key may come in from an address."""
 
-# Options of authorized_keys that mean what they say here, or restrict what the relay never grants.
-# A key with any other is not admitted: it was restricted in a way that would be ignored.
-_UNDERSTOOD = frozenset({
-    "from", "restrict", "port-forwarding", "no-port-forwarding", "agent-forwarding",
-    "no-agent-forwarding", "x11-forwarding", "no-x11-forwarding", "pty", "no-pty", "user-rc",
-    "no-user-rc", "command", "environment", "permitopen", "no-touch-required",
-})  # fmt: skip
+_LARGEST_FILE = 4 * 1024 * 1024
 
 
 class AuthorizedKeys:
@@ -30,50 +26,58 @@ class AuthorizedKeys:
     def __init__(self, path: Path, log: Log) -> None:
         self._path = path
         self._log = log
-        self._keys, self._stamp = self._read()
+        self._log_refusal = LimitedLog(log)
+        self._entries, self._stamp = self._read()
 
     def __call__(self, key: asyncssh.SSHKey, address: str) -> bool:
         self._refresh()
-        options = self._keys.validate(key, address, address)
-        if options is None:
+        entries = self._entries.get(key.public_data, ())
+        entry = next((each for each in entries if each.allows(address)), None)
+        if entry is None:
             return False
-        return self._usable({name.lower() for name in options}, key)
-
-    def _usable(self, options: set[str], key: asyncssh.SSHKey) -> bool:
-        unknown = sorted(options - _UNDERSTOOD)
-        restricted = "restrict" in options or "no-port-forwarding" in options
-        if unknown:
-            reason = f"this relay does not know the option {unknown[0]}"
-        elif restricted and "port-forwarding" not in options:
+        if not entry.forwarding:
             reason = "its options forbid port forwarding"
-        else:
-            return True
-        self._log("key refused", fingerprint=key.get_fingerprint(), reason=reason)
-        return False
+            self._log_refusal("key refused", fingerprint=key.get_fingerprint(), reason=reason)
+        return entry.forwarding
 
     def _refresh(self) -> None:
         try:
-            if _stamp(self._path) != self._stamp:
-                self._keys, self._stamp = self._read()
+            if _stamp(os.stat(self._path)) != self._stamp:
+                self._entries, self._stamp = self._read()
                 self._log("authorized keys read", file=self._path)
         except (SetupError, OSError) as error:
             # Fail closed: what cannot be read admits nobody, until it can be read again.
-            self._keys, self._stamp = asyncssh.SSHAuthorizedKeys(), ()
+            self._entries, self._stamp = {}, ()
             self._log("authorized keys unreadable", reason=error)
 
-    def _read(self) -> tuple[asyncssh.SSHAuthorizedKeys, tuple[int, ...]]:
+    def _read(self) -> tuple[dict[bytes, list[Entry]], tuple[int, ...]]:
+        """A line that cannot be used is skipped, with a warning; the others hold."""
         try:
-            stamp = _stamp(self._path)
-            with open(_trust.open_file(str(self._path)), encoding="utf-8") as file:
-                return asyncssh.import_authorized_keys(file.read()), stamp
+            with open(_trust.open_file(str(self._path)), "rb") as file:
+                stamp = _stamp(os.fstat(file.fileno()))
+                data = file.read(_LARGEST_FILE + 1)
         except OSError as error:
             raise SetupError(f"authorized keys: {self._path}: {error.strerror}") from None
-        except ValueError as error:
-            raise SetupError(f"authorized keys: {self._path}: {error}") from None
+        if len(data) > _LARGEST_FILE:
+            raise SetupError(
+                f"authorized keys: {self._path} is larger than {_LARGEST_FILE} bytes; "
+                "is it the right file?"
+            )
+        entries: dict[bytes, list[Entry]] = {}
+        for line in parse(data):
+            if isinstance(line, Entry):
+                entries.setdefault(line.key.public_data, []).append(line)
+            else:
+                self._log(
+                    "authorized keys line skipped",
+                    file=self._path, line=line.number, reason=line.reason,
+                )  # fmt: skip
+        if not entries:
+            self._log("authorized keys without a usable key", file=self._path)
+        return entries, stamp
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    status = path.stat()
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
@@ -81,13 +85,16 @@ def read_host_key(path: Path, log: Log) -> asyncssh.SSHKey:
     """The relay's own key; made, readable by its owner only, when there is none yet."""
     try:
         with open(_trust.open_file(str(path), private=True), "rb") as file:
-            return asyncssh.import_private_key(file.read())
+            key = asyncssh.import_private_key(file.read())
     except FileNotFoundError:
         return _make_host_key(path, log)
     except OSError as error:
         raise SetupError(f"host key: {path}: {error.strerror}") from None
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
         raise SetupError(f"host key: {path}: {error}") from None
+    if (why := weakness(key)) is not None:
+        raise SetupError(f"host key: {path}: {why}; move it away, and the relay makes another")
+    return key
 
 
 def _make_host_key(path: Path, log: Log) -> asyncssh.SSHKey:

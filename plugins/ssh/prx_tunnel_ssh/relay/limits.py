@@ -30,7 +30,8 @@ class Places:
             del self._taken[holder]
 
     def __len__(self) -> int:
-        return self._taken.total()
+        """How many hold a place."""
+        return len(self._taken)
 
 
 class Rate:
@@ -39,26 +40,23 @@ class Rate:
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
         self._clock = clock
+        # Sources of the last minute, and of the one before. Replaced as a whole, so that no single
+        # event has to look through the others.
         self._buckets: dict[str, tuple[float, float]] = {}
+        self._earlier: dict[str, tuple[float, float]] = {}
+        self._since = clock()
 
     def allows(self, source: str) -> bool:
         """Count one event of the source; False when it is one too many."""
         now = self._clock()
-        left, then = self._buckets.get(source, (float(self._per_minute), now))
+        if now - self._since >= 60 or len(self._buckets) >= _MOST_SOURCES:
+            self._earlier, self._buckets, self._since = self._buckets, {}, now
+        fresh = (float(self._per_minute), now)
+        left, then = self._buckets.get(source) or self._earlier.get(source) or fresh
         left = min(self._per_minute, left + (now - then) * self._per_minute / 60)
         allowed = left >= 1
         self._buckets[source] = (left - 1 if allowed else left, now)
-        if len(self._buckets) > _MOST_SOURCES:
-            self._forget(now)
         return allowed
-
-    def _forget(self, now: float) -> None:
-        """Drop those who have been away for so long that nothing is held against them."""
-        self._buckets = {
-            source: (left, then)
-            for source, (left, then) in self._buckets.items()
-            if now - then < 60
-        }
 
 
 def source_of(address: str) -> str:

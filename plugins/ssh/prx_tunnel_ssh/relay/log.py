@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Callable
 
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.text import one_line
@@ -11,6 +13,7 @@ from prx_tunnel_core.text import one_line
 logger = get_logger("prx_tunnel_ssh.relay")
 
 _LONGEST_VALUE = 200
+_MINUTE = 60.0
 
 
 class Log:
@@ -20,6 +23,32 @@ class Log:
     def __call__(self, event: str, **fields: object) -> None:
         if logger.isEnabledFor(self._level):
             logger.log(self._level, "%s", line(event, **fields))
+
+
+class LimitedLog:
+    """For events that strangers cause: so many lines of each in a minute, and then none.
+
+    The next line says how many were left out.
+    """
+
+    def __init__(
+        self, log: Log, most: int = 100, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log = log
+        self._most = most
+        self._clock = clock
+        self._lines: dict[str, tuple[float, int]] = {}
+        """When the minute of an event began, and how many lines of it there were to write since."""
+
+    def __call__(self, event: str, **fields: object) -> None:
+        now = self._clock()
+        began, count = self._lines.get(event, (now, 0))
+        left_out = 0
+        if now - began >= _MINUTE:
+            began, count, left_out = now, 0, max(0, count - self._most)
+        self._lines[event] = (began, count + 1)
+        if count < self._most:
+            self._log(event, **fields, left_out=left_out or None)
 
 
 def line(event: str, **fields: object) -> str:

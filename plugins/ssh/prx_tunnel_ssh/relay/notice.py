@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 import asyncssh
 from typing_extensions import override
+
+_MOST_URLS = 64
+_MOST_UNREAD = 16 * 1024
 
 
 class Notice(asyncssh.SSHServerSession[bytes]):
@@ -32,13 +36,17 @@ class Notice(asyncssh.SSHServerSession[bytes]):
 
     def announce(self, url: str) -> None:
         """Print a URL, as soon as there is somebody to print it for."""
-        self._urls.append(url)
         if self._started:
             self._print(url)
+        elif len(self._urls) < _MOST_URLS:
+            self._urls.append(url)
 
     def _print(self, url: str) -> None:
-        if self._channel is not None:
-            self._channel.write(f"{url}\r\n".encode())
+        """A guest that reads nothing, and asks again and again, has the rest left out."""
+        channel = self._channel
+        if channel is not None and channel.get_write_buffer_size() < _MOST_UNREAD:
+            with suppress(OSError):  # it has closed the session a moment ago
+                channel.write(f"{url}\r\n".encode())
 
     @override
     def eof_received(self) -> bool:

@@ -70,6 +70,12 @@ class Limits:
 
     connections: int = 512
     """SSH connections in all."""
+    startups: int = 100
+    """SSH connections that have not logged in yet. From half of them on, a new one pushes out
+    another with growing probability: of the address that has the most, the one that waits longest.
+    """
+    startups_per_address: int = 8
+    """SSH connections from one address that have not logged in yet."""
     per_address: int = 16
     """SSH connections from one address (of IPv6: one /64 network)."""
     new_per_minute: int = 60
@@ -79,10 +85,24 @@ class Limits:
     tunnels_per_key: int = 4
     visitors: int = 256
     """Visitors at one time, through one SSH connection."""
+    visitors_in_all: int = 2048
+    """Visitors at one time, of all tunnels."""
+    visitors_per_address: int = 512
+    """Connections from one address to the listener of the web sites."""
     login_seconds: float = 20.0
     """How long a connection may go on without a key that is accepted."""
     key_offers: int = 20
     """How many keys one connection may try."""
+    head_seconds: float = 15.0
+    """How long the TLS handshake of a visitor may take, and the head of a request."""
+    idle_seconds: float = 60.0
+    """How long a connection of a visitor is kept between two requests."""
+    stall_seconds: float = 30.0
+    """How long a visitor may hold up a body or a response; each KiB that passes gives back one."""
+    response_seconds: float = 300.0
+    """How long a tunnel may be silent while a visitor waits for it."""
+    channel_seconds: float = 10.0
+    """How long a tunnel may take to accept a visitor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +146,5 @@ class RelaySettings:
     ports: Ports = field(default_factory=Ports)
     limits: Limits = field(default_factory=Limits)
     site: Site | None = None
+    proxies: frozenset[str] = frozenset()
+    """Addresses in front of the web sites that stand for many visitors."""

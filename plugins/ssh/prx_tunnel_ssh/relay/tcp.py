@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+import socket
+from typing import cast
 
 import asyncssh
 from typing_extensions import override
 
-from prx_tunnel_ssh.forwarding import End, SocketEnd
-from prx_tunnel_ssh.relay.tunnel import WINDOW, Tunnel
+from prx_tunnel_ssh.forwarding import WINDOW, End, SocketEnd
+from prx_tunnel_ssh.relay.limits import source_of
+from prx_tunnel_ssh.relay.listening import Listener, listen
+from prx_tunnel_ssh.relay.log import Log
+from prx_tunnel_ssh.relay.tunnel import Lease, Tunnel
 
 
 class PortTunnel(Tunnel):
-    _server: asyncio.Server | None = None
-    _port = 0
+    _listener: Listener | None = None
 
-    async def listen(self, bind: str, port: int) -> None:
+    async def listen(self, bind: str, port: int, log: Log) -> None:
         """Raises OSError when the port cannot be had."""
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Visitor(self), bind, port, backlog=256)
-        self._port = self._server.sockets[0].getsockname()[1]
+        self._listener = await listen(bind, port, self._accepted, log, receive_buffer=WINDOW)
+        self._port = self._listener.port
 
     @override
     def get_port(self) -> int:
@@ -28,50 +30,76 @@ class PortTunnel(Tunnel):
 
     @property
     def listening(self) -> bool:
-        return self._server is not None and self._server.is_serving()
+        return self._listener is not None and self._listener.listening
 
     @override
     def close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            self._listener.close()
         super().close()
 
-    def welcome(self, visitor: End, address: tuple[Any, ...]) -> None:
-        if self.lease.visitors.full:
-            visitor.abort()
-            return
-        self.lease.visitors.add(visitor)
-        channel = End(self.lease.ends)
-        channel.join(visitor)
-        self.lease.connection.create_task(self._pass_on(visitor, channel, address))
-
-    async def _pass_on(self, visitor: End, channel: End, address: tuple[Any, ...]) -> None:
+    def _accepted(self, connection: socket.socket, address: tuple[str, int]) -> None:
         lease = self.lease
+        visitor = _Visitor(lease, source_of(address[0]))
+        if not (lease.has_room_for(visitor) and lease.crowd.arrive_at(visitor, lease.owner)):
+            connection.close()
+            return
+        lease.visitors.enter(visitor, visitor.source)
+        lease.connection.create_task(self._pass_on(visitor, connection, address))
+
+    async def _pass_on(
+        self, visitor: _Visitor, connection: socket.socket, address: tuple[str, int]
+    ) -> None:
+        lease = self.lease
+        channel = End(lease.ends, lease.congestion)
+        channel.join(visitor)
         session = cast("asyncssh.SSHTCPSession[bytes]", channel)  # by its methods
         try:
-            await lease.connection.create_connection(
-                lambda: session,
-                lease.host,
-                lease.port or self._port,
-                str(address[0]),
-                address[1],
-                window=WINDOW,
+            await visitor.take(connection)
+            opening = lease.connection.create_connection(
+                lambda: session, lease.host, lease.port or self._port, *address, window=WINDOW
             )
-        except (asyncssh.Error, OSError):
-            visitor.abort()  # nothing listens at the guest's end, or the guest has gone
+            await lease.openings.open(opening, lambda _: channel.abort())
+        except (asyncssh.Error, OSError, TimeoutError):
+            # Nothing listens at the guest's end, or it does not answer, or it has gone.
+            visitor.abort()
+            channel.abort()
 
 
 class _Visitor(SocketEnd):
-    def __init__(self, tunnel: PortTunnel) -> None:
-        super().__init__(tunnel.lease.ends)
-        self._tunnel = tunnel
+    def __init__(self, lease: Lease, source: str) -> None:
+        super().__init__(lease.ends)
+        self.source = source
+        self._lease = lease
+
+    async def take(self, connection: socket.socket) -> None:
+        """Be the end of this socket."""
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(lambda: self, connection)
+        except BaseException:
+            connection.close()
+            self._leave()
+            raise
+
+    def evict(self) -> None:
+        self.abort()
 
     @override
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        self._tunnel.welcome(self, transport.get_extra_info("peername") or ("", 0))
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        self._lease.touch(self)
+        super().data_received(data, datatype)
+
+    @override
+    def write(self, data: bytes) -> None:
+        self._lease.touch(self)
+        super().write(data)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
-        self._tunnel.lease.visitors.discard(self)
+        self._leave()
+
+    def _leave(self) -> None:
+        self._lease.visitors.leave(self)
+        self._lease.crowd.leave(self)

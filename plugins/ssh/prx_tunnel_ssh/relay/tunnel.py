@@ -8,23 +8,11 @@ from dataclasses import dataclass
 import asyncssh
 from typing_extensions import override
 
+from prx_tunnel_ssh.congestion import Congestion
 from prx_tunnel_ssh.forwarding import End
-
-WINDOW = 256 * 1024
-"""How much a guest may send ahead for one visitor: a visitor who asks for much and reads nothing
-must not cost the relay asyncssh's two megabytes each time."""
-
-
-class Visitors(set[object]):
-    """Those who are connected through one guest at this moment."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self._most = most
-
-    @property
-    def full(self) -> bool:
-        return len(self) >= self._most
+from prx_tunnel_ssh.relay.crowd import Crowd, Visitor, make_room
+from prx_tunnel_ssh.relay.openings import Openings
+from prx_tunnel_ssh.relay.pool import Pool
 
 
 @dataclass(frozen=True)
@@ -32,12 +20,27 @@ class Lease:
     """What a guest asked for, and was given."""
 
     connection: asyncssh.SSHServerConnection
+    congestion: Congestion
+    openings: Openings
+    owner: str
+    """The tenant: the fingerprint of its key."""
     host: str
     port: int
     """As the guest asked for it, and so as each visitor is announced to it; may be 0."""
-    visitors: Visitors
+    visitors: Pool[Visitor]
+    """Through this connection, by address."""
+    crowd: Crowd
     ends: set[End]
     on_close: Callable[[], None]
+
+    def has_room_for(self, visitor: Visitor) -> bool:
+        """Another visitor, the longest idle of the address that has the most, may go for it."""
+        return make_room(self.visitors, visitor.source)
+
+    def touch(self, visitor: Visitor) -> None:
+        """The visitor has moved something."""
+        self.visitors.touch(visitor)
+        self.crowd.touch(visitor)
 
 
 class Tunnel(asyncssh.SSHListener):

@@ -15,18 +15,23 @@ from collections.abc import Callable
 
 import asyncssh
 import h11
+from anyio.abc import ByteStream, SocketStream
+from anyio.streams.tls import TLSStream
 from typing_extensions import override
 
-from prx_tunnel_ssh.relay.exchange import Visit, exchange
-from prx_tunnel_ssh.relay.log import Log
-from prx_tunnel_ssh.relay.settings import Site
-from prx_tunnel_ssh.relay.tunnel import WINDOW, Lease, Tunnel
+from prx_tunnel_ssh.forwarding import WINDOW
+from prx_tunnel_ssh.relay.channel import Channel
+from prx_tunnel_ssh.relay.crowd import Crowd
+from prx_tunnel_ssh.relay.exchange import exchange
+from prx_tunnel_ssh.relay.limits import source_of
+from prx_tunnel_ssh.relay.listening import Listener, listen
+from prx_tunnel_ssh.relay.log import LimitedLog, Log
+from prx_tunnel_ssh.relay.settings import Limits, Site
+from prx_tunnel_ssh.relay.tunnel import Lease, Tunnel
+from prx_tunnel_ssh.relay.visit import GONE, Visit
 
-LARGEST_HEAD = 64 * 1024
-_MOST_VISITORS = 4096
-# The first bytes of a request, and the next request on a connection that is kept.
-_HEAD_SECONDS = 15.0
-_IDLE_SECONDS = 60.0
+# What the kernel takes ahead on each connection, and so the most that is read at once.
+_RECEIVE_BUFFER = 64 * 1024
 
 
 class SiteTunnel(Tunnel):
@@ -38,66 +43,117 @@ class SiteTunnel(Tunnel):
     def get_port(self) -> int:
         return self.lease.port
 
-    async def open(
-        self, address: str, port: int
-    ) -> tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]:
-        """A channel to the guest; raises asyncssh.Error or OSError when it does not take it."""
+    async def open(self, address: tuple[str, int], patience: float) -> Channel:
+        """A channel to the guest.
+
+        Raises asyncssh.Error or OSError when it does not take it, TimeoutError when it is silent.
+        """
         lease = self.lease
-        return await lease.connection.open_connection(
-            lease.host, lease.port, address, port, window=WINDOW
+        opening = lease.connection.open_connection(
+            lease.host, lease.port, *address, encoding=None, window=WINDOW
         )
+        reader, writer = await lease.openings.open(opening, lambda late: late[1].channel.abort())
+        return Channel(reader, writer, lease.congestion, patience)
 
 
 class Web:
-    def __init__(self, site: Site, find: Callable[[str], SiteTunnel | None], log: Log) -> None:
-        self._site = site
-        self._find = find
+    """The one listener of all sites."""
+
+    def __init__(
+        self,
+        site: Site,
+        find: Callable[[str], SiteTunnel | None],
+        log: Log,
+        *,
+        limits: Limits | None = None,
+        crowd: Crowd | None = None,
+    ) -> None:
+        self.site = site
+        self.find = find
+        self.limits = limits or Limits()
+        self.crowd = crowd or Crowd(self.limits)
+        self.tls: ssl.SSLContext | None = None
         self._log = log
-        self._visits: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._log_stranger = LimitedLog(log)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: Listener | None = None
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Raises OSError when the address cannot be had."""
-        self._server = await asyncio.start_server(
-            self._visited,
-            host,
-            port,
-            limit=LARGEST_HEAD,
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else _HEAD_SECONDS,
+        self.tls = tls
+        self._listener = await listen(
+            host, port, self._accepted, self._log, receive_buffer=_RECEIVE_BUFFER
         )
 
     @property
     def port(self) -> int:
-        return 0 if self._server is None else int(self._server.sockets[0].getsockname()[1])
+        return 0 if self._listener is None else self._listener.port
 
     async def end(self) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in tuple(self._visits):
+        if self._listener is not None:
+            self._listener.close()
+        for task in tuple(self._tasks):
             task.cancel()
-        if self._visits:
-            await asyncio.wait(self._visits)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
-    async def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is None or len(self._visits) >= _MOST_VISITORS:
-            writer.transport.abort()
+    def _accepted(self, connection: socket.socket, address: tuple[str, int]) -> None:
+        visitor = _Visitor(self, address)
+        if not self.crowd.arrive(visitor):
+            self._log_stranger("visitor refused", address=address[0], reason="too many connections")
+            connection.close()
             return
-        self._visits.add(task)
-        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        visit = Visit(reader, writer, LARGEST_HEAD)
+        task = visitor.start(connection)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Visitor:
+    """A connection to the web sites, from the moment when it is accepted."""
+
+    _task: asyncio.Task[None]
+
+    def __init__(self, web: Web, address: tuple[str, int]) -> None:
+        self.source = source_of(address[0])
+        self._web = web
+        self._address = address
+        self._lease: Lease | None = None
+
+    def start(self, connection: socket.socket) -> asyncio.Task[None]:
+        self._task = asyncio.get_running_loop().create_task(self._run(connection))
+        # Also when it has to make room before it had its first turn.
+        self._task.add_done_callback(lambda _: connection.close())
+        return self._task
+
+    def evict(self) -> None:
+        self._task.cancel()
+
+    async def _run(self, connection: socket.socket) -> None:
         try:
-            await self._serve(visit)
-            await visit.finish()
-        except (OSError, asyncssh.Error, h11.ProtocolError, asyncio.CancelledError):
-            pass  # the visitor has gone, or is too slow, or the relay ends
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            async with await _stream(connection) as plain:
+                visit = Visit(await self._handshake(plain), self._web.limits, self._moved)
+                await self._serve(visit)
+                await visit.finish()
+        except (*GONE, asyncssh.Error, h11.ProtocolError, asyncio.CancelledError):
+            pass  # the visitor has gone, or is too slow, or makes room, or the relay ends
         finally:
-            self._visits.discard(task)
-            writer.transport.abort()
+            self._web.crowd.leave(self)
+
+    def _moved(self) -> None:
+        if self._lease is not None:
+            self._lease.touch(self)
+
+    async def _handshake(self, plain: SocketStream) -> ByteStream:
+        if self._web.tls is None:
+            return plain
+        async with asyncio.timeout(self._web.limits.head_seconds):
+            return await TLSStream.wrap(
+                plain, server_side=True, ssl_context=self._web.tls, standard_compatible=False
+            )
 
     async def _serve(self, visit: Visit) -> None:
-        patience = _HEAD_SECONDS
+        patience = self._web.limits.head_seconds
         while True:
             try:
                 request = await asyncio.wait_for(visit.next_request(), patience)
@@ -106,7 +162,7 @@ class Web:
                 return
             if request is None or not await self._answer(visit, request):
                 return
-            patience = _IDLE_SECONDS
+            patience = self._web.limits.idle_seconds
 
     async def _answer(self, visit: Visit, request: h11.Request) -> bool:
         """Whether the connection can carry another request."""
@@ -115,29 +171,49 @@ class Web:
             await visit.refuse(400, "the length of this request can be read in two ways")
             return False
         hosts = [value for name, value in request.headers if name == b"host"]
-        name = self._site.name_of(hosts[0].decode("latin-1")) if len(hosts) == 1 else None
-        tunnel = None if name is None else self._find(name)
+        name = self._web.site.name_of(hosts[0].decode("latin-1")) if len(hosts) == 1 else None
+        tunnel = None if name is None else self._web.find(name)
         if tunnel is None:
             await visit.refuse(404, "there is no tunnel of this name at this moment")
         elif request.method == b"CONNECT":
             await visit.refuse(405, "this is no proxy")
-        elif tunnel.lease.visitors.full:
+        elif not tunnel.lease.has_room_for(self):
             await visit.refuse(503, "this tunnel has as many visitors as it may have")
         else:
-            return await self._pass_on(visit, request, tunnel)
+            return await self._visit(visit, request, tunnel)
         return False
 
-    async def _pass_on(self, visit: Visit, request: h11.Request, tunnel: SiteTunnel) -> bool:
-        tunnel.lease.visitors.add(visit)
+    async def _visit(self, visit: Visit, request: h11.Request, tunnel: SiteTunnel) -> bool:
+        lease = self._lease = tunnel.lease
+        lease.visitors.enter(self, self.source)
+        self._web.crowd.serve(self, lease.owner)
         try:
-            try:
-                reader, writer = await tunnel.open(*visit.address)
-            except (asyncssh.Error, OSError):
-                await visit.refuse(502, "nothing listens at the other end of the tunnel")
-                return False
-            try:
-                return await exchange(visit, request, reader, writer)
-            finally:
-                writer.channel.abort()
+            return await self._pass_on(visit, request, tunnel)
+        except TimeoutError:
+            await visit.refuse(408, "the request took too long to arrive")
+            return False
         finally:
-            tunnel.lease.visitors.discard(visit)
+            self._lease = None
+            lease.visitors.leave(self)
+            self._web.crowd.rest(self)
+
+    async def _pass_on(self, visit: Visit, request: h11.Request, tunnel: SiteTunnel) -> bool:
+        try:
+            channel = await tunnel.open(self._address, self._web.limits.response_seconds)
+        except TimeoutError:
+            await visit.refuse(504, "the other end of the tunnel does not answer")
+            return False
+        except (asyncssh.Error, OSError):
+            await visit.refuse(502, "nothing listens at the other end of the tunnel")
+            return False
+        try:
+            return await exchange(visit, request, channel)
+        finally:
+            channel.abort()
+
+
+async def _stream(connection: socket.socket) -> SocketStream:
+    try:
+        return await SocketStream.from_socket(connection)
+    except ValueError as error:  # "not connected": the visitor has gone already
+        raise ConnectionError(error) from None
