@@ -98,7 +98,7 @@ def test_o06_a_name_is_asked_for_where_a_server_wants_one(
     monkeypatch.setattr(getpass, "getuser", unknown)
     with pytest.raises(SetupError, match=r"has no name: set username in \[tunnel.ssh\]"):
         localuser.name()
-    config = SshConfig(host="a", known_hosts="/dev/null")
+    config = SshConfig(host="a", known_hosts="/nonexistent/known")
     found = {check.name: check for check in diagnosis.look(config)}
     assert found["credentials"].verdict == "fail"
     assert "set username" in found["credentials"].detail

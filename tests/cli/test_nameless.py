@@ -47,9 +47,9 @@ def test_o06_the_embedded_relay_needs_neither_a_name_nor_a_home(prx: Prx) -> Non
     ("keys", "fix"),
     [
         ("", "known_hosts: ~/.ssh/known_hosts: this user has no home directory; set HOME, or"),
-        ("known_hosts = '/dev/null'", "has no name: set username in [tunnel.ssh]"),
+        ("known_hosts = '/nonexistent/known'", "has no name: set username in [tunnel.ssh]"),
         (
-            "known_hosts = '/dev/null'\nusername = 'a'\nidentity_file = '~/.ssh/key'",
+            "known_hosts = '/nonexistent/known'\nusername = 'a'\nidentity_file = '~/.ssh/key'",
             "identity_file: ~/.ssh/key: this user has no home directory; set HOME, or",
         ),
     ],
