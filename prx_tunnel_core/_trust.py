@@ -2,14 +2,14 @@
 
 One rule for the configuration, programs, the runtime directory, logs and key files:
 
-- the file, and each folder on the way to it, belongs to root or to the effective user;
-- nobody else may write there: not by the mode, not by a group, not by a POSIX ACL;
-- in a folder with the sticky bit, as /tmp, others may write, for they cannot touch what is ours:
-  there, a symbolic link has to be ours, too.
+- The file and each folder on the way to it belong to root or to the effective user.
+- No other user may write to them, whether by the mode, through a group or through a POSIX ACL.
+- A folder with the sticky bit, such as /tmp, may be writable: other users can add to it, but not
+  remove or rename what is ours. A symbolic link in such a folder must be ours, too.
 
-The way is followed as the kernel does, link by link and from the root down, so what a name means is
-looked up only after nobody else can change that. Standard library only, and little of that, because
-`prx tunnel status` imports this.
+The path is followed as the kernel follows it, link by link and from the root down, so each name is
+looked up in a folder that other users can no longer change. Imports next to nothing, because
+`prx tunnel status` uses this.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _READ, _WRITE = 4, 2  # of the last digit of a mode, and of an entry of an ACL
 _ACL = "system.posix_acl_access"
 _USER, _OWNING_GROUP, _GROUP, _MASK = 2, 4, 8, 16  # kinds of entries of an ACL
-_UNMAPPED = 65534  # stands for every owner that a user namespace or a file server does not map
+_UNMAPPED = 65534  # shown for every owner that a user namespace does not map
 _MAC_ADMINISTRATORS = 80  # each of them can become root
 _LINKS = 40  # as many as Linux follows
 
@@ -77,8 +77,8 @@ def problem(path: str, descriptor: int | None = None) -> str:
     for entry, status, last in _way(path):
         above = os.path.dirname(entry)
         if stat.S_ISLNK(status.st_mode):
-            # One with another name may be a link of ours from elsewhere: not every system keeps
-            # others from making hard links to it.
+            # One with several names may be a hard link to a link of ours from elsewhere, which not
+            # every system keeps other users from making.
             if above in shared and (not _is_ours(status) or status.st_nlink > 1):
                 return (
                     f"the link {entry} can be replaced by other users, for it is in {above}; "
@@ -90,7 +90,10 @@ def problem(path: str, descriptor: int | None = None) -> str:
             if not os.path.samestat(status, os.fstat(opened)):
                 return "it was replaced while it was opened; try again"
             status = os.fstat(opened)  # noqa: PLW2901 - what counts is what was opened
-        if not _is_ours(status):
+        # In a sandbox that does not map root, `/home` has an unknown owner, who is root. The owner
+        # of what is further down could be any user.
+        is_first = above == "/" and stat.S_ISDIR(status.st_mode)
+        if not (_is_ours(status) or (is_first and _is_unmapped(status.st_uid))):
             return _of_another(entry, status)
         others = _others(status, entry if opened is None else opened, _WRITE)
         if others and stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
@@ -118,7 +121,7 @@ def _exposure(path: str, descriptor: int) -> str:
 
 
 def _way(path: str) -> Iterator[tuple[str, os.stat_result, bool]]:
-    """Each folder and link that leads there, then what is there, which is the last."""
+    """Each folder and link on the way, then what is at the path, which is marked as the last."""
     if not os.path.isabs(path):
         path = os.path.join(os.getcwd(), path)
     here, left, links = "/", _names(path), 0
@@ -144,12 +147,24 @@ def _way(path: str) -> Iterator[tuple[str, os.stat_result, bool]]:
 
 
 def _names(path: str) -> list[str]:
-    """Those of its parts that lead anywhere, the first one at the end."""
+    """The parts of the path, the first one at the end."""
     return [name for name in reversed(path.split("/")) if name not in ("", ".")]
 
 
 def _is_ours(status: os.stat_result) -> bool:
     return status.st_uid in (0, os.geteuid())
+
+
+def _is_unmapped(user: int) -> bool:
+    """Whether the number stands for the owners that this user namespace does not map."""
+    if user != _UNMAPPED:
+        return False
+    try:
+        with open("/proc/self/uid_map", encoding="ascii") as file:
+            numbers = [tuple(map(int, line.split())) for line in file]
+    except OSError:
+        return False
+    return not any(first <= user < first + count for first, _, count in numbers)
 
 
 def _others(status: os.stat_result, file: str | int, right: int) -> tuple[str, bool] | None:
@@ -189,21 +204,21 @@ def _entries(file: str | int) -> list[tuple[int, int, int]]:
 
 
 def _may_share(group: int, status: os.stat_result, right: int) -> bool:
-    """Whether the members of this group may have that right to what this is the status of."""
+    """Whether the file with that status may grant that right to the group."""
     me, is_mine = os.geteuid(), group in (os.getegid(), *os.getgroups())
     if right == _READ:  # a secret of root's that is given to this user by a group
         return status.st_uid == 0 != me and is_mine
     members = _members(group)
     if members is None or members - {0, me}:
         return False
-    # Databases that know who is in a group know it of this user. A group without members may write
-    # in a folder of root's: Debian's /usr/local is its staff's.
+    # Databases that list the members of our own groups list us. Debian lets a group, which has no
+    # members at first, write in /usr/local; root's folders may have such a group.
     folder_of_root = status.st_uid == 0 and stat.S_ISDIR(status.st_mode)
     return group == 0 or me in members or (folder_of_root and not is_mine)
 
 
 def _members(group: int) -> set[int] | None:
-    """The users in the group, -1 for one without an account; None where that is not known."""
+    """The users in the group, -1 for one without an account; None for an unknown group."""
     import grp
     import pwd
 
@@ -219,27 +234,24 @@ def _members(group: int) -> set[int] | None:
     members = {numbers.get(name, -1) for name in entry.gr_mem}
     if group != 0:  # which Red Hat gives to accounts that nobody logs in to
         members |= {account.pw_uid for account in accounts if account.pw_gid == group}
-    # A directory service may not list its users. By convention, a group of one has that one's name.
+    # A directory service may not list its users; a private group has its user's name.
     if _account(me)[0] == entry.gr_name:
         members.add(me)
     return members
 
 
 def _of_another(entry: str, status: os.stat_result) -> str:
-    name, home = _account(status.st_uid)
+    (name, home), me = _account(status.st_uid), os.geteuid()
     owner, is_folder = _user(status.st_uid), stat.S_ISDIR(status.st_mode)
     could = "replace what is in it" if is_folder else "change it"
-    ways = []
-    if not (is_folder and entry == home):
-        mine = "root" if os.geteuid() == 0 else _account(os.geteuid())[0] or os.geteuid()
-        ways.append(_run(f"chown {mine}:", entry, status))
-    if status.st_uid == _UNMAPPED:
-        owner += " or an owner that is not known here"
-    if status.st_uid == _UNMAPPED or entry == home:
-        ways.append("copy it to a folder of yours")
-    elif os.geteuid() == 0:
-        ways.append(f"run this as {name or owner}")
-    return f"{_subject(entry, status)} belongs to {owner}, who could {could}; {', or '.join(ways)}"
+    fix = "use a copy in a folder of yours"
+    if is_unmapped := _is_unmapped(status.st_uid):
+        owner = "an owner that this user namespace does not know"
+    elif not (is_folder and entry == home):
+        fix = _run(f"chown {_account(me)[0] or me}:", entry, status)
+    if me == 0 and not is_unmapped:
+        fix += f", or run this as {name or owner}"
+    return f"{_subject(entry, status)} belongs to {owner}, who could {could}; {fix}"
 
 
 def _subject(entry: str, status: os.stat_result) -> str:

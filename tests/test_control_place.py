@@ -110,12 +110,11 @@ def test_h08_a_session_directory_that_is_open_to_all_is_passed_over(
     monkeypatch.delenv("PRX_TUNNEL_RUNTIME_DIR")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "session"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
-    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys, "platform", "darwin")  # where there is no /run/user
     (tmp_path / "session").mkdir()
     assert place.runtime_path() == f"{tmp_path}/session/prx-tunnel"
     (tmp_path / "session").chmod(0o777)
-    assert place.runtime_path() == f"{tmp_path}/.local/state/prx-tunnel/run"
+    assert place.runtime_path() == f"{tmp_path}/Library/Caches/TemporaryItems/prx-tunnel"
 
 
 def test_the_directory_is_found_without_an_environment(

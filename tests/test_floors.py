@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = [
     {"errors", "models", "text", "urls", "expansion", "config", "isolation", "logs", "perloop",
-     "visitors", "admission"},
+     "visitors", "admission", "_trust"},
     {"backend", "hookspecs"},
     {"process"},
     {"health", "plugins", "configfile"},

@@ -102,7 +102,7 @@ def test_o07_a_home_is_not_taken_away(folder: Path, monkeypatch: pytest.MonkeyPa
     os.chown(folder, STRANGER, -1)
     assert reason(folder / "file") == (
         f"the folder {folder} belongs to bob (uid {STRANGER}), who could replace what is in it; "
-        "copy it to a folder of yours"
+        "use a copy in a folder of yours, or run this as bob"
     )
 
 
@@ -554,7 +554,39 @@ def test_s05_a_secret_that_root_gives_to_a_group_of_ours(file: Path, databases: 
     assert command_of(reason(file, private=True)) == ["sudo", "chmod", "o-rwx", str(file)]
 
 
-# --- An ordinary user, for real
+# --- A user namespace, and an ordinary user, for real
+
+
+LOOK = "import sys; from prx_tunnel_core import _trust; print(_trust.problem(sys.argv[1]))"
+
+
+@as_root
+def test_s05_in_a_sandbox_only_the_first_folders_may_be_of_an_unknown_owner(public: Path) -> None:
+    """There, root's and those of all other users look the same."""
+    inner, file = public / "inner", public / "inner" / "file"
+    inner.mkdir()
+    file.touch()
+    command = [
+        needs_program("setpriv"), f"--reuid={ME}", f"--regid={ME}", "--clear-groups",
+        needs_program("unshare"), "-U", "--map-root-user", "/usr/bin/python3", "-S", "-c", LOOK,
+    ]  # fmt: skip
+    environ = {"PYTHONPATH": str(public)}
+    (public / "prx_tunnel_core").mkdir()
+    (public / "prx_tunnel_core" / "_trust.py").write_bytes(Path(_trust.__file__).read_bytes())
+
+    def seen() -> str:
+        done = subprocess.run(
+            [*command, str(file)], env=environ, capture_output=True, text=True, check=False
+        )
+        if done.returncode and "unshare" in done.stderr:
+            pytest.skip("needs user namespaces for all users")
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    for path in (public, inner, file):
+        assert "belongs to an owner that this user namespace does not know" in seen()
+        os.chown(path, ME, ME)
+    assert seen() == "", "/ and /tmp belong to an owner that is not known there, too"
 
 
 @pytest.fixture
