@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,13 +11,12 @@ import anyio
 from prx_tunnel_core.control import place
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.hosting import HostTunnel
+from prx_tunnel_core.process import private_folder
 
 URL_VARIABLE = "PRX_TUNNEL_PUBLIC_URL"
 FILE_VARIABLE = "PRX_TUNNEL_PUBLIC_URL_FILE"
 
 REFRESH = 600.0  # seconds; temporary files that nobody touches for hours may be cleaned away
-
-_PREFIX = "agent-"
 
 
 class UrlFile:
@@ -58,20 +54,9 @@ def _url_of(tunnel: HostTunnel) -> str:
 
 @contextmanager
 def url_file() -> Iterator[UrlFile]:
-    """A file in a folder that only this user can enter; removed at the end.
-
-    When this process is killed, the folder stays, and the next one removes it: nobody holds its
-    lock any more.
-    """
-    parent = _runtime_directory()
-    if parent is not None:
-        _clear(parent)
-    folder, lock = _own_folder(parent)
-    try:
+    """A file in a folder that only this user can enter; removed at the end."""
+    with private_folder(parent=_runtime_directory()) as folder:
         yield UrlFile(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
 
 
 def _runtime_directory() -> str | None:
@@ -82,36 +67,3 @@ def _runtime_directory() -> str | None:
     except SetupError:
         return None
     return path
-
-
-def _own_folder(parent: str | None) -> tuple[str, int]:
-    """A new folder, and the descriptor that holds its lock."""
-    while True:
-        folder = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
-        lock = _lock(folder)
-        if lock is not None and os.path.exists(folder):
-            return folder, lock
-        if lock is not None:  # another start has just taken it for one that was left
-            os.close(lock)
-
-
-def _clear(parent: str) -> None:
-    """Remove the folders that killed processes have left there."""
-    for name in os.listdir(parent):
-        if name.startswith(_PREFIX) and (lock := _lock(os.path.join(parent, name))) is not None:
-            shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
-            os.close(lock)
-
-
-def _lock(folder: str) -> int | None:
-    """A descriptor that holds the folder's lock for as long as this process lives."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor

@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 
 from prx_tunnel_core.logs import get_logger
@@ -25,7 +26,8 @@ SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard_main.py
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 FAREWELL = 3.0  # seconds; the guard itself takes less than two for the most stubborn group
 
-_GROUP, _ALONE, _GONE, _SPARED = "+", "*", "-", "~"  # how lines to the guard begin
+# How lines to the guard begin.
+_GROUP, _ALONE, _GONE, _SPARED, _FOLDER, _REMOVED = "+", "*", "-", "~", "/", "!"
 
 _lock = threading.Lock()
 _current: _Guard | None = None
@@ -50,6 +52,17 @@ def spare(token: str) -> None:
     """Whoever bears this token of ours is nobody's to end from now on."""
     with _lock:
         _of_this_process().spare(token)
+
+
+def remove_later(folder: str) -> None:
+    """Have the folder removed when this host dies, after its programs have ended."""
+    with _lock:
+        _of_this_process().tell_folder(folder, _FOLDER)
+
+
+def was_removed(folder: str) -> None:
+    with _lock:
+        _of_this_process().tell_folder(folder, _REMOVED)
 
 
 def prepare() -> None:
@@ -88,6 +101,7 @@ class _Guard:
     def __init__(self) -> None:
         self._adopted: dict[int, str] = {}
         self._spared: list[str] = []
+        self._folders: set[str] = set()
         self._process: subprocess.Popen[bytes] | None = None
         self._unavailable = _interpreter() is None
         self._start()
@@ -106,6 +120,12 @@ class _Guard:
         self._spared.append(token)
         self._say(f"{_SPARED}{token}\n")
 
+    def tell_folder(self, folder: str, what: str) -> None:
+        self._folders.discard(folder)
+        if what == _FOLDER:
+            self._folders.add(folder)
+        self._say(_about(folder, what))
+
     def _say(self, line: str) -> None:
         if self._unavailable or self._send(line):
             return
@@ -114,11 +134,13 @@ class _Guard:
             self._send(f"{_SPARED}{token}\n")
         for each, sign in self._adopted.items():
             self._send(f"{sign}{each}\n")
+        for folder in self._folders:
+            self._send(_about(folder, _FOLDER))
 
     def dismiss(self) -> None:
         if self._process is None or self._process.stdin is None:
             return
-        if not self._adopted and not self._left():
+        if not self._adopted and not self._folders and not self._left():
             self._process.kill()  # it has nothing to do, and the exit shall not wait for it
         elif sys.platform != "win32":
             self._process.send_signal(signal.SIGCONT)
@@ -154,7 +176,8 @@ class _Guard:
                     stdout=null,
                     stderr=null,
                     bufsize=0,
-                    env={name: os.environ[name] for name in INHERITED if name in os.environ},
+                    env={name: os.environ[name] for name in INHERITED if name in os.environ}
+                    | {"TMPDIR": tempfile.gettempdir()},
                     cwd="/",
                     start_new_session=True,
                 )
@@ -178,6 +201,10 @@ class _Guard:
         except OSError:
             return False
         return True
+
+
+def _about(folder: str, what: str) -> str:
+    return f"{what}{os.fsencode(folder).hex()}\n"
 
 
 def _interpreter() -> str | None:

@@ -5,9 +5,11 @@
 Reads lines about what to end when the host dies, known by its pidfd: `+PID` a group, `*PID` one
 process, `-PID` neither any more. What left its group is found by the token in its environment, but
 for those that bear one named by `~TOKEN`. All first get TERM, for a program that leaves in order
-keeps its visitors; soon after KILL.
+keeps its visitors; soon after KILL. Then the folders are removed that were named by `/PATH`, in
+hexadecimal digits, and not by `!PATH` since.
 
-What is left of a host that was killed together with its guard, it ends as soon as it has started.
+What is left of a host that was killed together with its guard, it ends and removes as soon as it
+has started.
 """
 
 import os
@@ -22,6 +24,7 @@ if __name__ == "__main__":
         sys.modules[name] = type(sys)(name)
         sys.modules[name].__path__ = [os.path.dirname(os.path.abspath(__file__))]
 
+from prx_tunnel_core.process.abandoned import remove, remove_abandoned
 from prx_tunnel_core.process.leftovers import PATIENCE, POLITE, end_leftovers
 from prx_tunnel_core.process.procfs import (
     carriers,
@@ -46,8 +49,11 @@ def main(host: int, token: bytes) -> None:
         look_for_leftovers(host)
     targets: dict[int, bytes] = {}
     spared: set[bytes] = set()
-    wait_for_end(host, targets, spared)
+    folders: set[str] = set()
+    wait_for_end(host, targets, spared, folders)
     end(targets, token, spared)
+    for folder in folders:
+        remove(folder)
 
 
 def look_for_leftovers(host: int) -> None:
@@ -66,11 +72,14 @@ def look_for_leftovers(host: int) -> None:
         return
     try:
         end_leftovers(inherited)
+        remove_abandoned(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - the host's own choice
     finally:
         os._exit(0)
 
 
-def wait_for_end(host: int, targets: "dict[int, bytes]", spared: "set[bytes]") -> None:
+def wait_for_end(
+    host: int, targets: "dict[int, bytes]", spared: "set[bytes]", folders: "set[str]"
+) -> None:
     """Return when the host has died, says `end`, or has closed its end of the pipe.
 
     It closes that when it becomes another program; when it dies, a forked worker may hold a copy.
@@ -87,6 +96,9 @@ def wait_for_end(host: int, targets: "dict[int, bytes]", spared: "set[bytes]") -
                 return
             if line[:1] == b"~":
                 spared.add(line[1:])
+            elif line[:1] in (b"/", b"!"):
+                change = folders.add if line[:1] == b"/" else folders.discard
+                change(os.fsdecode(bytes.fromhex(line[1:].decode())))
             else:
                 note(line, targets)
         if chunk == b"" or (died and chunk is None):

@@ -3,12 +3,12 @@
 import json
 import os
 import secrets
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from prx_tunnel_core import Target
+from prx_tunnel_core.process import private_file
 from prx_tunnel_frp.config import FrpConfig
 
 
@@ -24,10 +24,7 @@ class Access:
 @contextmanager
 def written(config: FrpConfig, target: Target, name: str, admin: Access) -> Iterator[str]:
     """The path of the file, mode 0600, in a folder that goes with it."""
-    with tempfile.TemporaryDirectory(prefix="prx-tunnel-frp-") as folder:
-        path = os.path.join(folder, "frpc.toml")
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(render(config, target, name, admin))
+    with private_file("frpc.toml", render(config, target, name, admin)) as path:
         yield path
 
 

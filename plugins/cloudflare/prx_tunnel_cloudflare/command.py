@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from prx_tunnel_cloudflare.credentials import Credentials
 from prx_tunnel_cloudflare.settings import CloudflareConfig
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.expansion import expand_home
+from prx_tunnel_core.process import private_file
 
 Protocol = Literal["auto", "quic", "http2"]
 
@@ -38,11 +38,7 @@ def own_config_file(config: CloudflareConfig, target: Target) -> Iterator[str]:
     That file would be read otherwise, also for a quick tunnel, whose visitors would then meet the
     file's ingress. It must exist and must not be empty. JSON is YAML, and needs no quoting rules.
     """
-    with tempfile.TemporaryDirectory(prefix="prx-cloudflare-") as folder:
-        path = os.path.join(folder, "config.yml")
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(handle, "w", encoding="utf-8") as file:
-            json.dump(_settings(config, target), file, indent=1)
+    with private_file("config.yml", json.dumps(_settings(config, target), indent=1)) as path:
         yield path
 
 

@@ -12,7 +12,6 @@ import re
 import secrets
 import socket
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pydantic import SecretStr
 from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand_home
+from prx_tunnel_core.process import private_folder, write_private
 from prx_tunnel_ngrok.config import NgrokConfig
 from prx_tunnel_ngrok.policy import Policy
 
@@ -101,14 +101,12 @@ def written(
     config: NgrokConfig, users: UsersFile | None, policy: Policy | None
 ) -> Iterator[AgentFiles]:
     """Our configuration and policy as files that only this user can read, while they are needed."""
-    with tempfile.TemporaryDirectory(prefix="prx-tunnel-ngrok-") as folder:
+    with private_folder() as folder:
         web_addr = _web_addr(config)
-        ours = os.path.join(folder, "ngrok.yml")
-        _write(ours, own_configuration(users, web_addr))
+        ours = write_private(folder, "ngrok.yml", own_configuration(users, web_addr))
         policy_path = None
         if policy is not None:
-            policy_path = os.path.join(folder, "policy.json")
-            _write(policy_path, policy.as_json())
+            policy_path = write_private(folder, "policy.json", policy.as_json())
         paths = ([] if users is None else [users.path]) + [ours]
         yield AgentFiles(_joined(paths), policy_path, web_addr)
 
@@ -151,9 +149,3 @@ def _joined(paths: list[str]) -> str:
             "tunnel.ngrok.config_file: the path has a comma, which separates files for ngrok"
         )
     return ",".join(paths)
-
-
-def _write(path: str, text: str) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)

@@ -25,7 +25,7 @@ URL = "https://abcd-203-0-113-7.ngrok-free.app"
 
 
 def folders(where: Path) -> list[Path]:
-    return list(where.glob("prx-tunnel-ngrok-*"))
+    return list(where.glob("prx-tunnel-private-*"))
 
 
 async def test_visitors_reach_it(standin: StandIn, target: Target) -> None:

@@ -1,0 +1,78 @@
+"""Private folders (see `private.py`) of processes that are gone.
+
+Whoever uses a folder holds a lock on it; that of a killed process is free.
+
+The guard uses this, which runs as a script: standard library only, and little of that.
+"""
+
+import os
+import stat
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PREFIX = "prx-tunnel-private-"
+
+
+def remove_abandoned(parent: str) -> None:
+    """Remove the private folders in `parent` that no process uses any more."""
+    try:
+        names = [name for name in os.listdir(parent) if name.startswith(PREFIX)]
+    except OSError:
+        return
+    for folder in [os.path.join(parent, name) for name in names]:
+        try:
+            lock = hold(folder) if _is_own(os.lstat(folder)) else -1
+        except OSError:  # in use, or gone by now
+            continue
+        if lock >= 0:
+            remove(folder)
+            os.close(lock)
+
+
+def _is_own(status: os.stat_result) -> bool:
+    private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
+    return private and hasattr(os, "geteuid") and status.st_uid == os.geteuid()
+
+
+def hold(folder: str) -> int:
+    """A descriptor that holds the folder's lock for as long as this process lives.
+
+    BlockingIOError when another process holds it; -1 where there are no locks, and so no folder is
+    ever taken for an abandoned one.
+    """
+    if sys.platform == "win32":
+        return -1
+    import fcntl
+
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(folder, flags)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return -1
+    return descriptor
+
+
+def remove(folder: str) -> None:
+    """As shutil.rmtree, which the guard would have to import, and without errors."""
+    for root, directories, files in os.walk(folder, topdown=False):
+        for name in files:
+            _try(os.unlink, os.path.join(root, name))
+        for name in directories:
+            path = os.path.join(root, name)
+            _try(os.unlink if os.path.islink(path) else os.rmdir, path)
+    _try(os.rmdir, folder)
+
+
+def _try(call: "Callable[[str], None]", path: str) -> None:
+    try:  # noqa: SIM105 - contextlib is not imported here
+        call(path)
+    except OSError:
+        pass
