@@ -87,11 +87,16 @@ def _converse(connection: _socket.socket, op: str, name: str, form: str) -> Repl
     if not words:
         # Not "is not running": it was asked to do something, and nobody knows how far it came.
         return _silent(op, name, pid, "ended, or hung up, before it answered")
-    if words[0] != b"prx-tunnel/1" or len(words) < 2 or not words[1].isdigit():
+    if words[0] != b"prx-tunnel/1" or not _is_code(words[1:2]):
         return _silent(op, name, pid, "is run by another version of prx; stop it with kill")
     if words[2:] == [b"ending"]:
         _wait_for_end(pid)
     return Reply(int(words[1]), body.decode("utf-8", "replace"))
+
+
+def _is_code(words: list[bytes]) -> bool:
+    """Whether that is one exit code; a longer number may be more than Python reads."""
+    return bool(words) and words[0].isdigit() and len(words[0]) <= 3
 
 
 def _receive(connection: _socket.socket) -> bytes:
