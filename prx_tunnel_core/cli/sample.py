@@ -81,7 +81,8 @@ def _toml(value: object) -> str:
 def write_new(path: Path, text: str) -> None:
     """Create the file with mode 0600. Raises ConfigError when it exists or cannot be written."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed(path.parents):  # whatever the umask says, nobody else may write there
+            folder.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise ConfigError(
