@@ -17,7 +17,7 @@ from prx_tunnel_core.config import GatewayConfig, TunnelConfig, validate
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand
 from prx_tunnel_core.plugins.names import check_backend_tables, check_tables, closest
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.text import one_line
 
 LARGEST_FILE = 1024 * 1024  # bytes
 MOST_PARTS = 32  # of a key: tomllib takes time by their square, and more
@@ -158,7 +158,7 @@ def _misspelt_gateway_keys(document: Mapping[str, Any]) -> Iterator[str]:
     for key in document.get("gateway", {}):
         meant = closest(key, GatewayConfig.model_fields, cutoff=0.75)
         if meant is not None and key != meant and meant not in document["gateway"]:
-            yield f"gateway.{printable(key)} is not a key of prx; did you mean gateway.{meant}?"
+            yield f"gateway.{one_line(key)} is not a key of prx; did you mean gateway.{meant}?"
 
 
 def _own_keys(document: Mapping[str, Any], name: str) -> dict[str, Any]:

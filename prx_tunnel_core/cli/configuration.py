@@ -106,10 +106,10 @@ def _config(options: Namespace) -> int:
 def _show(path: Path, document: dict[str, Any]) -> None:
     import tomli_w
 
-    from prx_tunnel_core.text import printable
+    from prx_tunnel_core.text import one_line
 
     lines = [str(path), *([""] if document else []), *tomli_w.dumps(document).splitlines()]
-    streams.write("".join(f"{printable(line)}\n" for line in lines))
+    streams.write("".join(f"{one_line(line)}\n" for line in lines))
 
 
 def _check(options: Namespace, plugins: Plugins) -> None:

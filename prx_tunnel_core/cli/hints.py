@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Collection, Sequence
 
 from prx_tunnel_core.plugins.names import BACKENDS, closest, installed_names
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.text import one_line
 
 _ASKS_FOR = {"help": "prx --help", "version": "prx --version"}
 _OPTION = re.compile(r"--[a-z][a-z-]*")
@@ -27,7 +27,7 @@ def unknown_command(arguments: Sequence[str], top: Collection[str], below: Colle
         meant = _below(following, top, below)
     else:
         meant = _top(typed, following, top, below)
-    return f"prx: unknown command {printable(typed)!r}; did you mean: {meant}" if meant else ""
+    return f"prx: unknown command {one_line(typed)!r}; did you mean: {meant}" if meant else ""
 
 
 def _top(word: str, following: str, top: Collection[str], below: Collection[str]) -> str:
@@ -74,4 +74,4 @@ def unknown_arguments(parser: ArgumentParser, unknown: Sequence[str]) -> str:
     elif "--backend" in known and (backend := meant_backend(unknown[0])):
         meant = f"--backend {backend}"
     hint = f"; did you mean: {meant}" if meant else ""
-    return printable(f"unrecognized arguments: {' '.join(names or unknown)}{hint}")
+    return one_line(f"unrecognized arguments: {' '.join(names or unknown)}{hint}")

@@ -21,7 +21,7 @@ from prx_tunnel_core.health.listeners import strangers
 from prx_tunnel_core.plugins import Plugins
 from prx_tunnel_core.plugins.choices import Choice, choices
 from prx_tunnel_core.supervisor.observing import settings_of
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.text import one_line
 
 LOCAL_PATIENCE = 0.5  # seconds; on loopback an answer takes microseconds
 
@@ -127,12 +127,12 @@ def _explain(found: list[Choice], config: TunnelConfig) -> Iterator[str]:
         yield "Installed, but not usable yet:"
     for choice in found:
         if choice.lacks:
-            yield f"  {choice.name:<12}{printable(choice.lacks)}"
+            yield f"  {choice.name:<12}{one_line(choice.lacks)}"
     yield "To keep the choice, write a configuration file with: prx init --backend NAME"
 
 
 def _line(choice: Choice, command: str, config: TunnelConfig) -> Iterator[str]:
-    yield f"  {choice.name:<12}{printable(choice.backend.summary)}"
+    yield f"  {choice.name:<12}{one_line(choice.backend.summary)}"
     if choice.needs_settings:
         yield f"  {'':<12}needs settings: prx init --backend {choice.name}"
     else:

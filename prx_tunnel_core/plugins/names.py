@@ -11,7 +11,7 @@ from typing import Any
 
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.plugins.discovery import PLUGINS, PREFIX, find_installed
-from prx_tunnel_core.text import printable
+from prx_tunnel_core.text import one_line
 
 BACKENDS = ("cloudflare", "tailscale", "ngrok", "ssh", "custom")
 """The backends of this project, the one that needs the least first."""
@@ -50,7 +50,7 @@ def missing_backend(name: str, installed: Iterable[str]) -> str:
     """
     here = sorted(set(installed).difference(OBSERVERS))
     listed = f"installed: {', '.join(here) or 'none'}"
-    shown = printable(name)
+    shown = one_line(name)
     if command := how_to_install(name):
         return f"backend {shown!r} is not installed; run: {command} ({listed})"
     meant = closest(name, dict.fromkeys((*here, *BACKENDS)))
@@ -85,7 +85,7 @@ def check_backend_tables(tunnel: Mapping[str, Any], selected: object) -> None:
 def _check_top_level(name: str, value: object, known: Iterable[str]) -> None:
     from prx_tunnel_core.config import TunnelConfig
 
-    shown = printable(name)
+    shown = one_line(name)
     if not isinstance(value, dict):
         if name in TunnelConfig.model_fields:
             raise ConfigError(f"{shown} stands outside of any table; write it below [tunnel]")
@@ -122,7 +122,7 @@ def _check_backend_table(name: str, selected: str) -> None:
     installed = installed_names()
     if name in installed or closest(name, TunnelConfig.model_fields, cutoff=0.8):
         return  # close to a key of [tunnel]: its validation says so
-    shown = printable(name)
+    shown = one_line(name)
     meant = closest(name, dict.fromkeys((selected, *BACKENDS, *installed)))
     fix = f"did you mean [tunnel.{meant}]?" if meant else "correct the name, or remove the table"
     raise ConfigError(f"unknown table [tunnel.{shown}]: no backend {shown!r} is installed; {fix}")

@@ -176,8 +176,7 @@ class _Guard:
                     stdout=null,
                     stderr=null,
                     bufsize=0,
-                    env={name: os.environ[name] for name in INHERITED if name in os.environ}
-                    | {"TMPDIR": tempfile.gettempdir()},
+                    env=_environment(),
                     cwd="/",
                     start_new_session=True,
                 )
@@ -201,6 +200,15 @@ class _Guard:
         except OSError:
             return False
         return True
+
+
+def _environment() -> dict[str, str]:
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    try:
+        environment["TMPDIR"] = tempfile.gettempdir()
+    except OSError:  # no folder can be written to, so nothing was left in any
+        environment["TMPDIR"] = ""
+    return environment
 
 
 def _about(folder: str, what: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,9 +11,10 @@ import asyncssh
 from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import ConfigError, SetupError
 from prx_tunnel_core.expansion import expand_home
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_ssh.config import SshConfig
 
-logger = logging.getLogger("prx_tunnel_ssh")
+logger = get_logger("prx_tunnel_ssh")
 
 _DEFAULT_FILES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 

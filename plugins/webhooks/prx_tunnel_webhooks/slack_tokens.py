@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import tempfile
 import time
@@ -19,9 +18,10 @@ import anyio.to_thread
 from pydantic import SecretStr
 
 from prx_tunnel_core import _trust
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_webhooks.api import Refusal
 
-logger = logging.getLogger("prx_tunnel_webhooks")
+logger = get_logger("prx_tunnel_webhooks")
 
 EARLY = 600  # seconds before its end at which a token is renewed
 
