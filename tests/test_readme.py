@@ -126,14 +126,14 @@ def _inline_commands(page: str) -> list[str]:
     return sorted({span for span in spans if re.match(r"(sudo|pip|prx|\.) ", span)})
 
 
-def test_a_newcomer_is_told_two_commands() -> None:
+def test_t02_a_newcomer_is_told_two_commands() -> None:
     demo, tests = [line for block in console_blocks() for line in block if "venv .venv" in line]
     assert demo.endswith("/prx tunnel demo")
     assert tests.endswith("/uv run pytest")
     assert "sudo apt install python3-venv" in README
 
 
-def test_every_backend_is_in_the_comparison() -> None:
+def test_t04_every_backend_is_in_the_comparison() -> None:
     for name in BACKENDS:
         assert f"| [`{name}`](docs/backends/{name}.md)" in README
         assert f"| [`{name}`](docs/backends/{name}.md)" in CHINESE
@@ -148,7 +148,7 @@ def test_what_is_installed_from_the_clone_is_there() -> None:
         assert (ROOT / "plugins" / name / "pyproject.toml").exists()
 
 
-def test_the_picture_shows_every_step_of_the_demo() -> None:
+def test_t04_the_picture_shows_every_step_of_the_demo() -> None:
     picture = (ROOT / "docs/images/demo.svg").read_text(encoding="utf-8")
     text = re.sub("<[^>]+>", "\n", picture).replace("&#160;", " ")
     steps = ["agent", "connected", "delivered", "cut", "reconnecting", "connected again",

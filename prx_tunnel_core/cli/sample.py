@@ -81,7 +81,8 @@ def _toml(value: object) -> str:
 def write_new(path: Path, text: str) -> None:
     """Create the file with mode 0600. Raises ConfigError when it exists or cannot be written."""
     try:
-        for folder in reversed(path.parents):  # whatever the umask says, nobody else may write there
+        # Nobody else may write there, whatever the umask says.
+        for folder in reversed(path.parents):
             folder.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
