@@ -9,6 +9,8 @@ import os
 import stat
 import sys
 
+from prx_tunnel_core import _trust
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,12 +19,15 @@ PREFIX = "prx-tunnel-private-"
 
 
 def remove_abandoned(parent: str) -> None:
-    """Remove the private folders in `parent` that no process uses any more."""
+    """Remove the private folders in `parent` that no process uses any more.
+
+    None where another user could put a link in the place of one meanwhile.
+    """
     try:
-        names = [name for name in os.listdir(parent) if name.startswith(PREFIX)]
+        names = [] if _trust.problem(parent) else os.listdir(parent)
     except OSError:
         return
-    for folder in [os.path.join(parent, name) for name in names]:
+    for folder in [os.path.join(parent, name) for name in names if name.startswith(PREFIX)]:
         try:
             lock = hold(folder) if _is_own(os.lstat(folder)) else -1
         except OSError:  # in use, or gone by now

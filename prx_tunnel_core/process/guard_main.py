@@ -19,10 +19,12 @@ import sys
 import time
 
 if __name__ == "__main__":
-    # What it imports lies beside it; the package around that would import all of the core.
-    for name in ("prx_tunnel_core", "prx_tunnel_core.process"):
+    # The packages of what it imports, without what they import: that would be all of the core.
+    folder = os.path.dirname(os.path.abspath(__file__))
+    packages = {"prx_tunnel_core": os.path.dirname(folder), "prx_tunnel_core.process": folder}
+    for name, path in packages.items():
         sys.modules[name] = type(sys)(name)
-        sys.modules[name].__path__ = [os.path.dirname(os.path.abspath(__file__))]
+        sys.modules[name].__path__ = [path]
 
 from prx_tunnel_core.process.abandoned import remove, remove_abandoned
 from prx_tunnel_core.process.leftovers import PATIENCE, POLITE, end_leftovers

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from prx_tunnel_core import _trust
+from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.process import guard
 from prx_tunnel_core.process.abandoned import PREFIX, hold, remove, remove_abandoned
 
@@ -21,9 +23,15 @@ _locks: set[int] = set()
 def private_folder(*, parent: str | None = None) -> Iterator[str]:
     """The path of a new folder of mode 0700, which is removed at the end with all that is in it.
 
-    It stands in `parent`, else in the system's folder for temporary files.
+    It stands in `parent`, else in the system's folder for temporary files. Raises SetupError when
+    other users could replace it there.
     """
     parent = parent or tempfile.gettempdir()
+    if problem := _trust.problem(parent):
+        raise SetupError(
+            f"private files cannot be kept in {parent}: {problem}, "
+            "or set TMPDIR to a folder of yours"
+        )
     remove_abandoned(parent)
     owner = os.getpid()
     folder, lock = _make(parent)

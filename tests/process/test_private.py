@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.process import private_file, private_folder, write_private
 from prx_tunnel_core.process.abandoned import PREFIX, remove_abandoned
 from support.proc import gone, heard, host
@@ -75,6 +76,24 @@ def test_a_private_file_is_this_users_alone_and_goes(temporary: Path) -> None:
             write_private(folder, "link", "")
     assert os.listdir(temporary) == []
     assert temporary.parent.exists()
+
+
+def test_s05_a_folder_for_temporary_files_that_others_could_change(temporary: Path) -> None:
+    """They could put a folder of theirs, or a link, in the place of ours."""
+    abandoned = temporary / f"{PREFIX}abandoned"
+    abandoned.mkdir(0o700)
+    temporary.chmod(0o777)
+    remove_abandoned(str(temporary))
+    assert abandoned.exists()
+    with pytest.raises(SetupError) as caught, private_file("a", "the token"):
+        raise AssertionError("written")
+    assert str(caught.value) == (
+        f"private files cannot be kept in {temporary}: the folder {temporary} can be changed by "
+        f"other users (mode 777); run: chmod go-w {temporary}, or set TMPDIR to a folder of yours"
+    )
+    temporary.chmod(0o1777)
+    with private_file("a", "the token"):
+        assert not abandoned.exists()
 
 
 def test_it_goes_also_when_the_body_fails(temporary: Path) -> None:
