@@ -15,10 +15,14 @@ import anyio
 from anyio.lowlevel import RunVar, checkpoint
 
 from prx_tunnel_core.perloop import of_this_loop
-from prx_tunnel_core.process.group import TOKEN_VARIABLE
-from prx_tunnel_core.process.procfs import arguments, environment, processes, same_user
+from prx_tunnel_core.process.procfs import (
+    arguments,
+    environment,
+    processes,
+    same_user,
+    tokens_in,
+)
 
-_MARK = f"{TOKEN_VARIABLE}=".encode()
 _SLICE = 16  # processes looked at before others get their turn
 _ROUNDS = 16
 _PAUSE = 0.005  # seconds between rounds
@@ -119,12 +123,7 @@ class _Hunt:
         return self._are_ours(variables) and same_user(pid) and self._kill(pid)
 
     def _are_ours(self, variables: bytes | None) -> bool:
-        if not variables or _MARK not in variables:
-            return False  # nearly all of them
-        # A program that is a host itself hands on the tokens of all above it.
-        _, *marked = variables.split(_MARK)
-        chains = (each.partition(b"\0")[0].split(b";") for each in marked)
-        return not all(map(self._tokens.isdisjoint, chains))
+        return not self._tokens.isdisjoint(tokens_in(variables or b""))
 
     def _kill(self, pid: int) -> bool:
         if sys.platform != "linux":

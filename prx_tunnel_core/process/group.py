@@ -13,8 +13,14 @@ import signal
 import sys
 from functools import lru_cache
 
-from prx_tunnel_core.process.leftovers import VARIABLE
-from prx_tunnel_core.process.procfs import carriers, is_ours, origin, processes, state_and_group
+from prx_tunnel_core.process.procfs import (
+    VARIABLE,
+    carriers,
+    is_ours,
+    origin,
+    processes,
+    state_and_group,
+)
 
 TOKEN_VARIABLE = VARIABLE.decode()
 

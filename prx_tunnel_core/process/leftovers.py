@@ -17,6 +17,7 @@ import sys
 import time
 
 from prx_tunnel_core.process.procfs import (
+    VARIABLE,
     arguments,
     environment,
     lives,
@@ -28,7 +29,6 @@ from prx_tunnel_core.process.procfs import (
 
 POLITE = 0.5  # seconds between TERM and KILL
 PATIENCE = 1.2  # seconds of looking for what still runs after KILL
-VARIABLE = b"PRX_TUNNEL_CHILD"
 
 
 def end_leftovers(inherited: bytes) -> None:

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+VARIABLE = b"PRX_TUNNEL_CHILD"  # whose value are the tokens of a program, each ended by `;`
 CHUNK = 32 * 1024  # bytes; room for the longest environment would cost more than most reads
 
 
@@ -69,17 +70,26 @@ def same_user(pid: int) -> bool:
 
 
 def carriers(token: bytes, spared: "Iterable[bytes]" = ()) -> list[int]:
-    """Processes of this user whose environment has the host's token, and none of the spared ones.
+    """Processes of this user that carry a token of the host's, and none of the spared ones.
 
-    Zombies have none. Another user can read the token in the guard's arguments, and copy it.
+    Zombies have none. Another user can read the host's token in the guard's arguments, and copy it.
     """
+    host, others = token.rstrip(b".") + b".", {each.rstrip(b";") for each in spared}
     found = []
     for pid in processes():
-        variables = environment(pid) or b""
-        carries = token in variables and not any(each in variables for each in spared)
-        if carries and same_user(pid):
+        carried = tokens_in(environment(pid) or b"")
+        of_host = any(each.startswith(host) for each in carried)
+        if of_host and others.isdisjoint(carried) and same_user(pid):
             found.append(pid)
     return found
+
+
+def tokens_in(variables: bytes) -> list[bytes]:
+    """The tokens in an environment: a program that is a host hands on those of all hosts above."""
+    if VARIABLE not in variables:
+        return []  # nearly all of them
+    _, *values = (b"\0" + variables).split(b"\0%b=" % VARIABLE)
+    return [each for value in values for each in value.partition(b"\0")[0].split(b";")]
 
 
 def processes() -> list[int]:

@@ -300,7 +300,3 @@ def test_a_process_that_may_not_be_looked_at_is_no_dead_one(
 
     monkeypatch.setattr(os, "kill", refuse)
     assert procfs.lives(os.getpid(), 1)
-
-
-def test_the_guard_reads_the_variable_that_programs_get() -> None:
-    assert group.TOKEN_VARIABLE.encode() == leftovers.VARIABLE

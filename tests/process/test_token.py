@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -33,6 +35,26 @@ def test_each_child_has_its_own() -> None:
         assert token.startswith(group.host_token())
         assert token.endswith(";")
         assert len(token) < 90
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows an environment")
+def test_s15_only_the_variable_says_who_carries_it() -> None:
+    """Not another one, as of a shell that noted a command line; nor is a part of a token one."""
+    host, name = group.host_token(), group.TOKEN_VARIABLE
+    noted = {"NOTED": f"guard_main.py 1 {host} {name}={group.new_token()}", f"X{name}": host}
+    with (
+        subprocess.Popen(["/bin/sleep", "600"], env=noted) as other,
+        subprocess.Popen(["/bin/sleep", "600"], env={name: group.new_token()}) as ours,
+    ):
+        try:
+            while not (procfs.environment(other.pid) and procfs.environment(ours.pid)):
+                pass
+            assert procfs.carriers(host.encode()) == [ours.pid]
+            assert procfs.carriers(b"") == procfs.carriers(host[:20].encode()) == []
+            assert procfs.carriers(b"x") == procfs.carriers(f"{name}=".encode()) == []
+        finally:
+            other.kill()
+            ours.kill()
 
 
 def token_of_a_fork() -> str:
