@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import hmac
-import posixpath
-from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
+from prx_tunnel_core.middleware import App, Message, Receive, Scope, Send, is_request, respond
 from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
-from prx_tunnel_core.visitors import is_public_request, visitor_address, without_claims
+from prx_tunnel_core.paths import AmbiguousPath, RequestPath, UnguardedPaths
+from prx_tunnel_core.visitors import (
+    headers_of_tunnels,
+    is_public_request,
+    visitor_address,
+    without_claims,
+)
+
+__all__ = [
+    "PUBLIC",
+    "App",
+    "HasInfo",
+    "Message",
+    "Receive",
+    "Scope",
+    "Send",
+    "TunnelAdmission",
+    "bearer_token",
+]
 
 PUBLIC = "prx_tunnel_public"
 """Where an application finds the answer: `scope["prx_tunnel_public"]` is True or False."""
 
 SHORTEST_TOKEN = 16  # characters; the whole world may guess
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-# Frameworks name the shapes of their messages, each in its own way.
-App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 class HasInfo(Protocol):
@@ -41,7 +52,9 @@ class TunnelAdmission:
     `guard` is a middleware that only public requests go through: `bearer_token(secret)`, or one of
     your own, such as that of Cloudflare Access. `unguarded` are paths that need none, because
     what arrives there is signed (webhooks): exact, or all below one that ends with a slash; only
-    "/" is nothing but itself.
+    "/" is nothing but itself. They are written as the application's routes are, without a root
+    path. A public request whose path can be read in several ways gets 404: see
+    `prx_tunnel_core.paths`.
 
     The tunnel is `tunnel`, else `scope["state"]["tunnel"]`, as `prx_tunnel_core.asgi` sets it.
     While there is none, everything is public. `visitor_headers` speaks for a backend that does not
@@ -58,18 +71,18 @@ class TunnelAdmission:
         private_ports: Collection[int] = (),
         visitor_headers: VisitorHeaders | None = None,
     ) -> None:
-        if isinstance(unguarded, str) or not all(path.startswith("/") for path in unguarded):
-            raise ValueError('unguarded: a collection of paths, each beginning with "/"')
         self._app = app
         self._guarded = app if guard is None else guard(app)
         self._tunnel = tunnel
-        self._unguarded = frozenset(unguarded)
-        self._private_ports = frozenset(private_ports)
+        self._unguarded = UnguardedPaths(unguarded)
+        self._private_ports = _checked_ports(private_ports)
+        if not isinstance(visitor_headers, VisitorHeaders | None):
+            raise TypeError(f"visitor_headers: {visitor_headers!r} is not a VisitorHeaders")
         self._visitor_headers = visitor_headers
         self._latest: TunnelInfo | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+        if not is_request(scope):
             await self._app(scope, receive, send)
             return
         info = self._info(scope)
@@ -78,11 +91,16 @@ class TunnelAdmission:
         if not public:
             await self._app(scope, receive, send)
             return
+        try:
+            path = RequestPath(scope)
+        except AmbiguousPath:
+            await respond(scope, receive, send, 404)
+            return
         address = visitor_address(scope, info)
+        marks = headers_of_tunnels(scope, info)
         scope["client"] = None if address is None else (address, 0)
-        marks = info.visitor_headers if info is not None else None
         scope["headers"] = without_claims(scope["headers"], marks)
-        app = self._app if self._is_unguarded(scope["path"]) else self._guarded
+        app = self._app if self._unguarded.cover(path) else self._guarded
         await app(scope, receive, send)
 
     def _info(self, scope: Mapping[str, Any]) -> TunnelInfo | None:
@@ -93,13 +111,13 @@ class TunnelAdmission:
             return self._latest
         return replace(self._latest, visitor_headers=self._visitor_headers)
 
-    def _is_unguarded(self, path: str) -> bool:
-        # An application may resolve `..`, and so be asked for another path than was looked at.
-        if path != posixpath.normpath(path) + "/" * (path.endswith("/") and path != "/"):
-            return False
-        # Not the root: who lists "/" means the front page, not everything.
-        folders = (path[: at + 1] for at, sign in enumerate(path) if sign == "/" and at)
-        return path in self._unguarded or not self._unguarded.isdisjoint(folders)
+
+def _checked_ports(private_ports: Iterable[Any]) -> frozenset[int]:
+    given: object = private_ports
+    ports: frozenset[Any] = frozenset(given) if isinstance(given, Iterable) else frozenset({None})
+    if not all(type(port) is int for port in ports):
+        raise ValueError(f"private_ports: {given!r} is not a collection of ports; write [8001]")
+    return ports
 
 
 def bearer_token(secret: str) -> Callable[[App], App]:
@@ -113,7 +131,7 @@ def bearer_token(secret: str) -> Callable[[App], App]:
             if hmac.compare_digest(_token(scope), expected):
                 await app(scope, receive, send)
             else:
-                await _refuse(scope, receive, send)
+                await respond(scope, receive, send, 401, [(b"www-authenticate", b"Bearer")])
 
         return guarded
 
@@ -126,18 +144,3 @@ def _token(scope: Scope) -> bytes:
     ]
     scheme, _, token = found[0].partition(b" ") if len(found) == 1 else (b"", b"", b"")
     return token.strip() if scheme.lower() == b"bearer" else b""
-
-
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "websocket":
-        await receive()  # the connect message
-        await send({"type": "websocket.close", "code": 1008})
-        return
-    text = b"Unauthorized\n"
-    headers = [
-        (b"content-type", b"text/plain"),
-        (b"content-length", b"%d" % len(text)),
-        (b"www-authenticate", b"Bearer"),
-    ]
-    await send({"type": "http.response.start", "status": 401, "headers": headers})
-    await send({"type": "http.response.body", "body": text})

@@ -24,6 +24,7 @@ from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.errors import ConfigError, TunnelError, single
 from prx_tunnel_core.hosting import HostTunnel, host_tunnel
 from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.neighbours import neighbours_known
 
 __all__ = ["HostTunnel", "Settings", "lifespan", "with_tunnel"]
 
@@ -105,7 +106,10 @@ async def _beside(
         logger.info("no tunnel: tunnel.auto_start is false")
         yield HostTunnel.never(name)
         return
-    async with host_tunnel(config, name=name, **{"tables": tables, **options}) as tunnel:
+    async with (
+        host_tunnel(config, name=name, **{"tables": tables, **options}) as tunnel,
+        neighbours_known(name),
+    ):
         yield tunnel
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -11,18 +12,48 @@ from typing import Any, Literal, TypeAlias
 Verdict: TypeAlias = Literal["ok", "fail", "unknown"]
 HealthVerdict: TypeAlias = Literal["healthy", "degraded", "unhealthy"]
 
+_HEADER_NAME = re.compile(
+    r"[a-z0-9!#$%&'*+.^`|~-]+"
+)  # RFC 9110's token, as `header_name` writes it
+
+
+def header_name(name: str | bytes) -> str:
+    """The form in which names are compared: lower case, and `-` for `_`, as in WSGI."""
+    text = name.decode("latin-1") if isinstance(name, bytes) else name
+    return text.lower().replace("_", "-")
+
 
 @dataclass(frozen=True, slots=True)
 class VisitorHeaders:
     """What a backend itself writes into every request that comes through it.
 
     It sets these headers whatever the visitor sent, so a request that has none of `always` did not
-    come through the tunnel. Names are lower case.
+    come through the tunnel. Names are kept in lower case.
+
+    Raises TypeError or ValueError for an invalid name.
     """
 
     always: tuple[str, ...]
     address: str = ""
     """The header whose last item is the visitor's address."""
+
+    def __post_init__(self) -> None:
+        # With a name that no request can have, every visitor would be taken for a local client.
+        given: object = self.always
+        if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+            raise TypeError(f'always: {given!r} is not a tuple of names; write ("x-my-proxy",)')
+        object.__setattr__(self, "always", tuple(_header("always", name) for name in given))
+        address = self.address and _header("address", self.address)
+        object.__setattr__(self, "address", address)
+
+
+def _header(key: str, name: object) -> str:
+    if not isinstance(name, str | bytes):
+        raise TypeError(f"{key}: {name!r} is not a header name; write it as a str")
+    text = header_name(name)
+    if not _HEADER_NAME.fullmatch(text):
+        raise ValueError(f'{key}: {name!r} is not a header name; write it as in "x-my-proxy"')
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +72,8 @@ class TunnelInfo:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
+        if not isinstance(self.visitor_headers, VisitorHeaders | None):
+            raise TypeError(f"visitor_headers: {self.visitor_headers!r} is not a VisitorHeaders")
 
 
 @dataclass(frozen=True, slots=True)

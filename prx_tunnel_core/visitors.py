@@ -7,10 +7,11 @@ tells them apart are the headers that the backend itself sets, and for some back
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
+from prx_tunnel_core.models import TunnelInfo, VisitorHeaders, header_name
 from prx_tunnel_core.urls import ip, is_loopback
 
 # In these a visitor can claim an address, and an application may believe it.
@@ -26,6 +27,13 @@ FORWARDING = CLAIMS | {
 }  # fmt: skip
 
 
+# Browsers send one of these; any other value may stand for a page of a stranger.
+_SITES_OF_THIS_MACHINE = frozenset({b"same-origin", b"same-site", b"none"})
+
+connected: dict[object, TunnelInfo] = {}
+"""Each tunnel that is known here, by the object that keeps its status."""
+
+
 def is_public_request(
     scope: Mapping[str, Any], info: TunnelInfo | None, *, private_ports: Collection[int] = ()
 ) -> bool:
@@ -36,18 +44,35 @@ def is_public_request(
     another (a browser here would carry out what that page says); and either the backend marks each
     of its requests and this one has no mark, or it arrived at one of `private_ports`.
 
-    `info` is the tunnel's; with None, nothing is known of the backend. `private_ports` are
-    listeners on loopback that the host promises no tunnel and no proxy leads to: the only way to
-    tell clients of this machine from visitors of a tunnel that passes on bare TCP (ssh, bore).
+    `info` is the tunnel's; with None, nothing is known of the backend. Every other tunnel of this
+    process that leads to the same port counts as well. `private_ports` are listeners on loopback
+    that the host promises no tunnel and no proxy leads to: the only way to tell clients of this
+    machine from visitors of a tunnel that passes on bare TCP (ssh, bore).
     """
-    headers = [(name.lower(), value) for name, value in scope.get("headers") or ()]
+    headers = [(_name(name), value) for name, value in scope.get("headers") or ()]
     names = {name for name, _ in headers}
     if names & FORWARDING or not (_from_here(scope) and _for_here(headers)):
         return True
-    if _port(scope) in private_ports and (info is None or _port(scope) != info.local_port):
+    tunnels = list(_tunnels(scope, info))
+    port = _port(scope)
+    if port in private_ports and all(port != tunnel.local_port for tunnel in tunnels):
         return False
-    marks = info.visitor_headers if info is not None else None
-    return marks is None or not marks.always or not names.isdisjoint(_encoded(marks.always))
+    return info is None or any(
+        not marks or not marks.always or not names.isdisjoint(_encoded(marks.always))
+        for marks in (tunnel.visitor_headers for tunnel in tunnels)
+    )
+
+
+def headers_of_tunnels(scope: Mapping[str, Any], info: TunnelInfo | None) -> VisitorHeaders | None:
+    """The headers that hold whichever tunnel to this port the request came through."""
+    marks = [tunnel.visitor_headers for tunnel in _tunnels(scope, info)]
+    known = [each for each in marks if each is not None]
+    if not known or len(known) < len(marks):
+        return None
+    first, *others = known
+    always = [name for name in first.always if all(name in each.always for each in others)]
+    agreed = all(each.address == first.address for each in others)
+    return VisitorHeaders(tuple(always), first.address if agreed else "")
 
 
 def visitor_address(scope: Mapping[str, Any], info: TunnelInfo | None) -> str | None:
@@ -55,7 +80,7 @@ def visitor_address(scope: Mapping[str, Any], info: TunnelInfo | None) -> str | 
 
     Of a header with several items, the last: it is the backend's, the others are the visitor's.
     """
-    marks = info.visitor_headers if info is not None else None
+    marks = headers_of_tunnels(scope, info)
     if marks is None or not marks.address:
         return None
     name = marks.address.encode()
@@ -74,8 +99,10 @@ def without_claims(
     """
     address = marks.address.encode() if marks is not None else b""
     kept = _encoded(marks.always) if marks is not None else frozenset()
-    left = [item for item in headers if item[0].lower() not in CLAIMS - kept]
-    own = [item for item in left if item[0].lower() == address][-1:]
+    claims = CLAIMS | kept | {address}
+    # Under a name with `_`, the visitor's value would be taken for the backend's own by some.
+    left = [item for item in headers if item[0].lower() in kept or _name(item[0]) not in claims]
+    own = [item for item in headers if address and item[0].lower() == address][-1:]
     others = [item for item in left if item[0].lower() != address]
     return others + [(name, value.rpartition(b",")[2].strip()) for name, value in own]
 
@@ -95,6 +122,20 @@ def scope_of(environ: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _tunnels(scope: Mapping[str, Any], info: TunnelInfo | None) -> Iterator[TunnelInfo]:
+    """The given tunnel, and each other one of this process to the same port."""
+    ports = {_port(scope)} | ({info.local_port} if info is not None else set())
+    if info is not None:
+        yield info
+    for other in list(connected.values()):
+        if other != info and (other.local_port in ports or None in ports):
+            yield other
+
+
+def _name(name: bytes) -> bytes:
+    return header_name(name).encode("latin-1")
+
+
 def _encoded(names: Iterable[str]) -> frozenset[bytes]:
     return frozenset(name.encode() for name in names)
 
@@ -105,11 +146,23 @@ def _from_here(scope: Mapping[str, Any]) -> bool:
     return client is not None and is_loopback(str(client[0]))
 
 
-def _for_here(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
-    origins = [value.decode("latin-1") for name, value in headers if name == b"origin"]
-    asked_for = [*hosts, *(origin.partition("://")[2] for origin in origins)]
-    return len(hosts) == 1 and all(is_loopback(_without_port(host)) for host in asked_for)
+def _for_here(headers: Collection[tuple[bytes, bytes]]) -> bool:
+    def values(*names: bytes) -> list[str]:
+        return [value.decode("latin-1") for name, value in headers if name in names]
+
+    hosts = values(b"host")
+    pages = [_authority(url) for url in values(b"origin", b"referer")]
+    if len(hosts) != 1 or not all(is_loopback(_without_port(host)) for host in [*hosts, *pages]):
+        return False
+    return all(
+        value.strip().lower() in _SITES_OF_THIS_MACHINE
+        for name, value in headers
+        if name == b"sec-fetch-site"
+    )
+
+
+def _authority(url: str) -> str:
+    return re.split(r"[/?#\\]", url.partition("://")[2], maxsplit=1)[0].rpartition("@")[2]
 
 
 def _without_port(host: str) -> str:

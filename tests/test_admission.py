@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from prx_tunnel_core import visitors
 from prx_tunnel_core.admission import PUBLIC, App, TunnelAdmission, bearer_token
 from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
 
@@ -176,6 +177,41 @@ async def test_the_root_is_nothing_but_itself() -> None:
     assert await ask(app, VISITOR, path="/admin/")
 
 
+@pytest.mark.parametrize(
+    "path", ["/webhooks/x\n", "//webhooks/x", "/webhooks//x", "/a/..", "*", ""]
+)
+@pytest.mark.parametrize("guard", [None, bearer_token(SECRET)])
+async def test_s01_an_ambiguous_path_of_a_visitor_is_not_found(path: str, guard: Any) -> None:
+    inner = Recorder()
+    app = TunnelAdmission(inner, Fixed(), guard=guard, unguarded=["/webhooks/"])
+    start, _ = await ask(app, {**VISITOR, "authorization": f"Bearer {SECRET}"}, path=path)
+    assert start["status"] == 404
+    (closed,) = await ask(app, VISITOR, path=path, kind="websocket")
+    assert closed == {"type": "websocket.close", "code": 1008}
+    assert inner.scopes == []
+    await ask(app, LOCAL, path=path)
+    assert len(inner.scopes) == 1
+
+
+async def test_s07_other_kinds_of_scopes_are_refused() -> None:
+    inner = Recorder()
+    for guard in (None, bearer_token(SECRET)):
+        with pytest.raises(ValueError, match="webtransport"):
+            await ask(TunnelAdmission(inner, Fixed(), guard=guard), LOCAL, kind="webtransport")
+    assert inner.scopes == []
+
+
+async def test_s07_a_second_tunnel_to_the_port_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visitors, "connected", {"another": BARE})
+    inner = Recorder()
+    app = TunnelAdmission(inner, Fixed())
+    await ask(app, LOCAL)
+    await ask(app, VISITOR)
+    assert [scope[PUBLIC] for scope in inner.scopes] == [True, True]
+    assert [scope["client"] for scope in inner.scopes] == [None, None]
+    assert [name for name, _ in inner.scopes[1]["headers"]] == [b"host"]
+
+
 async def test_the_lifespan_passes_through() -> None:
     inner = Recorder()
     await ask(TunnelAdmission(inner, guard=bearer_token(SECRET)), {}, kind="lifespan")
@@ -188,3 +224,9 @@ def test_what_is_set_wrongly_is_refused_at_once() -> None:
     for paths in ("/webhooks/", ["webhooks/"]):
         with pytest.raises(ValueError, match="unguarded"):
             TunnelAdmission(Recorder(), unguarded=paths)
+    for ports in (8001, "8001", ["8001"], [True], None):
+        with pytest.raises(ValueError, match="private_ports"):
+            TunnelAdmission(Recorder(), private_ports=ports)  # type: ignore[arg-type]
+    for headers in ("x-my-proxy", ("x-my-proxy",)):
+        with pytest.raises(TypeError, match="visitor_headers"):
+            TunnelAdmission(Recorder(), visitor_headers=headers)  # type: ignore[arg-type]

@@ -15,12 +15,12 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = [
     {"errors", "models", "text", "urls", "expansion", "config", "isolation", "logs", "perloop",
-     "visitors", "admission", "_trust"},
+     "visitors", "paths", "middleware", "admission", "_trust"},
     {"backend", "hookspecs"},
     {"process"},
     {"health", "plugins", "configfile"},
     {"supervisor"},
-    {"blocking", "control", "doctor", "hosting", "asgi"},
+    {"blocking", "control", "doctor", "hosting", "neighbours", "asgi"},
     {"cli", "__main__"},
 ]  # fmt: skip
 SIDE_DOOR = {"testing"}  # for the tests of backends: nothing of core imports it

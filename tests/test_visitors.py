@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,9 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
+from prx_tunnel_core import visitors
+from prx_tunnel_core.models import (
+    Connected,
+    Connecting,
+    Failed,
+    Idle,
+    Reconnecting,
+    Stopped,
+    TunnelInfo,
+    VisitorHeaders,
+)
+from prx_tunnel_core.supervisor.watching import Statuses
 from prx_tunnel_core.visitors import (
     FORWARDING,
+    headers_of_tunnels,
     is_public_request,
     scope_of,
     visitor_address,
@@ -77,19 +90,157 @@ def test_a_client_of_this_machine_is_local_where_the_backend_marks_its_requests(
         request(host=""),
         request(("Origin", "https://evil.example")),
         request(("Origin", "null")),
+        request(("Sec-Fetch-Site", "cross-site")),
+        request(("Sec-Fetch-Site", "Cross-Site")),
+        request(("Sec-Fetch-Site", "")),
+        request(("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")),
+        request(("Sec-Fetch-Site", "same-origin, cross-site")),
+        request(("Referer", "https://evil.example/localhost")),
+        request(("Referer", "https://evil.example?http://localhost/")),
+        request(("Referer", "http://localhost:3000@evil.example/")),
+        request(("Referer", "about:blank")),
+        request(("X_Forwarded_For", "127.0.0.1")),
+        request(("X-Forwarded_For", "127.0.0.1")),
+        request(("cf_connecting_ip", "127.0.0.1")),
+        request(("CF_WARP_TAG_ID", "e0168b3b")),
     ],
 )
 def test_everything_else_is_public(scope: dict[str, Any]) -> None:
     assert is_public_request(scope, info())
 
 
-def test_a_page_of_this_machine_is_local() -> None:
-    assert not is_public_request(request(("Origin", "http://localhost:5173")), info())
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("Origin", "http://localhost:5173"),
+        ("Referer", "http://localhost:5173/a?b#c"),
+        ("Referer", "http://[::1]:5173/"),
+        ("Sec-Fetch-Site", "same-origin"),
+        ("Sec-Fetch-Site", "same-site"),
+        ("Sec-Fetch-Site", "none"),
+    ],
+)
+def test_a_page_of_this_machine_is_local(header: tuple[str, str]) -> None:
+    assert not is_public_request(request(header), info())
 
 
 @pytest.mark.parametrize("known", [None, info(None), info(VisitorHeaders(()))])
 def test_where_nothing_tells_visitors_apart_everybody_is_one(known: TunnelInfo | None) -> None:
     assert is_public_request(request(), known)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("X-My-Proxy",),
+        ["X-MY-PROXY"],
+        {"x-my-proxy"},
+        (b"X-My-Proxy",),
+        ("x_my_proxy",),
+        iter(["X-My-Proxy"]),
+    ],
+)
+def test_s06_names_of_headers_are_normalised(given: Any) -> None:
+    marks = VisitorHeaders(always=given, address="X-My-Proxy")
+    assert marks == VisitorHeaders(("x-my-proxy",), "x-my-proxy")
+    assert marks.always == ("x-my-proxy",)
+    assert is_public_request(request(("X-My-Proxy", "203.0.113.7")), info(marks))
+    assert visitor_address(request(("X-My-Proxy", "203.0.113.7")), info(marks)) == "203.0.113.7"
+
+
+@pytest.mark.parametrize(
+    ("always", "address", "key"),
+    [
+        ("x-my-proxy", "", "always"),
+        (b"x-my-proxy", "", "always"),
+        ({"x-my-proxy": 1}, "", "always"),
+        (None, "", "always"),
+        (7, "", "always"),
+        ((7,), "", "always"),
+        ((None,), "", "always"),
+        (("",), "", "always"),
+        (("x-my-proxy:",), "", "always"),
+        ((" x-my-proxy",), "", "always"),
+        (("x-my-proxy\n",), "", "always"),
+        (("x-my-proxy, via",), "", "always"),
+        (("é",), "", "always"),
+        ((), "x my proxy", "address"),
+        ((), 7, "address"),
+        ((), ("x-my-proxy",), "address"),
+    ],
+)
+def test_s06_what_is_no_name_of_a_header_is_refused(always: Any, address: Any, key: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{key}: .*write"):
+        VisitorHeaders(always, address)
+
+
+class TestSeveralTunnels:
+    """S07: a request to a port may have come through any tunnel that leads there."""
+
+    @pytest.fixture(autouse=True)
+    def statuses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(visitors, "connected", {})
+
+    def up(self, headers: VisitorHeaders | None, port: int = 3000) -> Statuses:
+        statuses = Statuses(Idle())
+        statuses.put(Connected(info(headers, port)))
+        return statuses
+
+    def test_s07_one_that_marks_nothing_makes_everybody_public(self) -> None:
+        assert not is_public_request(request(), info(CLOUDFLARE))
+        second = self.up(None)
+        assert is_public_request(request(), info(CLOUDFLARE))
+        assert is_public_request(request(port=None), info(CLOUDFLARE))
+        second.close()
+        assert not is_public_request(request(), info(CLOUDFLARE))
+
+    def test_s07_the_marks_of_each_count(self) -> None:
+        own = VisitorHeaders(("x-my-proxy",))
+        self.up(own)
+        assert is_public_request(request(("X-My-Proxy", "1")), info(CLOUDFLARE))
+        assert not is_public_request(request(), info(CLOUDFLARE))
+
+    @pytest.mark.parametrize("scoped", [3000, 8080])
+    def test_s07_one_to_another_port_does_not_matter(self, scoped: int) -> None:
+        """The application may be behind a proxy of this machine: either port may be meant."""
+        self.up(None, port=4000)
+        assert not is_public_request(request(port=scoped), info(CLOUDFLARE))
+        self.up(None, port=3000)
+        assert is_public_request(request(port=scoped), info(CLOUDFLARE))
+
+    def test_s07_it_counts_from_when_it_connects_until_it_is_over(self) -> None:
+        statuses = self.up(None)
+        for during in (Reconnecting(1, "dropped", 1.0), Connecting(1), Connected(info(None))):
+            statuses.put(during)
+            assert is_public_request(request(), info(CLOUDFLARE))
+        for end in (Stopped(), Failed("gave up")):
+            statuses.put(end)
+            assert not is_public_request(request(), info(CLOUDFLARE))
+            statuses.put(Connected(info(None)))
+
+    def test_s07_a_private_port_is_none_when_a_tunnel_leads_there(self) -> None:
+        self.up(None, port=8001)
+        for known in (None, info(None, 3000)):
+            assert is_public_request(request(port=8001), known, private_ports={8001})
+
+    def test_s07_an_address_is_believed_when_every_tunnel_sets_that_header(self) -> None:
+        claimed = request(("X-Forwarded-For", "203.0.113.7"), ("Cf-Connecting-Ip", "203.0.113.7"))
+        self.up(VisitorHeaders(("x-forwarded-for",), "x-forwarded-for"))
+        assert visitor_address(claimed, info(NGROK)) == "203.0.113.7"
+        assert visitor_address(claimed, info(CLOUDFLARE)) is None
+        marks = headers_of_tunnels(claimed, info(CLOUDFLARE))
+        assert marks == VisitorHeaders(())
+        left = without_claims(claimed["headers"], marks)
+        assert [name for name, _ in left] == [b"Host"]
+        self.up(None)
+        assert visitor_address(claimed, info(NGROK)) is None
+
+    def test_s07_the_same_tunnel_does_not_count_twice(self) -> None:
+        """A host may say more of its headers than the backend does."""
+        known = info(None)
+        statuses = Statuses(Idle())
+        statuses.put(Connected(known))
+        assert not is_public_request(request(), replace(known, visitor_headers=CLOUDFLARE))
 
 
 def test_a_private_port_tells_them_apart_unless_the_tunnel_leads_there() -> None:
@@ -169,6 +320,21 @@ def test_claims_are_removed_and_nothing_else() -> None:
         headers[0], headers[3], headers[4], (b"x-forwarded-for", b"203.0.113.7"),
     ]  # fmt: skip
     assert without_claims(headers, None) == [headers[0], headers[3], headers[4]]
+
+
+def test_s07_claims_with_underscores_are_removed_too() -> None:
+    """A WSGI application behind this takes both for one header, the visitor's value first."""
+    headers = [
+        (b"host", b"x"),
+        (b"x_forwarded_for", b"127.0.0.1"),
+        (b"X-Forwarded_For", b"127.0.0.1"),
+        (b"x_real_ip", b"127.0.0.1"),
+        (b"x_forwarded_proto", b"ftp"),
+        (b"x_other", b"1"),
+        (b"x-forwarded-for", b"203.0.113.7"),
+    ]
+    assert without_claims(headers, NGROK) == [headers[0], headers[5], headers[6]]
+    assert visitor_address({"headers": headers[:3]}, info(NGROK)) is None
 
 
 def test_a_wsgi_environment_is_judged_alike() -> None:

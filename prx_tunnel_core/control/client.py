@@ -149,6 +149,18 @@ def leftovers() -> tuple[list[str], list[str]]:
     return [name for name in free if ours[name]], in_the_way
 
 
+def running() -> list[str]:
+    """The names of this user's tunnels, of whichever process; raises SetupError as `call` does."""
+    try:
+        directory = place.open_directory(place.runtime_path(), create=False)
+    except FileNotFoundError:
+        return []
+    try:
+        return _names(directory)
+    finally:
+        os.close(directory)
+
+
 def _names(directory: int) -> list[str]:
     """The names that have a socket."""
     sockets = [file for file in sorted(os.listdir(directory)) if file.endswith(".sock")]

@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from prx_tunnel_core.models import Connected, TunnelInfo, TunnelStatus
+from prx_tunnel_core import visitors
+from prx_tunnel_core.models import Connected, Connecting, Reconnecting, TunnelInfo, TunnelStatus
 
 T = TypeVar("T")
 
@@ -64,6 +65,10 @@ class Statuses:
         if new == self.now:
             return False
         self.now = new
+        if isinstance(new, Connected):
+            visitors.connected[self] = new.info
+        elif not isinstance(new, Connecting | Reconnecting):  # else requests may still be under way
+            visitors.connected.pop(self, None)
         for watch in list(self._watches):
             watch.put(new)
         self._wake()
@@ -89,6 +94,7 @@ class Statuses:
 
     def close(self) -> None:
         self.closed = True
+        visitors.connected.pop(self, None)
         for watch in list(self._watches):
             watch.close()
         self._wake()
