@@ -11,7 +11,7 @@ signature does. This module needs the extra: `pip install prx-tunnel-cloudflare[
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
@@ -19,7 +19,10 @@ import anyio.to_thread
 import jwt
 
 from prx_tunnel_cloudflare.access_keys import KeyStore, KeysUnavailable
+from prx_tunnel_cloudflare.team import team_name
 from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.middleware import App, Receive, Scope, Send, is_request, respond
+from prx_tunnel_core.models import header_name
 from prx_tunnel_core.text import one_line
 
 if TYPE_CHECKING:
@@ -29,7 +32,7 @@ __all__ = ["AccessDenied", "AccessMiddleware", "AccessVerifier", "KeysUnavailabl
 
 logger = get_logger("prx_tunnel_cloudflare.access")
 
-HEADER = b"cf-access-jwt-assertion"
+HEADER = "cf-access-jwt-assertion"
 CLAIMS = "cloudflare_access"
 """Where an ASGI application finds the claims: `scope["cloudflare_access"]`."""
 
@@ -37,11 +40,6 @@ _LEEWAY = 30  # seconds that the clocks may differ
 _LONGEST = 16 * 1024  # characters; a token has about a thousand
 _LONGEST_LOGGED = 500  # characters
 _REQUIRED = ["exp", "iat", "aud", "iss"]
-
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 class AccessDenied(Exception):
@@ -52,17 +50,18 @@ class AccessVerifier:
     """Verifies the tokens of one Access application.
 
     `team` is what stands before `.cloudflareaccess.com`; `audience` the application's AUD tag, or
-    several. `keys` is where the signing keys come from, by default the team's own address.
+    several. `keys` is where the signing keys come from, by default the team's own address. Raises
+    ValueError for an invalid team name or an empty audience.
     """
 
     def __init__(
         self, *, team: str, audience: str | Sequence[str], keys: KeyStore | None = None
     ) -> None:
-        self._issuer = f"https://{team}.cloudflareaccess.com"
         self._audience = [audience] if isinstance(audience, str) else list(audience)
-        self._keys = keys or KeyStore(f"{self._issuer}/cdn-cgi/access/certs")
         if not team or not all(self._audience) or not self._audience:
             raise ValueError("Access needs a team and an audience")
+        self._issuer = f"https://{team_name(team)}.cloudflareaccess.com"
+        self._keys = keys or KeyStore(f"{self._issuer}/cdn-cgi/access/certs")
 
     @classmethod
     def from_config(cls, config: AccessConfig) -> Self:
@@ -130,8 +129,8 @@ class AccessMiddleware:
         self._app = app
         self._verifier = verifier
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not is_request(scope):
             await self._app(scope, receive, send)
             return
         try:
@@ -139,30 +138,16 @@ class AccessMiddleware:
         except AccessDenied as reason:
             what = one_line(f"{scope.get('path')}: {reason}")
             logger.warning("refused %s", what[:_LONGEST_LOGGED])
-            await _refuse(scope, receive, send, 403)
+            await respond(scope, receive, send, 403)
         except KeysUnavailable as reason:
             logger.warning("cannot verify anyone: %s", reason)
-            await _refuse(scope, receive, send, 503)
+            await respond(scope, receive, send, 503, [(b"retry-after", b"10")])
         else:
             await self._app({**scope, CLAIMS: claims}, receive, send)
 
 
 def _token(scope: Mapping[str, Any]) -> str:
-    found = [value for name, value in scope["headers"] if name.lower() == HEADER]
+    found = [value for name, value in scope["headers"] if header_name(name) == HEADER]
     if len(found) != 1:
         raise AccessDenied("the header Cf-Access-Jwt-Assertion is missing, or there are several")
     return str(found[0], "latin-1")
-
-
-async def _refuse(scope: Mapping[str, Any], receive: Receive, send: Send, status: int) -> None:
-    """Say no, without a reason: it is for the log, not for a stranger."""
-    if scope["type"] == "websocket":
-        await receive()  # the connect message
-        await send({"type": "websocket.close", "code": 1008 if status == 403 else 1013})
-        return
-    text = b"Forbidden\n" if status == 403 else b"Service Unavailable\n"
-    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))]
-    if status == 503:
-        headers.append((b"retry-after", b"10"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": text})

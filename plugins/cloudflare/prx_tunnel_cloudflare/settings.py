@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from prx_tunnel_cloudflare.credentials import check_token
+from prx_tunnel_cloudflare.team import team_name
 from prx_tunnel_core.config import BackendConfig, Port, Seconds, Settings
 from prx_tunnel_core.urls import normalise
 
@@ -15,7 +16,6 @@ Kind = Literal["quick", "remote", "local"]
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _FLAG = re.compile(r"--(?P<name>[a-z0-9][a-z0-9-]*)(=.*)?", re.DOTALL)
-_TEAM = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 # Set by us, or by a key of ours, or something that makes cloudflared do another thing than run.
 _NOT_EXTRA = frozenset({
@@ -52,10 +52,7 @@ class AccessConfig(Settings):
     @field_validator("team")
     @classmethod
     def _name(cls, team: str) -> str:
-        name = team.removeprefix("https://").rstrip("/").removesuffix(".cloudflareaccess.com")
-        if not _TEAM.fullmatch(name):
-            raise ValueError("use the team name, what stands before .cloudflareaccess.com")
-        return name
+        return team_name(team)
 
     @field_validator("audience")
     @classmethod

@@ -52,6 +52,25 @@ def test_from_the_configuration() -> None:
             AccessVerifier(team=team, audience=audience)
 
 
+@pytest.mark.parametrize(
+    "team",
+    [
+        "evil.com/#", "evil.com#", "evil.com?", "evil.com/", "evil.com\\", "a@evil.com",
+        "evil.com:443", "a.b", "-a", "a-", "A", "é", "a b", "a\n", "a%2e", ".", "..", "a" * 64,
+        "http://example", "https://evil.com/.cloudflareaccess.com", "https://https://example",
+    ],
+)  # fmt: skip
+def test_s16_a_team_that_is_no_label_of_a_host_is_refused(team: str) -> None:
+    with pytest.raises(ValueError, match="is not a team name"):
+        AccessVerifier(team=team, audience=AUDIENCE)
+
+
+@pytest.mark.parametrize("team", ["example", "https://example.cloudflareaccess.com/"])
+def test_s16_a_team_may_be_given_as_its_address(team: str) -> None:
+    verifier = AccessVerifier(team=team, audience=AUDIENCE)
+    assert verifier._issuer == "https://example.cloudflareaccess.com"
+
+
 def test_keys_rotate(verifier: AccessVerifier, team: Team, clock: Clock) -> None:
     assert verifier.verify(mint("first"))
     team.current = ["second", "first"]

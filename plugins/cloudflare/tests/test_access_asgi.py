@@ -54,7 +54,8 @@ async def test_middleware_keeps_out(verifier: AccessVerifier, name: str) -> None
 async def test_middleware_wants_exactly_one_header(verifier: AccessVerifier) -> None:
     header = (b"cf-access-jwt-assertion", mint().encode())
     cookie = (b"cookie", b"CF_Authorization=" + mint().encode())
-    for headers in ([], [header, header], [cookie]):
+    underscored = (b"cf_access_jwt_assertion", b"forged")
+    for headers in ([], [header, header], [cookie], [underscored, header], [underscored]):
         start, _ = await ask(verifier, headers)
         assert start["status"] == 403
     (closed,) = await ask(verifier, [], "websocket")
@@ -74,6 +75,11 @@ async def test_middleware_while_the_team_is_down(verifier: AccessVerifier, team:
 async def test_middleware_leaves_the_lifespan_alone(verifier: AccessVerifier) -> None:
     (message,) = await ask(verifier, [], "lifespan")
     assert message == {"type": "reached", "claims": None}
+
+
+async def test_s07_other_kinds_of_scopes_are_refused(verifier: AccessVerifier) -> None:
+    with pytest.raises(ValueError, match="webtransport"):
+        await ask(verifier, [(b"cf-access-jwt-assertion", mint().encode())], "webtransport")
 
 
 async def test_many_at_once_ask_for_the_keys_once(verifier: AccessVerifier, team: Team) -> None:
