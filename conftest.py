@@ -23,6 +23,7 @@ HEAVY = (
     "plugins/tailscale/tests/test_foreground",
     "plugins/tailscale/tests/test_real",
     "plugins/webhooks/tests/test_registration",
+    "plugins/webhooks/tests/test_servers",
     "tests/cli/test_agent",
     "tests/cli/test_detach",
     "tests/cli/test_doctor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from prx_tunnel_webhooks import verify
 
 from prx_tunnel_core.asgi import lifespan
@@ -13,17 +13,12 @@ from prx_tunnel_core.asgi import lifespan
 PATH = "/webhooks/telegram"  # as in config.toml
 
 app = FastAPI(lifespan=lifespan())  # the tunnel and the webhooks of $PRX_CONFIG
-app.add_middleware(
-    verify.VerifiedWebhooks,
-    path=PATH,
-    scheme=verify.telegram,
-    secret=os.environ["TELEGRAM_WEBHOOK_SECRET"],
-)
+telegram = verify.RouteGuard(verify.telegram, os.environ["TELEGRAM_WEBHOOK_SECRET"])
 
 
-@app.post(PATH)
-async def take(update: dict[str, Any]) -> dict[str, Any]:
-    message = update.get("message") or {}
+@app.post(PATH, dependencies=[Depends(telegram.fastapi)])
+async def take(request: Request) -> dict[str, Any]:
+    message = (await request.json()).get("message") or {}
     if "text" not in message:
         return {}
     # Telegram takes the answer to a webhook as a call of its API: no token is needed here.

@@ -7,30 +7,22 @@ import os
 import signal
 import sys
 
-from flask import Flask, Response, abort, request
+from flask import Flask, Response, request
 from prx_tunnel_webhooks import verify
 from werkzeug.serving import make_server
 
 from prx_tunnel_core import TunnelError, blocking, load
 
-SECRET = os.environ["GITHUB_WEBHOOK_SECRET"]
-
 logger = logging.getLogger("agent")
 app = Flask(__name__)
-app.config["MAX_CONTENT_LENGTH"] = 1024 * 1024
-seen = verify.Deliveries()
+github = verify.RouteGuard(verify.github, os.environ["GITHUB_WEBHOOK_SECRET"])
 
 
 @app.post("/webhooks/github")  # as in config.toml
-def github() -> Response:
-    try:
-        delivery = verify.github(request.headers, request.get_data(), SECRET)
-    except verify.Rejected:
-        abort(401)
-    if seen.begin(delivery.id) == "new":
-        event = request.get_json()
-        logger.info("%s: %s", request.headers["X-GitHub-Event"], event.get("ref"))
-        seen.end(delivery.id, taken=True)
+@github.flask  # the view sees what GitHub signed, each delivery once
+def pushed() -> Response:
+    event = request.get_json()
+    logger.info("%s: %s", request.headers["X-GitHub-Event"], event.get("ref"))
     return Response(status=204)
 
 

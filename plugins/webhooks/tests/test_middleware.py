@@ -6,6 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import pytest
@@ -159,7 +160,7 @@ async def test_m09_too_large_is_refused_before_it_is_read_or_signed(
 
     app = guarded(Application())
     assert await request(app, given=given, receive=unread) == 413
-    assert await request(app, *[b"x" * 65_536] * 17, given=[]) == 413
+    assert await request(app, *[b"x" * 65_536] * 17, given=signed) == 413
     given = [*signed, (b"content-length", b"9" * 5000)]
     assert await request(app, given=given, receive=unread) == 413
 
@@ -266,11 +267,38 @@ async def test_it_is_not_built_without_a_secret(secret: Any) -> None:
             verify.VerifiedWebhooks(Application(), "/hook", scheme, secret)
 
 
+@pytest.mark.parametrize("path", ["/hook%0a", "//hook", "/hook//x", "/x/../hook", "/other//", "*"])
+async def test_s01_an_ambiguous_path_is_not_passed_on_even_signed(path: str) -> None:
+    application = Application()
+    assert await request(guarded(application), path=unquote(path)) == 404
+    assert application.scopes == []
+
+
+@pytest.mark.parametrize("path", ["hook", "", "/hook/{name}", "/a//b", "https://example.com/hook"])
+def test_s01_a_path_that_would_guard_nothing_is_refused(path: str) -> None:
+    with pytest.raises(ValueError, match=r"^path: "):
+        verify.VerifiedWebhooks(Application(), path, verify.github, SECRET)
+
+
+async def test_s07_other_kinds_of_scopes_are_refused() -> None:
+    application = Application()
+    with pytest.raises(ValueError, match="webtransport"):
+        await guarded(application)(
+            {"type": "webtransport", "path": "/hook"}, in_pieces(b""), _unheard
+        )
+    assert application.scopes == []
+
+
+async def _unheard(_: Message) -> None:
+    raise AssertionError
+
+
 @pytest.mark.parametrize("path", ["/hook", "/sub/hook"])
 async def test_it_guards_below_a_mount_as_well(path: str) -> None:
     application = Application()
     app = verify.VerifiedWebhooks(application, path, verify.github, SECRET)
     assert await request(app, path="/sub/hook", root_path="/sub", given=[]) == 401
+    assert await request(app, path="/hook", root_path="/sub", given=[]) == 401
     assert await request(app, path="/sub/other", root_path="/sub", given=[]) == 202
 
 

@@ -1,131 +1,93 @@
-"""ASGI middleware: what is not the provider's never reaches the application.
-
-The types are ASGI's own (https://asgi.readthedocs.io), so any framework or none will do.
-"""
+"""ASGI middleware: only what the provider signed reaches the application."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import AsyncGenerator
+from typing import Unpack
 
-import anyio
-
-from prx_tunnel_core.logs import get_logger
-from prx_tunnel_webhooks.verify.deliveries import KEPT, Deliveries
-from prx_tunnel_webhooks.verify.headers import Rejected
+from prx_tunnel_core.middleware import App, Message, Receive, Scope, Send, is_request, respond
+from prx_tunnel_core.paths import AmbiguousPath, GuardedPath, RequestPath
+from prx_tunnel_webhooks.verify.answers import Answer
 from prx_tunnel_webhooks.verify.keys import Secrets
 from prx_tunnel_webhooks.verify.schemes import Delivery, Scheme
+from prx_tunnel_webhooks.verify.verifier import Limits, Verifier
 
-logger = get_logger("prx_tunnel_webhooks")
-
-LARGEST_BODY = 1024 * 1024  # bytes; GitHub's largest webhook is 25 MB, most are a few kB
-PATIENCE = 10.0  # seconds for the whole body
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+__all__ = ["App", "Message", "Receive", "Scope", "Send", "VerifiedWebhooks"]
 
 
 class VerifiedWebhooks:
     """Passes on only what the scheme accepts under the secret; everything else gets 401.
 
-    `path` and all below it is guarded, for every method. A body larger than `max_body` bytes gets
-    413, one slower than `timeout` seconds 408, before anything is computed. A delivery that was
-    taken (an answer below 400) and comes again gets 200 and is not passed on; one that is still
-    under way gets 409. `remembered` deliveries are known; 0 switches that off. The delivery's id is
-    in `scope["state"]["webhook"]`.
+    `path` and all below it is guarded, for every method, in every spelling, and behind any prefix.
+    It is compared before the application's router has read it: a path that routers read differently
+    gets 404, also where it is not guarded (see `prx_tunnel_core.paths`). With `RouteGuard`, the
+    router decides.
 
-    Raises ValueError without a secret.
+    A request whose headers are missing, malformed or too old is refused before its body is read. A
+    body larger than `max_body` bytes gets 413, one slower than `timeout` seconds 408. Of more than
+    `max_bodies` bodies at a time, or `max_buffered` bytes of them, the one that has taken longest
+    gets 503.
+
+    A delivery that was taken (an answer below 400) and comes again gets 200 and is not passed on;
+    one that is still under way gets 409. `remembered` deliveries are known; 0 switches that off.
+    The delivery's id is in `scope["state"]["webhook"]`.
+
+    Raises ValueError without a secret, and for a `path` that no request could have.
     """
 
     def __init__(
-        self,
-        app: App,
-        path: str,
-        scheme: Scheme,
-        secret: Secrets,
-        *,
-        max_body: int = LARGEST_BODY,
-        timeout: float = PATIENCE,
-        remembered: int = KEPT,
+        self, app: App, path: str, scheme: Scheme, secret: Secrets, **limits: Unpack[Limits]
     ) -> None:
-        _require_secret(scheme, secret)
         self._app = app
-        self._path = path.rstrip("/")
-        self._scheme = scheme
-        self._secret = secret
-        self._max_body = max_body
-        self._timeout = timeout
-        self._deliveries = Deliveries(remembered)
+        self._path = GuardedPath(path)
+        self._verifier = Verifier(scheme, secret, **limits)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or not self._guards(scope):
+        try:
+            guarded = is_request(scope) and self._path.covers(RequestPath(scope))
+        except AmbiguousPath:
+            await respond(scope, receive, send, 404)
+            return
+        if not guarded:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008})  # no webhook comes that way
+            await respond(scope, receive, send, 403)  # no webhook comes that way
         else:
             await self._verify(scope, receive, send)
 
-    def _guards(self, scope: Scope) -> bool:
-        path: str = scope["path"]
-        # Of an application that is mounted below another path, either may be meant.
-        below = path.removeprefix(scope.get("root_path") or "")
-        return any(f"{each}/".startswith(f"{self._path}/") for each in (path, below))
-
     async def _verify(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = await self._read(scope, receive)
-        if isinstance(body, int):
-            await _answer(send, body)
-            return
         try:
-            delivery = self._scheme(scope["headers"], body, self._secret)
-        except Rejected as rejected:
-            logger.info("a request to %s was refused: %s", self._path, rejected)
-            await _answer(send, 401)
-            return
-        known = self._deliveries.begin(delivery.id)
-        if known == "new":
-            await self._pass_on(scope, body, receive, send, delivery)
+            check = self._verifier.check_headers(scope["headers"])
+            body = await self._verifier.bodies.read(_chunks(receive))
+            delivery = self._verifier.check_body(check, body)
+        except Answer as answer:
+            headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+            await respond(scope, receive, send, answer.status, headers)
         else:
-            await _answer(send, 200 if known == "done" else 409)
-
-    async def _read(self, scope: Scope, receive: Receive) -> bytes | int:
-        """The whole body, or the status that says why it is not wanted."""
-        if _length(scope) > self._max_body:
-            return 413
-        body = bytearray()
-        with anyio.move_on_after(self._timeout):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return 400
-                body += message.get("body", b"")
-                if len(body) > self._max_body:
-                    return 413
-                if not message.get("more_body", False):
-                    return bytes(body)
-        return 408
+            await self._pass_on(scope, body, receive, send, delivery)
 
     async def _pass_on(
         self, scope: Scope, body: bytes, receive: Receive, send: Send, delivery: Delivery
     ) -> None:
         scope = {**scope, "state": {**scope.get("state", {}), "webhook": delivery.id}}
-        statuses: list[int] = []
+        with self._verifier.handling(delivery) as handling:
 
-        async def note(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                statuses.append(message["status"])
-            await send(message)
+            async def note(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    handling.status = message["status"]
+                await send(message)
 
-        try:
             await self._app(scope, _once(body, receive), note)
-        except BaseException:
-            self._deliveries.end(delivery.id, taken=False)
-            raise
-        self._deliveries.end(delivery.id, taken=bool(statuses) and statuses[0] < 400)
+
+
+async def _chunks(receive: Receive) -> AsyncGenerator[bytes, None]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Answer(400)
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
 
 
 def _once(body: bytes, receive: Receive) -> Receive:
@@ -140,24 +102,3 @@ def _once(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
-
-
-def _length(scope: Scope) -> int:
-    """What the request says of its length; its real length is counted as it comes."""
-    values = [value for name, value in scope["headers"] if name.lower() == b"content-length"]
-    # Cut: Python reads no number of 5000 digits, and 18 are too many bytes already.
-    return max((int(value[:18]) for value in values if value.isdigit()), default=0)
-
-
-async def _answer(send: Send, status: int) -> None:
-    headers = [(b"content-length", b"0"), (b"connection", b"close")]
-    if status == 200:
-        headers.pop()
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
-
-
-def _require_secret(scheme: Scheme, secret: Secrets) -> None:
-    """One that is missing or malformed shows when the program starts, not when a webhook comes."""
-    with suppress(Rejected):
-        scheme([], b"", secret)

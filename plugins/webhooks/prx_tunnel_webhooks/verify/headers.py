@@ -25,20 +25,26 @@ def one(headers: Headers, name: str) -> str:
 
     Of two, this code might look at the one and the application at the other.
     """
-    values = [value for key, value in _pairs(headers) if key == name]
-    if not values:
+    found = values(headers, name)
+    if not found:
         raise Rejected(f"the header {name} is missing")
-    if len(values) > 1:
-        raise Rejected(f"the header {name} is there {len(values)} times")
-    if not values[0].isascii():
+    if len(found) > 1:
+        raise Rejected(f"the header {name} is there {len(found)} times")
+    if not found[0].isascii():
         raise Rejected(f"the header {name} is not ASCII")
-    return values[0].strip()
+    return found[0].strip()
+
+
+def values(headers: Headers, name: str) -> list[str]:
+    """Each value of a header."""
+    return [value for key, value in _pairs(headers) if key == name]
 
 
 def _pairs(headers: Headers) -> Iterable[tuple[str, str]]:
     items = headers.items() if hasattr(headers, "items") else headers
     for name, value in items:
-        yield _text(name).lower(), _text(value)
+        # `_` for `-`: a WSGI application could not tell the two apart.
+        yield _text(name).lower().replace("_", "-"), _text(value)
 
 
 def _text(value: str | bytes) -> str:

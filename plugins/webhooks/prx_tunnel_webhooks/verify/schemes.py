@@ -1,5 +1,8 @@
 """The signatures of webhooks, each over the raw body and compared in constant time.
 
+Each scheme has two steps: what the headers alone show (they are there, well formed, and of these
+minutes), then the body. A request that fails the first is refused before its body is read.
+
 Only SHA-256 counts. A secret may be several, while the old one is being replaced. Standard
 Webhooks is verified by the library of its authors. Those of Stripe and Slack are their whole API
 clients (1650 modules, and 300 kB) around the few lines here, and a hostile header makes them raise
@@ -15,9 +18,10 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeAlias
 
 from prx_tunnel_webhooks.verify.headers import Headers, Rejected, one
 from prx_tunnel_webhooks.verify.keys import Secrets, keys, texts
@@ -26,6 +30,7 @@ WINDOW = 300.0  # seconds that a timestamp may be old, or ahead of this machine'
 TELEGRAM_SECRET = re.compile(r"[A-Za-z0-9_-]{1,256}")
 
 _SECONDS = re.compile(r"[0-9]{1,12}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _STANDARD_SIGNATURE = re.compile(r"v1,[A-Za-z0-9+/]{43}=")
 MOST_CANDIDATES = 16
 
@@ -38,36 +43,79 @@ class Delivery:
     """What tells it from every other, and stays the same when the provider sends it again."""
 
 
+BodyCheck: TypeAlias = Callable[[bytes], Delivery]
+"""The second step: verifies the body; raises Rejected."""
+
+
 class Scheme(Protocol):
     def __call__(self, headers: Headers, body: bytes, secret: Secrets) -> Delivery:
         """Raises Rejected."""
         ...
 
 
-def github(headers: Headers, body: bytes, secret: Secrets) -> Delivery:
+@dataclass(frozen=True)
+class HeadersFirst:
+    """A scheme made of its first step; the name is for logs."""
+
+    step: Callable[[Headers, Secrets], BodyCheck]
+
+    def __call__(self, headers: Headers, body: bytes, secret: Secrets) -> Delivery:
+        return self.step(headers, secret)(body)
+
+    def __repr__(self) -> str:
+        return f"<scheme {self.step.__name__}>"
+
+
+def check_headers(scheme: Scheme, headers: Headers, secret: Secrets) -> BodyCheck:
+    """The first step, which is all that a stranger's request gets; raises Rejected.
+
+    A scheme that is a plain function has one step only: it needs the body.
+    """
+    if isinstance(scheme, HeadersFirst):
+        return scheme.step(headers, secret)
+    return partial(_whole, scheme, headers, secret)
+
+
+def _whole(scheme: Scheme, headers: Headers, secret: Secrets, body: bytes) -> Delivery:
+    return scheme(headers, body, secret)
+
+
+@HeadersFirst
+def github(headers: Headers, secret: Secrets) -> BodyCheck:
     """`X-Hub-Signature-256`. It has no timestamp, and the delivery's id is not signed.
 
     https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries
     """
     known = keys(secret)
-    candidate = _bare(one(headers, "x-hub-signature-256"), "sha256=")
-    _compare([candidate], known, body)
-    return Delivery(one(headers, "x-github-delivery"))
+    candidates = _well_formed([_bare(one(headers, "x-hub-signature-256"), "sha256=")])
+    delivery = Delivery(one(headers, "x-github-delivery"))
+
+    def check(body: bytes) -> Delivery:
+        _compare(candidates, known, body)
+        return delivery
+
+    return check
 
 
-def slack(headers: Headers, body: bytes, secret: Secrets) -> Delivery:
+@HeadersFirst
+def slack(headers: Headers, secret: Secrets) -> BodyCheck:
     """`X-Slack-Signature`, version `v0`, with a timestamp.
 
     https://docs.slack.dev/authentication/verifying-requests-from-slack
     """
     known = keys(secret)
     moment = _recent(one(headers, "x-slack-request-timestamp"))
-    candidate = _bare(one(headers, "x-slack-signature"), "v0=")
-    _compare([candidate], known, b"v0:%s:%s" % (moment, body))
-    return Delivery(_field(body, "event_id") or candidate)
+    candidates = _well_formed([_bare(one(headers, "x-slack-signature"), "v0=")])
+
+    def check(body: bytes) -> Delivery:
+        fitting = _compare(candidates, known, b"v0:%s:%s" % (moment, body))
+        return Delivery(_field(body, "event_id") or fitting)
+
+    return check
 
 
-def telegram(headers: Headers, body: bytes, secret: Secrets) -> Delivery:
+@HeadersFirst
+def telegram(headers: Headers, secret: Secrets) -> BodyCheck:
     """`X-Telegram-Bot-Api-Secret-Token`: the secret itself, so no signature of the body.
 
     https://core.telegram.org/bots/api#setwebhook
@@ -76,13 +124,18 @@ def telegram(headers: Headers, body: bytes, secret: Secrets) -> Delivery:
     candidate = one(headers, "x-telegram-bot-api-secret-token").encode()
     if not _any(hmac.compare_digest(candidate, key) for key in known):
         raise Rejected("the secret token is another")
-    number = _field(body, "update_id")
-    if not number:
-        raise Rejected("the body is no update")
-    return Delivery(number)
+
+    def check(body: bytes) -> Delivery:
+        number = _field(body, "update_id")
+        if not number:
+            raise Rejected("the body is no update")
+        return Delivery(number)
+
+    return check
 
 
-def stripe(headers: Headers, body: bytes, secret: Secrets) -> Delivery:
+@HeadersFirst
+def stripe(headers: Headers, secret: Secrets) -> BodyCheck:
     """`Stripe-Signature`: a timestamp and signatures of the version `v1`.
 
     https://docs.stripe.com/webhooks#verify-manually
@@ -93,12 +146,17 @@ def stripe(headers: Headers, body: bytes, secret: Secrets) -> Delivery:
     if len(times) != 1:
         raise Rejected("stripe-signature has no timestamp, or several")
     moment = _recent(times[0])
-    candidates = [value for key, _, value in parts if key == "v1"]
-    fitting = _compare(candidates, known, b"%s.%s" % (moment, body))
-    return Delivery(_field(body, "id") or fitting)
+    candidates = _well_formed([value for key, _, value in parts if key == "v1"])
+
+    def check(body: bytes) -> Delivery:
+        fitting = _compare(candidates, known, b"%s.%s" % (moment, body))
+        return Delivery(_field(body, "id") or fitting)
+
+    return check
 
 
-def standard_webhooks(headers: Headers, body: bytes, secret: Secrets) -> Delivery:
+@HeadersFirst
+def standard_webhooks(headers: Headers, secret: Secrets) -> BodyCheck:
     """`webhook-signature`, symmetric (`v1`), with a timestamp and a signed id.
 
     https://www.standardwebhooks.com
@@ -110,18 +168,25 @@ def standard_webhooks(headers: Headers, body: bytes, secret: Secrets) -> Deliver
     _recent(moment)
     # The library raises other errors for a candidate that is malformed, and tries as many as come.
     found = one(headers, "webhook-signature").split(" ")[:MOST_CANDIDATES]
+    candidates = list(filter(_STANDARD_SIGNATURE.fullmatch, found))
+    if not candidates:
+        raise Rejected("no signature is of the version v1 and well formed")
     signed = {
         "webhook-id": name,
         "webhook-timestamp": moment,
-        "webhook-signature": " ".join(filter(_STANDARD_SIGNATURE.fullmatch, found)) or "v0,",
+        "webhook-signature": " ".join(candidates),
     }
-    for webhook in known:
-        try:
-            webhook.verify(body, signed, json_parse=False)
-        except (WebhookVerificationError, UnicodeDecodeError):
-            continue  # it may be another key's; and a body that is no text is nobody's
-        return Delivery(name)
-    raise Rejected("no signature fits")
+
+    def check(body: bytes) -> Delivery:
+        for webhook in known:
+            try:
+                webhook.verify(body, signed, json_parse=False)
+            except (WebhookVerificationError, UnicodeDecodeError):
+                continue  # it may be another key's; and a body that is no text is nobody's
+            return Delivery(name)
+        raise Rejected("no signature fits")
+
+    return check
 
 
 def _bare(signature: str, version: str) -> str:
@@ -131,12 +196,20 @@ def _bare(signature: str, version: str) -> str:
     return signature.removeprefix(version)
 
 
-def _compare(candidates: Sequence[str], known: Sequence[bytes], content: bytes) -> str:
+def _well_formed(signatures: Sequence[str]) -> list[bytes]:
+    """Of the first few, those that can be a signature at all."""
+    found = signatures[:MOST_CANDIDATES]
+    candidates = [each.encode() for each in found if _SHA256.fullmatch(each)]
+    if not candidates:
+        raise Rejected("no signature is well formed: 64 digits of lower-case hexadecimal")
+    return candidates
+
+
+def _compare(candidates: Sequence[bytes], known: Sequence[bytes], content: bytes) -> str:
     """The signature, in hex, that one of the candidates is; raises Rejected when none is one."""
-    given = [candidate.encode() for candidate in candidates[:MOST_CANDIDATES]]
     for key in known:
         signature = hmac.new(key, content, hashlib.sha256).hexdigest()
-        if _any(hmac.compare_digest(signature.encode(), each) for each in given):
+        if _any(hmac.compare_digest(signature.encode(), each) for each in candidates):
             return signature
     raise Rejected("no signature fits")
 
