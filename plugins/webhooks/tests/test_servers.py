@@ -13,7 +13,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from webhook_kit.applications import APPS, HANDLED, PATH, path_in
+from webhook_kit.applications import APPS, HANDLED, MOUNT, PATH, SECRET, path_in
+from webhook_kit.signing import sign_github
 from webhook_kit.spellings import SPELLINGS, WITHIN
 
 pytestmark = pytest.mark.timeout(300)
@@ -77,11 +78,11 @@ def _listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def visit(port: int, target: str, name: str, guard: str) -> bytes:
+def visit(port: int, target: str, name: str, guard: str, headers: str = "") -> bytes:
     """All that the server answers."""
     head = (
         f"GET {target} HTTP/1.1\r\nHost: agent.example.com\r\nConnection: close\r\n"
-        f"X-App: {name}\r\nX-Guard: {guard}\r\n\r\n"
+        f"X-App: {name}\r\nX-Guard: {guard}\r\n{headers}\r\n"
     )
     answer = b""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
@@ -103,6 +104,16 @@ def test_s01_no_spelling_leads_past_a_guard(server: int, name: str) -> None:
     assert read_as_the_route(server, name, "none")
     assert read_as_the_route(server, name, "verified") == []
     assert read_as_the_route(server, name, "admitted") == []
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_what_is_signed_is_handled(server: int, name: str) -> None:
+    signed = sign_github(b"", SECRET) | {"X-GitHub-Delivery": name}
+    lines = "".join(f"{header}: {value}\r\n" for header, value in signed.items())
+    # Servers differ in whether they put their root path in front, or cut it off.
+    targets = {path_in(name), PATH, f"{MOUNT}{path_in(name)}"}
+    answers = [visit(server, target, name, "verified", lines) for target in targets]
+    assert any(HANDLED.encode() in answer for answer in answers)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
