@@ -79,7 +79,10 @@ def fastapi_prefixed() -> App:
 
 
 def litestar() -> App:
-    return Litestar([HTTPRouteHandler(PATH, http_method=["GET", "POST"], status_code=200)(_take)])
+    return Litestar(
+        [HTTPRouteHandler(PATH, http_method=["GET", "POST"], status_code=200)(_take)],
+        logging_config=None,
+    )
 
 
 def litestar_mounted() -> App:
@@ -89,7 +92,7 @@ def litestar_mounted() -> App:
     async def mounted(scope: Any, receive: Any, send: Any) -> None:
         await inner(scope, receive, send)
 
-    return Litestar([mounted])
+    return Litestar([mounted], logging_config=None)
 
 
 def quart(*, strict_slashes: bool = True) -> App:
