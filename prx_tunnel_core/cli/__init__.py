@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from prx_tunnel_core.cli import ask, streams
@@ -29,8 +30,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return streams.give_up()
     except Exception as error:  # noqa: BLE001 - `errors` is imported only when there is one
-        return _explain(error)
+        code = _explain(error)
+    _leave_hanging_plugins(code)
     return code
+
+
+def _leave_hanging_plugins(code: int) -> None:
+    """A plugin whose import hangs may have started threads that the interpreter would wait for."""
+    loading = sys.modules.get("prx_tunnel_core.plugins.loading")
+    if loading is not None and loading.any_hangs():
+        os._exit(code)
 
 
 def _run(arguments: list[str]) -> int:

@@ -116,6 +116,11 @@ def load(found: FoundPlugin) -> LoadedPlugin:
     return LoadedPlugin(plugin, label=found.label)
 
 
+def any_hangs() -> bool:
+    """Whether an import was given up that goes on in its thread."""
+    return bool(_hanging)
+
+
 def _hangs(found: FoundPlugin) -> PluginError:
     return PluginError(
         f"{found.label}: the import of plugin {found.name!r} did not end within {DEADLINE:g} s; "

@@ -120,15 +120,25 @@ def test_wrong_values_are_findings(prx: Prx) -> None:
     assert "called prx-tunnel-frp" in found["checks"]["backend"]["detail"]
 
 
+HANGING = {
+    "the import itself": "import time\nwhile True: time.sleep(60)\n",
+    "a thread that the interpreter waits for": (
+        "from concurrent.futures import ThreadPoolExecutor\nimport threading\n"
+        "ThreadPoolExecutor().submit(threading.Event().wait).result()\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("source", HANGING.values(), ids=HANGING)
 @pytest.mark.parametrize("command", ["backends", "doctor"])
 def test_s16_a_plugin_whose_import_hangs_is_named_and_the_process_ends(
-    prx: Prx, command: str
+    prx: Prx, command: str, source: str
 ) -> None:
     info = prx.home / "site" / "prx_tunnel_hung-2.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: prx-tunnel-hung\nVersion: 2.0\n")
     (info / "entry_points.txt").write_text("[prx_tunnel]\nhung = hung\n")
-    (prx.home / "site" / "hung.py").write_text("import time\nwhile True: time.sleep(60)\n")
+    (prx.home / "site" / "hung.py").write_text(source)
     done = prx("tunnel", command)
     assert "lab" in done.stdout
     assert "prx-tunnel-hung 2.0: the import of plugin 'hung' did not end within" in done.stdout
