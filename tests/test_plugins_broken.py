@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import importlib_metadata
 import pytest
@@ -136,6 +137,14 @@ def test_l11_an_import_cannot_change_the_environment(
     assert dict(os.environ) == before
     assert "prx-tunnel-alpha 1.0: its import set ADDED, KEPT, REMOVED; undone" in caplog.text
     assert "hunter22" not in caplog.text
+
+
+def test_s16_a_file_of_empty_lines_takes_no_time(site: Site) -> None:
+    site.install("aaa-unrelated", "\n" * 400_000 + "[console_scripts]\n")
+    site.plugin("alpha", backend("alpha"))
+    began = time.process_time()
+    assert Plugins().backend("alpha").name == "alpha"
+    assert time.process_time() - began < 10  # a quadratic search takes a quarter of an hour
 
 
 HANGING = {

@@ -26,7 +26,7 @@ PREFIX = "prx-tunnel-"
 
 INSTALLING = 2.0  # seconds in which an installer writes the files of one folder
 
-_OUR_SECTION = re.compile(r"^\s*\[prx_tunnel(\.observers)?\]", re.MULTILINE)
+_OUR_SECTION = re.compile(r"^[^\S\n]*+\[prx_tunnel(\.observers)?\]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
