@@ -209,10 +209,10 @@ def test_text_is_a_normal_url_or_a_value_error(text: str) -> None:
 
 def test_a_long_line_of_would_be_urls_does_not_hold_up_a_loop() -> None:
     lines = ["https://x. " * 6000, "://" * 20_000, "https://" + "(" * 60_000, "a " * 32_000]
-    began = time.perf_counter()
+    began = time.thread_time()
     for line in lines:
         QUICK.find(line)
-    assert time.perf_counter() - began < 1.0
+    assert time.thread_time() - began < 1.0
 
 
 def test_bare_takes_off_what_text_puts_around_a_word() -> None:
