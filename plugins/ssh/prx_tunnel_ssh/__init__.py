@@ -6,6 +6,7 @@ transport.py    one authenticated SSH connection, and why it could not be had
 hostkeys.py     which host keys are trusted, and what to do about one that is not
 credentials.py  keys, agent, password
 forwarding.py   the connections that pass through
+congestion.py   back-pressure of an SSH connection as a whole
 announcement.py the URL that some servers print into the session
 embedded.py     the relay in this process, for a tunnel without a server
 relay/          the relay itself; `python -m prx_tunnel_ssh.relay` runs it alone

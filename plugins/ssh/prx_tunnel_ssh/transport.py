@@ -135,6 +135,8 @@ def _options(config: SshConfig, access: Access, peer: Peer) -> dict[str, Any]:
         "known_hosts": access.known.hosts,
         "server_host_key_algs": access.known.algorithms,
         "client_factory": lambda: peer,
+        # First, as a packet costs a fifth of what it does with asyncssh's own first choice.
+        "encryption_algs": "^aes256-gcm@openssh.com,aes128-gcm@openssh.com",
         "keepalive_interval": interval,
         "keepalive_count_max": config.keepalive_count,
         # Nothing that this table does not say: no ~/.ssh/config, no agent behind our back.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
+import trustme
 from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
 from ssh_programs import PATIENCE, Inside, Program, StandaloneRelay
@@ -15,6 +17,12 @@ from prx_tunnel_core.backend import Connection, Target
 CLOSE = "Connection: close\r\n"
 SITE = ("--domain", "t.test", "--http", "127.0.0.1:0")
 PATTERN = r"(https?://\S+)"
+
+
+def certificate_in(file: Path, authority: trustme.CA) -> None:
+    """A certificate for the sites, and its key, that only this user can read."""
+    file.touch(0o600)
+    authority.issue_cert("*.t.test").private_key_and_cert_chain_pem.write_to_path(str(file))
 
 
 async def site_port(program: Inside | Program) -> int:

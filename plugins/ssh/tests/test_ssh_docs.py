@@ -68,3 +68,13 @@ def test_the_errors_that_are_explained_exist() -> None:
     for phrase in phrases:
         longest = max(re.split(r"…|'tunnel'|20001|8", phrase), key=len).strip()
         assert longest in re.sub(r'"\n\s*f?"', "", source), longest
+
+
+def test_the_events_that_are_explained_exist() -> None:
+    relay = ROOT / "plugins/ssh/prx_tunnel_ssh/relay"
+    source = "".join(path.read_text() for path in relay.glob("*.py"))
+    table = PAGE.read_text().partition("| in the log |")[2].partition("\n\n")[0]
+    events = re.findall(r"^\| `(.*?)` \|", table, re.MULTILINE)
+    assert len(events) > 4
+    for event in events:
+        assert f'"{event}"' in source

@@ -102,6 +102,8 @@ def _tls(arguments: Arguments) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         _load_certificate(context, arguments)
+    except _trust.Untrusted as error:
+        raise SetupError(f"certificate: {error}") from None
     except OSError as error:  # ssl.SSLError is one
         raise SetupError(f"certificate: {arguments.certificate}: {error}") from None
     context.set_alpn_protocols(["http/1.1"])

@@ -12,7 +12,8 @@ from asyncssh.public_key import get_public_key_algs
 
 _SMALLEST_RSA = 2048
 
-# No group exchange either: its groups begin at 1,024 bits, and the client chooses.
+# None over finite fields: cryptography is about to drop them, and the client may choose groups of
+# 1,024 bits.
 _KEY_EXCHANGES = (
     "mlkem768x25519-sha256",
     "sntrup761x25519-sha512",
@@ -22,9 +23,6 @@ _KEY_EXCHANGES = (
     "ecdh-sha2-nistp256",
     "ecdh-sha2-nistp384",
     "ecdh-sha2-nistp521",
-    "diffie-hellman-group16-sha512",
-    "diffie-hellman-group18-sha512",
-    "diffie-hellman-group14-sha256",
 )
 _CIPHERS = (
     "chacha20-poly1305@openssh.com",

@@ -3,27 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 
 import asyncssh
+from typing_extensions import override
 
 from prx_tunnel_ssh.congestion import Congestion
 
-_CHUNK = 64 * 1024
 
+class Channel(asyncssh.SSHTCPSession[bytes]):
+    """Holds one packet at a time: what else the guest sends ahead is bounded by the window."""
 
-class Channel:
-    def __init__(
-        self,
-        reader: asyncssh.SSHReader[bytes],
-        writer: asyncssh.SSHWriter[bytes],
-        congestion: Congestion,
-        patience: float | None,
-    ) -> None:
+    _channel: asyncssh.SSHTCPChannel[bytes]
+
+    def __init__(self, congestion: Congestion, patience: float) -> None:
         """`patience` is how long the guest may let one of these wait, in seconds."""
-        self._reader = reader
-        self._writer = writer
         self._congestion = congestion
-        self._patience = patience
+        self._patience: float | None = patience
+        self._received: deque[bytes] = deque()
+        self._news = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._ended = False
+        self._error: Exception | None = None
+
+    @override
+    def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
+        self._channel = chan
+
+    @override
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:
+        self._received.append(data)
+        self._channel.pause_reading()
+        self._news.set()
+
+    @override
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._news.set()
+        return True  # the other direction may go on
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        self._error = exc
+        self._news.set()
+        self._room.set()
+
+    @override
+    def pause_writing(self) -> None:
+        self._room.clear()
+
+    @override
+    def resume_writing(self) -> None:
+        self._room.set()
 
     def wait_for_ever(self) -> None:
         """From now on the guest may be silent for as long as it likes."""
@@ -31,25 +64,32 @@ class Channel:
 
     async def receive(self) -> bytes:
         """The next bytes; none at the end. Raises TimeoutError, asyncssh.Error or OSError."""
-        async with asyncio.timeout(self._patience):
-            return await self._reader.read(_CHUNK)
+        while not self._received:
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return b""
+            self._news.clear()
+            self._channel.resume_reading()
+            async with asyncio.timeout(self._patience):
+                await self._news.wait()
+        return self._received.popleft()
 
     async def send(self, data: bytes) -> None:
-        """Wait until there is room for more. Raises TimeoutError, asyncssh.Error or OSError."""
-        if not data:
-            return
-        self._writer.write(data)
-        async with asyncio.timeout(self._patience):
-            await self._writer.drain()
-            await self._congestion.wait()
+        """Wait until there is room for more. Raises TimeoutError or OSError."""
+        if data:
+            self._channel.write(data)
+            async with asyncio.timeout(self._patience):
+                await self._room.wait()
+                await self._congestion.wait()
 
     async def send_eof(self) -> None:
-        self._writer.write_eof()
+        self._channel.write_eof()
 
     async def flush(self) -> None:
         """Close, once the guest has taken what it was sent."""
-        self._writer.close()
-        await self._writer.wait_closed()
+        self._channel.close()
+        await self._channel.wait_closed()
 
     def abort(self) -> None:
-        self._writer.channel.abort()
+        self._channel.abort()

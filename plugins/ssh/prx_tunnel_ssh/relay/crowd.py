@@ -12,6 +12,8 @@ BUSY_SECONDS = 5.0
 """A visitor that has moved something within this time does not go for one that has no less."""
 # Connections that came in one burst with a newcomer are no less worth than it.
 _BURST_SECONDS = 1.0
+# A quarter of the places is for those who have not asked for anything yet.
+_SHARE_OF_IDLE = 4
 
 
 class Visitor(Protocol):
@@ -39,7 +41,8 @@ def make_room(pool: Pool[Visitor], group: str) -> bool:
 class Crowd:
     """At most so many visitors, with a fair share for each address and for each tenant.
 
-    A visitor is idle until it asks for something, and between two requests. Idle ones go first.
+    A visitor is idle until it asks for something, and between two requests. Idle ones go first, as
+    long as they have more than a quarter of the places.
     """
 
     def __init__(self, limits: Limits, proxies: Collection[str] = ()) -> None:
@@ -85,6 +88,11 @@ class Crowd:
         if self._served.leave(visitor):
             self._idle.enter(visitor, visitor.source)
 
+    def finish(self, visitor: Visitor) -> None:
+        """A visitor has got its last answer, and need only take it: it counts for nobody now."""
+        self.leave(visitor)
+        self._idle.enter(visitor, "")
+
     def touch(self, visitor: Visitor) -> None:
         """The visitor has moved something."""
         self._served.touch(visitor)
@@ -96,10 +104,14 @@ class Crowd:
     def _has_room(self, source: str, tenant: str) -> bool:
         if len(self) < self._most:
             return True
-        if len(self._idle):
-            victim = self._idle.victim(source)
-        else:
+        victim = None
+        if len(self._idle) <= self._most // _SHARE_OF_IDLE:
             victim = self._served.victim(tenant, idle=BUSY_SECONDS)
+        if victim is None:
+            # An address that has the most already does not get another by ending and opening them
+            # ever faster: each costs a handshake.
+            patience = BUSY_SECONDS if self._idle.is_largest(source) else 0.0
+            victim = self._idle.victim(source, idle=patience)
         if victim is None:
             return False
         self._evict(victim)

@@ -70,7 +70,7 @@ class Guest(asyncssh.SSHServer):
         """What it has; None before it has proved who it is."""
 
     def log(self, event: str, **fields: object) -> None:
-        log = self._relay.log_stranger if self.grants is None else self._log
+        log = self._relay.log.limited if self.grants is None else self._log
         log(event, guest=self._number, **fields)
 
     def evict(self) -> None:

@@ -12,7 +12,7 @@ from prx_tunnel_core import _trust
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_ssh.relay.algorithms import weakness
 from prx_tunnel_ssh.relay.authorized import Entry, parse
-from prx_tunnel_ssh.relay.log import LimitedLog, Log
+from prx_tunnel_ssh.relay.log import Log
 
 Admits = Callable[[asyncssh.SSHKey, str], bool]
 """Whether a key may come in from an address."""
@@ -26,7 +26,6 @@ class AuthorizedKeys:
     def __init__(self, path: Path, log: Log) -> None:
         self._path = path
         self._log = log
-        self._log_refusal = LimitedLog(log)
         self._entries, self._stamp = self._read()
 
     def __call__(self, key: asyncssh.SSHKey, address: str) -> bool:
@@ -37,7 +36,7 @@ class AuthorizedKeys:
             return False
         if not entry.forwarding:
             reason = "its options forbid port forwarding"
-            self._log_refusal("key refused", fingerprint=key.get_fingerprint(), reason=reason)
+            self._log.limited("key refused", fingerprint=key.get_fingerprint(), reason=reason)
         return entry.forwarding
 
     def _refresh(self) -> None:

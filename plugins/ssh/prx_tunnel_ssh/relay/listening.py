@@ -7,13 +7,13 @@ import errno
 import socket
 from collections.abc import Callable
 
-from prx_tunnel_ssh.relay.log import LimitedLog, Log
+from prx_tunnel_ssh.relay.log import Log
 
 Accepted = Callable[[socket.socket, tuple[str, int]], None]
 
 _BACKLOG = 1024
-# Connections that are accepted before others get their turn.
-_AT_ONCE = 64
+# Connections that are accepted before those that make room for them are really closed.
+_AT_ONCE = 8
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS = 0.5
 
@@ -28,7 +28,7 @@ class Listener:
     def __init__(self, sockets: list[socket.socket], accepted: Accepted, log: Log) -> None:
         self._sockets = sockets
         self._accepted = accepted
-        self._log = LimitedLog(log, 1)
+        self._log = log
         self._loop = asyncio.get_running_loop()
         self.port = int(sockets[0].getsockname()[1])
         for listener in sockets:
@@ -64,7 +64,7 @@ class Listener:
         """Those who wait in the backlog stay there until descriptors are free again."""
         self._loop.remove_reader(listener)
         self._loop.call_later(_PAUSE_SECONDS, self._resume, listener)
-        self._log("cannot accept connections", port=self.port, reason=error.strerror)
+        self._log.seldom("cannot accept connections", port=self.port, reason=error.strerror)
 
     def _resume(self, listener: socket.socket) -> None:
         if listener in self._sockets:
@@ -72,11 +72,12 @@ class Listener:
 
 
 async def listen(
-    host: str, port: int, accepted: Accepted, log: Log, *, receive_buffer: int = 0
+    host: str, port: int, accepted: Accepted, log: Log, *, buffers: int = 0
 ) -> Listener:
     """Accept connections at an address; raises OSError when it cannot be had.
 
-    `receive_buffer` bounds what the kernel takes ahead on each connection, and so one read.
+    `buffers` bounds what the kernel holds for each connection in each direction: it would take
+    megabytes for one that reads nothing, and hand out hundreds of kilobytes at once.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(
@@ -87,7 +88,7 @@ async def listen(
         for family, _, _, _, (where, _, *scope) in dict.fromkeys(found):
             if sockets:  # the same port at each address
                 port = sockets[0].getsockname()[1]
-            sockets.append(_bind(family, (where, port, *scope), receive_buffer))
+            sockets.append(_bind(family, (where, port, *scope), buffers))
     except OSError:
         for listener in sockets:
             listener.close()
@@ -95,15 +96,16 @@ async def listen(
     return Listener(sockets, accepted, log)
 
 
-def _bind(family: int, address: tuple[object, ...], receive_buffer: int) -> socket.socket:
+def _bind(family: int, address: tuple[object, ...], buffers: int) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setblocking(False)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if receive_buffer:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if buffers:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError:

@@ -19,6 +19,10 @@ _MINUTE = 60.0
 class Log:
     def __init__(self, level: int = logging.INFO) -> None:
         self._level = level
+        self.limited = LimitedLog(self)
+        """For events that strangers cause."""
+        self.seldom = LimitedLog(self, 1)
+        """For what would be said again and again, and is one trouble."""
 
     def __call__(self, event: str, **fields: object) -> None:
         if logger.isEnabledFor(self._level):
@@ -26,7 +30,7 @@ class Log:
 
 
 class LimitedLog:
-    """For events that strangers cause: so many lines of each in a minute, and then none.
+    """So many lines of each event in a minute, and then none.
 
     The next line says how many were left out.
     """

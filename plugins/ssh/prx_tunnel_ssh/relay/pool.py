@@ -41,6 +41,10 @@ class Pool(Generic[T]):
     def count(self, group: str) -> int:
         return len(self._members.get(group, ()))
 
+    def is_largest(self, group: str) -> bool:
+        """Whether no group has more members."""
+        return self.count(group) >= self._largest
+
     def longest_idle(self, group: str, *, idle: float) -> T | None:
         """The member of the group that has been idle for longest, and for so many seconds."""
         for member, moved in self._members.get(group, {}).items():

@@ -21,7 +21,7 @@ from prx_tunnel_ssh.relay.guest import Guest
 from prx_tunnel_ssh.relay.keys import Admits
 from prx_tunnel_ssh.relay.limits import Places, Rate, source_of
 from prx_tunnel_ssh.relay.listening import Listener, listen
-from prx_tunnel_ssh.relay.log import LimitedLog, Log
+from prx_tunnel_ssh.relay.log import Log
 from prx_tunnel_ssh.relay.settings import Limits, RelaySettings, Site
 from prx_tunnel_ssh.relay.startups import Startups
 from prx_tunnel_ssh.relay.web import SiteTunnel, Web
@@ -41,7 +41,6 @@ class Relay:
         self.settings = settings
         self.admits = admits
         self.log = log
-        self.log_stranger = LimitedLog(log)
         self.guests: set[Guest] = set()
         self.startups = Startups(limits)
         """Those among them that have not logged in yet."""
@@ -85,6 +84,8 @@ class Relay:
             return "the relay is full"
         if self.startups.count(source) >= limits.startups_per_address:
             return "too many connections from this address that have not logged in"
+        if not self.startups.has_room(source):
+            return "too many connections that have not logged in"
         if not self._sources.take(source):
             return "too many connections from this address"
         return None
@@ -92,7 +93,7 @@ class Relay:
     def _accepted(self, connection: socket.socket, address: tuple[str, int]) -> None:
         refusal = self._refusal(source_of(address[0]))
         if refusal is not None:
-            self.log_stranger("connection refused", address=address[0], reason=refusal)
+            self.log.limited("connection refused", address=address[0], reason=refusal)
             connection.close()
             return
         guest = Guest(self, self._options, address[0])

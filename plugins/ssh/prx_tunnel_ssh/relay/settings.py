@@ -85,9 +85,9 @@ class Limits:
     tunnels_per_key: int = 4
     visitors: int = 256
     """Visitors at one time, through one SSH connection."""
-    visitors_in_all: int = 2048
+    visitors_in_all: int = 1024
     """Visitors at one time, of all tunnels."""
-    visitors_per_address: int = 512
+    visitors_per_address: int = 256
     """Connections from one address to the listener of the web sites."""
     login_seconds: float = 20.0
     """How long a connection may go on without a key that is accepted."""

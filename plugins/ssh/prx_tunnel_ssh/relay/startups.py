@@ -32,13 +32,20 @@ class Startups:
     def count(self, source: str) -> int:
         return self._pool.count(source)
 
-    def enter(self, guest: Visitor) -> None:
+    def has_room(self, source: str) -> bool:
+        """Whether another of this address can enter; one that is there may have to go for it."""
         begin = self._pool.most // 2
         pressure = (len(self._pool) - begin) / (self._pool.most - begin)
-        if pressure >= 1:
-            self._evict(self._pool.victim(guest.source))
-        elif self._chance() < pressure:
-            self._evict(self._pool.victim(guest.source, idle=_LOGIN_SECONDS))
+        if self._chance() >= pressure:
+            return True
+        # An address that has the most waits until another has had the time of a login.
+        full = pressure >= 1
+        patience = 0.0 if full and not self._pool.is_largest(source) else _LOGIN_SECONDS
+        victim = self._pool.victim(source, idle=patience)
+        self._evict(victim)
+        return victim is not None or not full
+
+    def enter(self, guest: Visitor) -> None:
         self._pool.enter(guest, guest.source)
 
     def make_room(self, source: str) -> bool:

@@ -21,7 +21,7 @@ class PortTunnel(Tunnel):
 
     async def listen(self, bind: str, port: int, log: Log) -> None:
         """Raises OSError when the port cannot be had."""
-        self._listener = await listen(bind, port, self._accepted, log, receive_buffer=WINDOW)
+        self._listener = await listen(bind, port, self._accepted, log, buffers=WINDOW)
         self._port = self._listener.port
 
     @override
@@ -57,7 +57,7 @@ class PortTunnel(Tunnel):
         try:
             await visitor.take(connection)
             opening = lease.connection.create_connection(
-                lambda: session, lease.host, lease.port or self._port, *address, window=WINDOW
+                lambda: session, lease.host, lease.port or self._port, *address, window=lease.window
             )
             await lease.openings.open(opening, lambda _: channel.abort())
         except (asyncssh.Error, OSError, TimeoutError):

@@ -14,6 +14,10 @@ from prx_tunnel_ssh.relay.crowd import Crowd, Visitor, make_room
 from prx_tunnel_ssh.relay.openings import Openings
 from prx_tunnel_ssh.relay.pool import Pool
 
+_LEAST_WINDOW = 16 * 1024
+_MOST_WINDOW = 256 * 1024
+_ALL_WINDOWS = 8 * 1024 * 1024
+
 
 @dataclass(frozen=True)
 class Lease:
@@ -36,6 +40,11 @@ class Lease:
     def has_room_for(self, visitor: Visitor) -> bool:
         """Another visitor, the longest idle of the address that has the most, may go for it."""
         return make_room(self.visitors, visitor.source)
+
+    @property
+    def window(self) -> int:
+        """How much the guest may send ahead for another visitor: the less, the more there are."""
+        return max(_LEAST_WINDOW, min(_MOST_WINDOW, _ALL_WINDOWS // (len(self.crowd) + 1)))
 
     def touch(self, visitor: Visitor) -> None:
         """The visitor has moved something."""

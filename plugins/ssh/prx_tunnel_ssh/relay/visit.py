@@ -23,8 +23,8 @@ GONE = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.Bus
 LAST_WORDS_SECONDS = 30.0
 """How long a visitor may take to read what is left when it is over."""
 
-CHUNK = 32 * 1024
-_LARGEST_HEAD = 32 * 1024
+CHUNK = 16 * 1024
+_LARGEST_HEAD = 16 * 1024
 # What a visitor may send, and how long it may read, after the end.
 _MOST_DROPPED = 16 * 1024 * 1024
 _BYTES_PER_SECOND = 1024

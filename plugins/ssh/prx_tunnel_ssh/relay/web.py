@@ -25,13 +25,10 @@ from prx_tunnel_ssh.relay.crowd import Crowd
 from prx_tunnel_ssh.relay.exchange import exchange
 from prx_tunnel_ssh.relay.limits import source_of
 from prx_tunnel_ssh.relay.listening import Listener, listen
-from prx_tunnel_ssh.relay.log import LimitedLog, Log
+from prx_tunnel_ssh.relay.log import Log
 from prx_tunnel_ssh.relay.settings import Limits, Site
 from prx_tunnel_ssh.relay.tunnel import Lease, Tunnel
 from prx_tunnel_ssh.relay.visit import GONE, Visit
-
-# What the kernel takes ahead on each connection, and so the most that is read at once.
-_RECEIVE_BUFFER = 64 * 1024
 
 
 class SiteTunnel(Tunnel):
@@ -49,11 +46,12 @@ class SiteTunnel(Tunnel):
         Raises asyncssh.Error or OSError when it does not take it, TimeoutError when it is silent.
         """
         lease = self.lease
-        opening = lease.connection.open_connection(
-            lease.host, lease.port, *address, encoding=None, window=WINDOW
+        channel = Channel(lease.congestion, patience)
+        opening = lease.connection.create_connection(
+            lambda: channel, lease.host, lease.port, *address, window=lease.window
         )
-        reader, writer = await lease.openings.open(opening, lambda late: late[1].channel.abort())
-        return Channel(reader, writer, lease.congestion, patience)
+        await lease.openings.open(opening, lambda _: channel.abort())
+        return channel
 
 
 class Web:
@@ -70,20 +68,17 @@ class Web:
     ) -> None:
         self.site = site
         self.find = find
-        self.limits = limits or Limits()
-        self.crowd = crowd or Crowd(self.limits)
+        self.limits = Limits() if limits is None else limits
+        self.crowd = Crowd(self.limits) if crowd is None else crowd
         self.tls: ssl.SSLContext | None = None
         self._log = log
-        self._log_stranger = LimitedLog(log)
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: Listener | None = None
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
         """Raises OSError when the address cannot be had."""
         self.tls = tls
-        self._listener = await listen(
-            host, port, self._accepted, self._log, receive_buffer=_RECEIVE_BUFFER
-        )
+        self._listener = await listen(host, port, self._accepted, self._log, buffers=WINDOW)
 
     @property
     def port(self) -> int:
@@ -100,7 +95,7 @@ class Web:
     def _accepted(self, connection: socket.socket, address: tuple[str, int]) -> None:
         visitor = _Visitor(self, address)
         if not self.crowd.arrive(visitor):
-            self._log_stranger("visitor refused", address=address[0], reason="too many connections")
+            self._log.limited("visitor refused", address=address[0], reason="too many connections")
             connection.close()
             return
         task = visitor.start(connection)
@@ -134,6 +129,7 @@ class _Visitor:
             async with await _stream(connection) as plain:
                 visit = Visit(await self._handshake(plain), self._web.limits, self._moved)
                 await self._serve(visit)
+                self._web.crowd.finish(self)
                 await visit.finish()
         except (*GONE, asyncssh.Error, h11.ProtocolError, asyncio.CancelledError):
             pass  # the visitor has gone, or is too slow, or makes room, or the relay ends
