@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -134,6 +135,26 @@ async def test_a_guard_lets_in_who_has_the_token_and_who_is_local() -> None:
     await ask(app, {**VISITOR, "authorization": f"Bearer {SECRET}"}, kind="websocket")
     await ask(app, LOCAL)
     assert [scope[PUBLIC] for scope in inner.scopes] == [True, True, False]
+
+
+async def test_one_token_is_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+    compare_digest = hmac.compare_digest
+
+    def noted(given: bytes, expected: bytes) -> bool:
+        compared.append((given, expected))
+        return compare_digest(given, expected)
+
+    monkeypatch.setattr("hmac.compare_digest", noted)
+    inner = Recorder()
+    app = TunnelAdmission(inner, Fixed(), guard=bearer_token(SECRET))
+    good, bad = f"Bearer {SECRET}", "Bearer wrong"
+    await ask(app, {**VISITOR, "authorization": bad})
+    await ask(app, {**VISITOR, "authorization": good})
+    await ask(app, {**VISITOR, "authorization": good, "Authorization": good})
+    await ask(app, {**VISITOR, "authorization": good, "Authorization": bad})
+    assert len(inner.scopes) == 1
+    assert compared == [(given, SECRET.encode()) for given in (b"wrong", SECRET.encode(), b"", b"")]
 
 
 async def test_any_middleware_can_be_the_guard() -> None:

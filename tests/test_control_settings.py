@@ -10,6 +10,7 @@ import pytest
 from prx_tunnel_core.config import TunnelConfig, validate
 from prx_tunnel_core.control.settings import differing, marks
 from prx_tunnel_core.expansion import expand
+from support.control import call, served
 
 TABLE: dict[str, Any] = {
     "backend": "lab",
@@ -61,3 +62,13 @@ def test_a_mark_tells_no_value() -> None:
     assert all(len(mark) == 4 for mark in marks(config(), SALT).values())
     assert "tok-" not in json.dumps(answer(config()))
     assert marks(config(), SALT) != marks(config(), bytes(15) + b"\x01")
+
+
+@pytest.mark.anyio
+@pytest.mark.usefixtures("runtime")
+async def test_asking_again_teaches_nothing_more() -> None:
+    """Another salt for each answer would make a guess more certain with each of them."""
+    async with served():
+        first, again = [json.loads((await call("settings")).text) for _ in range(2)]
+    assert first == again
+    assert len(bytes.fromhex(first["salt"])) == 16

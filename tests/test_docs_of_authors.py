@@ -80,12 +80,6 @@ def test_the_modules_that_a_plugin_may_import_exist() -> None:
         assert (home / f"{name}.py").is_file() or (home / name).is_dir(), name
 
 
-@pytest.mark.parametrize("text", [GUIDE, HOOKS], ids=["guide", "hooks"])
-def test_every_link_leads_somewhere(text: str) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", text):
-        assert (ROOT / "docs" / target).exists(), target
-
-
 @pytest.mark.anyio
 async def test_the_observer_of_the_page_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
