@@ -13,6 +13,8 @@ import pytest
 from ssh_programs import PATIENCE, App, StandaloneRelay, find_program, listening, make_key, run
 from ssh_sites import CLOSE, SITE, host_of, open_site, request, site_port, speak
 
+from prx_tunnel_core.errors import SetupError
+
 pytestmark = pytest.mark.anyio
 
 
@@ -155,6 +157,19 @@ async def test_tls_by_a_given_certificate(relay: StandaloneRelay, app: App, tmp_
         certificate.unlink()
         program.process.send_signal(signal.SIGHUP)
         await program.line("certificate unreadable")
+
+
+@pytest.mark.parametrize("own_file", [False, True])
+async def test_s05_a_key_of_the_certificate_that_others_can_read(
+    relay: StandaloneRelay, tmp_path: Path, own_file: bool
+) -> None:
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    for path in (certificate, key):
+        path.touch(0o644)
+    files = ["--certificate", str(certificate), *(["--key", str(key)] if own_file else [])]
+    with pytest.raises(SetupError, match=f"; run: chmod 600 {key if own_file else certificate}$"):
+        async with relay.here(*SITE, *files):
+            pass
 
 
 async def test_another_key_cannot_have_the_name(

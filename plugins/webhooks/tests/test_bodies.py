@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import pytest
+from fastapi import Depends, FastAPI
 from prx_tunnel_webhooks import verify
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from webhook_kit.signing import BODY, SCHEMES, SECRET, TIMED, sign_github
 
 from prx_tunnel_core.middleware import App, Message
@@ -41,7 +46,10 @@ class Visit:
 
     async def run(self) -> None:
         headers = [(name.lower().encode(), value.encode()) for name, value in self._headers.items()]
-        scope = {"type": "http", "method": "POST", "path": "/hook", "headers": headers}
+        scope = {
+            "type": "http", "method": "POST", "path": "/hook", "query_string": b"",
+            "headers": headers,
+        }  # fmt: skip
         with self._pieces, self._heard:
             await self._app(scope, self._receive, self._send)
         self.answered.set()
@@ -144,6 +152,36 @@ async def test_s04_bodies_are_limited_in_bytes() -> None:
         visitors[-2].piece(b"", last=True)
         await visitors[-2].answered.wait()
         assert visitors[-2].status == 401
+
+
+def fastapi(guard: verify.RouteGuard) -> App:
+    app = FastAPI()
+
+    @app.post("/hook", status_code=202, dependencies=[Depends(guard.fastapi)])
+    async def pushed() -> None:
+        pass
+
+    return app
+
+
+def starlette(guard: verify.RouteGuard) -> App:
+    @guard.starlette
+    async def pushed(_: Request) -> Response:
+        return Response(status_code=202)
+
+    return Starlette(routes=[Route("/hook", pushed, methods=["POST"])])
+
+
+@pytest.mark.parametrize("build", [fastapi, starlette])
+async def test_s04_a_guard_of_a_route_limits_its_bodies(
+    build: Callable[[verify.RouteGuard], App],
+) -> None:
+    app = build(verify.RouteGuard(verify.github, SECRET, max_bodies=5))
+    async with visits(app, 12, WELL_FORMED) as visitors:
+        assert [visitor.status for visitor in visitors] == [503] * 7 + [0] * 5
+        assert await status_of(app, sign_github()) == 202
+        await settled()
+        assert [visitor.status for visitor in visitors] == [503] * 8 + [0] * 4
 
 
 async def test_s04_a_body_that_makes_room_for_itself_is_refused() -> None:
