@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -49,12 +50,13 @@ def _init(options: Namespace) -> int:
     choice = _chosen(options.backend, Plugins())
     path = _path(options)
     text = sample(choice.backend, options.port)
-    write_new(path, text)
+    named = _named(options)
+    write_new(path, text, show=f"prx config{named}")
     streams.write(f"{path}\n")
     streams.complain(f"Backend: {choice.name} ({choice.backend.summary})")
     if choice.lacks:
         streams.complain(f"[WARN] {choice.lacks}")
-    streams.complain("Next: look at the file, then run: prx tunnel start")
+    streams.complain(f"Next: look at the file, then run: prx tunnel start{named}")
     return 0
 
 
@@ -80,6 +82,11 @@ def _path(options: Namespace) -> Path:
     return path
 
 
+def _named(options: Namespace) -> str:
+    """What other commands need in order to use the same file."""
+    return f" --config {shlex.quote(options.config)}" if options.config else ""
+
+
 def _config(options: Namespace) -> int:
     from prx_tunnel_core import configfile
     from prx_tunnel_core.cli.masking import masked_document
@@ -99,7 +106,7 @@ def _config(options: Namespace) -> int:
     if exists:
         _check(options, plugins)
     elif not options.json:
-        streams.complain("There is no such file, so the defaults apply. Write one with: prx init")
+        streams.complain(f"There is no such file. Write it with: prx init{_named(options)}")
     return 0
 
 

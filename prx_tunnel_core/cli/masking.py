@@ -6,18 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from prx_tunnel_core.cli.masked_command import masked_command
 from prx_tunnel_core.config import GatewayConfig, Settings, TunnelConfig
 from prx_tunnel_core.errors import TunnelError
 from prx_tunnel_core.plugins import Plugins
 from prx_tunnel_core.text import MASK, Redactor
 
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
-# `--authtoken VALUE`, `--api-key=VALUE` in the text of a command.
-_SECRET_OPTION = re.compile(
-    r"(?P<option>--?[\w-]*(?:token|secret|passw|passphrase|credential|api-?key|auth)[\w-]*[ =]+)"
-    r"(?P<value>[^\s]+)",
-    re.IGNORECASE,
-)
+_HOLDS_COMMAND = re.compile("command|arg(s|uments)$")
+# `user:password@host`; it begins where a word does, so that each character is looked at once.
+_USER = re.compile(r"(?<![^\s/@])(?P<user>[^\s/:@]++:)[^\s@/]++(?=@)")
 
 
 def masked_document(document: Mapping[str, Any], plugins: Plugins) -> dict[str, Any]:
@@ -64,7 +62,9 @@ def _field(value: Any, model: type[Settings], key: str) -> Any:
     if (inner := _model_in(field.annotation)) is not None:
         many = isinstance(value, list)
         return [_masked(each, inner) for each in value] if many else _masked(value, inner)
-    return _hidden(value) if isinstance(value, Mapping) else _shown(value)
+    if isinstance(value, Mapping):
+        return _hidden(value)
+    return masked_command(value) if _HOLDS_COMMAND.search(key) else _shown(value)
 
 
 def _model_in(annotation: Any) -> type[Settings] | None:
@@ -73,21 +73,14 @@ def _model_in(annotation: Any) -> type[Settings] | None:
 
 
 def _shown(value: Any) -> Any:
-    """A value that is no secret, without the ones that a URL or a command may carry."""
+    """A value that is no secret, without the ones that a URL may carry."""
     if isinstance(value, list):
-        return _words(value)
+        return [_shown(each) for each in value]
     if not isinstance(value, str):
         return value
-    return _SECRET_OPTION.sub(rf"\g<option>{MASK}", Redactor(())(value))
-
-
-def _words(words: list[Any]) -> list[Any]:
-    """Also where the option and its value are two words."""
-    shown = [_shown(word) for word in words]
-    for number, word in enumerate(words[:-1]):
-        if isinstance(word, str) and _SECRET_OPTION.fullmatch(f"{word} x"):
-            shown[number + 1] = MASK
-    return shown
+    text = _USER.sub(rf"\g<user>{MASK}", Redactor(())(value))
+    address, _, fragment = text.partition("#")
+    return f"{address}#{MASK}" if "://" in address and fragment else text
 
 
 def _hidden(value: Any) -> Any:

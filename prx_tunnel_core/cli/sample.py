@@ -14,7 +14,7 @@ from prx_tunnel_core.config import BackendConfig, TunnelConfig, validate
 from prx_tunnel_core.errors import ConfigError
 
 _TUNNEL = """\
-# Configuration of prx. A line that begins with # shows a key and its default.
+# Configuration of prx. The keys that are commented out show their defaults.
 # Tokens belong in the environment: ${{NAME}} stands for the variable NAME.
 
 [tunnel]
@@ -40,7 +40,7 @@ auto_start = true
 [tunnel.reconnect]
 # enabled = true
 
-# Attempts in a row before it gives up; 0: it never does.
+# Attempts in a row before it gives up; 0 means no limit.
 # max_attempts = 10
 
 # The first delay doubles with each attempt, up to the longest, in milliseconds.
@@ -78,8 +78,11 @@ def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def write_new(path: Path, text: str) -> None:
-    """Create the file with mode 0600. Raises ConfigError when it exists or cannot be written."""
+def write_new(path: Path, text: str, *, show: str = "prx config") -> None:
+    """Create the file with mode 0600. Raises ConfigError when it exists or cannot be written.
+
+    `show` is the command that shows an existing file.
+    """
     try:
         # Nobody else may write there, whatever the umask says.
         for folder in reversed(path.parents):
@@ -87,7 +90,7 @@ def write_new(path: Path, text: str) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise ConfigError(
-            f"{path} exists and was left as it is; see what it says with: prx config"
+            f"{path} exists and was left as it is; see what it says with: {show}"
         ) from None
     except OSError as error:
         raise ConfigError(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import stat
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from prx_tunnel_core.backend import Backend
+from prx_tunnel_core.cli.masked_command import masked_command
 from prx_tunnel_core.cli.masking import masked_document
 from prx_tunnel_core.cli.sample import sample
 from prx_tunnel_core.config import TunnelConfig, validate
@@ -216,6 +218,75 @@ def test_config_shows_no_secret() -> None:
     assert shown["tunnel"]["custom"]["command"].startswith("bore local --secret ")
     assert shown["tunnel"]["custom"]["command"].endswith(" --to bore.pub")
     assert shown["tunnel"]["custom"]["env"]["OTHER"] == "${REFERENCE}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "-p {}", "-p{}", "-k hunter", "--key {}", "--pass {}", "--pwd={}", "--bearer {}", "{}",
+        "TOKEN={}", "-u me:{}", "me:{}", "--dsn postgres://h/{}", "https://hooks.example.com/T0/{}",
+        "https://{}@example.com", "-H 'Authorization: Bearer {}'", "sh -c 'app --x {}'",
+        "--code {}", "--cookie sid={}", "'{}", "-- {}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("secret", [CANARY, "sk-Canary7d1e88", "eyJhbGci.eyJzdWIi.c2lnbmF0"])
+def test_config_shows_no_argument_that_may_be_a_secret(words: str, secret: str) -> None:
+    for canary in (secret, "hunter"):
+        text = f"app {words.format(secret)}"
+        listed = text.replace("'", "").split()
+        for shown in (masked_command(text), masked_command(listed)):
+            assert canary not in str(shown)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "uvicorn app:app --host 127.0.0.1 --port 8000 --log-level info",
+        "python3 -m http.server 8000",
+        "/usr/bin/python3.11 -m my_agent.main -c ./agent.toml",
+        "bore local {port} --to bore.pub",
+        "frpc http --local-port={port} --token ${FRP_TOKEN}",
+        "npm run start -- --watch",
+    ],
+)
+def test_config_shows_an_ordinary_command(command: str) -> None:
+    assert masked_command(command) == command
+    assert masked_command(command.split()) == command.split()
+
+
+def test_config_shows_no_password_beside_a_host() -> None:
+    document = {
+        "tunnel": {
+            "ssh": {
+                "host": f"me:{CANARY}@example.com",
+                "public_url": f"https://example.com/#access_token={CANARY}",
+            },
+            "cloudflare": {"extra_args": ["--loglevel", "debug", "--token", CANARY]},
+        }
+    }
+    shown = masked_document(document, Plugins())["tunnel"]
+    assert CANARY not in json.dumps(shown)
+    assert shown["ssh"]["host"].endswith("@example.com")
+    assert shown["cloudflare"]["extra_args"][:3] == ["--loglevel", "debug", "--token"]
+
+
+def test_masking_takes_time_by_the_length_only() -> None:
+    long = "a:" * 100_000
+    document = {"tunnel": {"local_host": long}, "gateway": {"command": ["app", long]}}
+    started = time.monotonic()
+    masked_document(document, Plugins())
+    assert time.monotonic() - started < 10
+
+
+def test_init_and_config_name_the_file_that_was_named(fresh: Prx) -> None:
+    path = fresh.home / "my agent.toml"
+    option = f"--config '{path}'"
+    shown = fresh("config", "--config", str(path))
+    assert shown.stderr.endswith(f"prx init {option}\n")
+    written = fresh("init", "--backend", "lab", "--config", str(path))
+    assert written.stderr.endswith(f"prx tunnel start {option}\n")
+    again = fresh("init", "--backend", "lab", "--config", str(path))
+    assert again.stderr.endswith(f"prx config {option}\n")
 
 
 def test_config_prints_nothing_that_moves_a_cursor(prx: Prx) -> None:
