@@ -16,7 +16,12 @@ from prx_tunnel_core import _trust
 from prx_tunnel_core.config import GatewayConfig, TunnelConfig, validate
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand
-from prx_tunnel_core.plugins.names import check_backend_tables, check_tables, closest
+from prx_tunnel_core.plugins.names import (
+    check_backend_name,
+    check_backend_tables,
+    check_tables,
+    closest,
+)
 from prx_tunnel_core.text import one_line
 
 LARGEST_FILE = 1024 * 1024  # bytes
@@ -128,6 +133,7 @@ def _interpret(
     if gateway.port is not None:
         written.setdefault("local_port", gateway.port)
     selected = expand(written.get("backend", "cloudflare"), environ, path="tunnel.backend")
+    check_backend_name(selected)
     check_backend_tables(written, selected)
     expanded = {
         key: value
@@ -188,7 +194,8 @@ def parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        fix = "; it has NUL characters, as UTF-16 does: save it as UTF-8" if "\0" in text else ""
+        raise ConfigError(f"{path}: {error}{fix}") from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None
     except ValueError as error:  # a number with thousands of digits
@@ -227,12 +234,19 @@ def _read(path: Path) -> bytes:
 
 def _fix(path: Path, error: OSError) -> str:
     """What to do about a file that cannot be read."""
+    quoted = shlex.quote(str(path))
     if isinstance(error, FileNotFoundError):
-        return "correct the path, or write the file with: prx init"
+        return f"correct the path, or write the file with: prx init --config {quoted}"
     if isinstance(error, IsADirectoryError):
         return f"name the file in it, such as {path / 'config.toml'}"
     if isinstance(error, PermissionError):
-        return f"let this user read it: sudo chown $(id -u) {shlex.quote(str(path))}"
+        try:
+            owner = path.stat().st_uid
+        except OSError:
+            return "this user cannot enter a folder in that path; move the file, or name another"
+        if owner == os.geteuid():
+            return f"let its owner read it: chmod u+r {quoted}"
+        return f"let this user read it: sudo chown $(id -u) {quoted}"
     return "check the path"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -436,6 +437,8 @@ def test_errors_without_a_file_name_no_file(home: Path) -> None:
         ("backend = 'ssh'\n", "backend stands outside of any table; write it below [tunnel]"),
         ("[[tunel]]\nx = 1\n", "tunel is not a table; write [tunnel]"),
         ("portt = 1\n", "unknown key 'portt' outside of any table"),
+        ("bakend = 'ssh'\n", "unknown key 'bakend' outside of any table; did you mean backend"),
+        ("[reconnect]\n", "unknown table [reconnect]; it is written [tunnel.reconnect]"),
         ("[zzz]\n", "unknown table [zzz]: no installed plugin reads it. Settings of your agent"),
         ("[tunnel]\n[tunnel.web]\n", "unknown table [tunnel.web]: no backend 'web' is installed"),
         (
@@ -449,6 +452,41 @@ def test_n11_a_name_that_nothing_reads_is_an_error(file: Path, content: str, sai
     message = reason(file, content)
     assert message.startswith(said)
     assert "\x1b" not in message
+
+
+@pytest.mark.parametrize("written", ["Cloudflare", "CLOUDFLARED", " cloudflare"])
+def test_n12_a_backend_in_another_spelling(file: Path, written: str) -> None:
+    said = f"tunnel.backend: there is no backend {written!r}; did you mean 'cloudflare'?"
+    assert reason(file, f"[tunnel]\nbackend = '{written}'\n") == said
+    assert reason(file, "", overrides={"backend": written}) == said
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8-sig"])
+def test_another_encoding_is_named(file: Path, encoding: str) -> None:
+    write(file, "").write_bytes("[tunnel]\n".encode(encoding))
+    with pytest.raises(ConfigError, match="as UTF-8") as caught:
+        load(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_fix_for_a_file_that_may_not_be_read_helps(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(path: str) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    write(file, "[tunnel]\n")
+    monkeypatch.setattr("prx_tunnel_core._trust.open_file", refused)
+    with pytest.raises(ConfigError, match=r"chmod u\+r "):
+        load(file)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        with pytest.raises(ConfigError, match="sudo chown"):
+            load(file)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", lambda self: refused(str(self)))
+        with pytest.raises(ConfigError, match="cannot enter a folder"):
+            load(file)
 
 
 def test_n11_the_table_of_a_distribution_that_is_not_installed(

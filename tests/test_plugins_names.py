@@ -27,5 +27,10 @@ def test_n12_a_package_is_recommended_only_when_it_is_known() -> None:
         assert "pip install" not in missing_backend(unknown, ["custom"])
 
 
+@pytest.mark.parametrize(("short", "meant"), [("cf", "cloudflare"), ("ts", "tailscale")])
+def test_n12_an_abbreviation(short: str, meant: str) -> None:
+    assert f"did you mean {meant!r}?" in missing_backend(short, ["ssh", "custom"])
+
+
 def test_n12_a_backend_of_a_third_party_is_meant_too() -> None:
     assert "did you mean 'bore'?" in missing_backend("bor", ["bore"])

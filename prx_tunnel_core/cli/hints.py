@@ -10,6 +10,7 @@ from prx_tunnel_core.plugins.names import BACKENDS, closest, installed_names
 from prx_tunnel_core.text import one_line
 
 _ASKS_FOR = {"help": "prx --help", "version": "prx --version"}
+_OPTIONS = {"-v": "--version", "-V": "--version"}
 _OPTION = re.compile(r"--[a-z][a-z-]*")
 
 
@@ -20,14 +21,24 @@ def unknown_command(arguments: Sequence[str], top: Collection[str], below: Colle
     """
     typed, *others = arguments or [""]
     following = others[0] if others else ""
-    if typed.startswith("-") or (typed == "tunnel" and following.startswith("-")):
+    if typed == "tunnel" and following.startswith("-"):
         return ""
+    if typed.startswith("-"):
+        return _unknown_option(typed)
     if typed == "tunnel":
         typed = f"tunnel {following}"
         meant = _below(following, top, below)
     else:
         meant = _top(typed, following, top, below)
     return f"prx: unknown command {one_line(typed)!r}; did you mean: {meant}" if meant else ""
+
+
+def _unknown_option(typed: str) -> str:
+    known = ["--version", "--help"]
+    meant = _OPTIONS.get(typed) or closest(typed, known, cutoff=0.7)
+    if meant is None or typed in known:
+        return ""
+    return f"prx: unknown option {one_line(typed)!r}; did you mean: prx {meant}"
 
 
 def _top(word: str, following: str, top: Collection[str], below: Collection[str]) -> str:

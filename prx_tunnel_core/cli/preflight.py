@@ -100,21 +100,26 @@ def _accepts(config: TunnelConfig) -> bool:
     return True
 
 
-def require_choice(plugins: Plugins, config: TunnelConfig, *, port_given: bool) -> None:
+def require_choice(plugins: Plugins, config: Config, *, port_given: bool) -> None:
     """Raise ConfigError when neither the user nor the machine says which backend to use.
 
-    Without a configuration file the default backend is used only where a port was given, so that
+    Without a `[tunnel]` table the default backend is used only where a port was given, so that
     something was asked for, and where that backend can be used.
     """
     found = choices(plugins)
     usable = [choice for choice in found if not choice.lacks and not choice.needs_settings]
-    if port_given and any(choice.name == config.backend for choice in usable):
+    if port_given and any(choice.name == config.tunnel.backend for choice in usable):
         return
     raise ConfigError("\n".join(_explain(found, config)))
 
 
-def _explain(found: list[Choice], config: TunnelConfig) -> Iterator[str]:
-    yield "there is no configuration file, and no --backend: nothing says how to open the tunnel"
+def _explain(found: list[Choice], config: Config) -> Iterator[str]:
+    lacking = (
+        "there is no configuration file"
+        if config.path is None
+        else f"{config.path} has no [tunnel] table"
+    )
+    yield f"{lacking}, and no --backend: nothing says how to open the tunnel"
     if not found:
         yield "No backend is installed; begin with: pip install prx-tunnel-ssh"
         return
@@ -122,7 +127,7 @@ def _explain(found: list[Choice], config: TunnelConfig) -> Iterator[str]:
     if usable:
         yield "Usable here:"
     for choice in usable:
-        yield from _line(choice, f"prx tunnel start --backend {choice.name} ", config)
+        yield from _line(choice, f"prx tunnel start --backend {choice.name} ", config.tunnel)
     if len(usable) < len(found):
         yield "Installed, but not usable yet:"
     for choice in found:

@@ -69,10 +69,11 @@ def _job(options: Namespace) -> Job:
 
     config = configfile.load(options.config, overrides=overrides(options))
     plugins = Plugins()
-    if config.path is None and options.backend is None:
+    if not config.exposes and options.backend is None:
         from prx_tunnel_core.cli.preflight import require_choice
 
-        require_choice(plugins, config.tunnel, port_given=options.port is not None)
+        port_given = options.port is not None or config.gateway.port is not None
+        require_choice(plugins, config, port_given=port_given)
     return Job(options.name, config, plugins)
 
 

@@ -6,6 +6,7 @@ A name that nothing reads would leave the defaults in force, and the defaults op
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -53,7 +54,8 @@ def missing_backend(name: str, installed: Iterable[str]) -> str:
     shown = one_line(name)
     if command := how_to_install(name):
         return f"backend {shown!r} is not installed; run: {command} ({listed})"
-    meant = closest(name, dict.fromkeys((*here, *BACKENDS)))
+    known = dict.fromkeys((*here, *BACKENDS))
+    meant = closest(name, known) or _abbreviated(name, known)
     if meant is None:
         return (
             f"there is no backend {shown!r} ({listed}); its distribution would be called "
@@ -64,12 +66,33 @@ def missing_backend(name: str, installed: Iterable[str]) -> str:
     return f"there is no backend {shown!r}; did you mean {meant!r}? run: {how_to_install(meant)}"
 
 
+def _abbreviated(name: str, known: Iterable[str]) -> str | None:
+    """The one name that begins alike and has the same letters in their order, as `cf` has."""
+    pattern = re.compile(".*".join(map(re.escape, name)))
+    matches = [each for each in known if len(name) > 1 and pattern.match(each)]
+    return matches[0] if len(matches) == 1 else None
+
+
 def check_tables(document: Mapping[str, Any], own_tables: Iterable[str]) -> None:
     """Raise ConfigError for a top-level name that neither prx, a plugin nor the host reads."""
     known = _OURS.union(own_tables)
     for name, value in document.items():
         if name not in known:
             _check_top_level(name, value, known)
+
+
+def check_backend_name(selected: object) -> None:
+    """Raise ConfigError for a backend in another spelling, such as `Cloudflare`.
+
+    Any other name that no backend can have is refused by the model.
+    """
+    if isinstance(selected, str) and selected != selected.strip().lower():
+        meant = closest(selected.strip(), dict.fromkeys((*BACKENDS, *installed_names())))
+        if meant is not None:
+            raise ConfigError(
+                f"tunnel.backend: there is no backend {one_line(selected)!r}; "
+                f"did you mean {meant!r}?"
+            )
 
 
 def check_backend_tables(tunnel: Mapping[str, Any], selected: object) -> None:
@@ -91,11 +114,12 @@ def _check_top_level(name: str, value: object, known: Iterable[str]) -> None:
             raise ConfigError(f"{shown} stands outside of any table; write it below [tunnel]")
         if isinstance(value, list) and closest(name, (*known, *OBSERVERS)):
             raise ConfigError(f"{shown} is not a table; write [{closest(name, known) or shown}]")
-        raise ConfigError(
-            f"unknown key {shown!r} outside of any table; remove it, or put it below the table "
-            "that it belongs to"
-        )
+        meant = closest(name, TunnelConfig.model_fields)
+        fix = f"did you mean {meant}, below [tunnel]?" if meant else "put it below its table"
+        raise ConfigError(f"unknown key {shown!r} outside of any table; {fix}")
     installed = installed_names()
+    if name in _TUNNEL_TABLES:
+        raise ConfigError(f"unknown table [{shown}]; it is written [tunnel.{shown}]")
     if name in BACKENDS:
         raise ConfigError(f"unknown table [{shown}]; a backend's is written [tunnel.{shown}]")
     if name in installed:

@@ -23,6 +23,8 @@ from support.command import Prx
         ("tunnel ngrok", "prx tunnel start --backend ngrok"),
         ("help", "prx --help"),
         ("version", "prx --version"),
+        ("--verison", "prx --version"),
+        ("-v", "prx --version"),
     ],
 )
 def test_t05_a_mistyped_command(prx: Prx, typed: str, meant: str) -> None:
@@ -71,6 +73,15 @@ def test_without_a_file_it_says_which_backends_are_usable(prx: Prx) -> None:
     assert "prx tunnel start --backend lab --port 3000\n" in done.stderr
     assert "prx tunnel start --backend ssh --port 3000\n" in done.stderr
     assert "needs settings: prx init --backend custom" in done.stderr
+
+
+@pytest.mark.parametrize("content", ["", "# [tunnel]\n", "[agent]\nmodel = 'x'\n"])
+def test_n11_a_file_without_the_table_chooses_no_backend(prx: Prx, content: str) -> None:
+    prx.config.write_text(content)
+    done = prx("tunnel", "start")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"prx: {prx.config} has no [tunnel] table, and no --backend")
+    assert "prx tunnel start --backend lab --port 3000\n" in done.stderr
 
 
 def test_without_a_file_a_port_alone_does_not_choose_a_backend_that_is_not_there(prx: Prx) -> None:
