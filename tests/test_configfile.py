@@ -439,6 +439,7 @@ def test_errors_without_a_file_name_no_file(home: Path) -> None:
         ("portt = 1\n", "unknown key 'portt' outside of any table"),
         ("bakend = 'ssh'\n", "unknown key 'bakend' outside of any table; did you mean backend"),
         ("[reconnect]\n", "unknown table [reconnect]; it is written [tunnel.reconnect]"),
+        ("[tunnel.webhooks.x]\n", "unknown table [tunnel.webhooks]; it is written [webhooks]"),
         ("[zzz]\n", "unknown table [zzz]: no installed plugin reads it. Settings of your agent"),
         ("[tunnel]\n[tunnel.web]\n", "unknown table [tunnel.web]: no backend 'web' is installed"),
         (

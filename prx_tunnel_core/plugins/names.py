@@ -144,6 +144,8 @@ def _check_backend_table(name: str, selected: str) -> None:
     from prx_tunnel_core.config import TunnelConfig
 
     installed = installed_names()
+    if name in OBSERVERS:
+        raise ConfigError(f"unknown table [tunnel.{name}]; it is written [{name}]")
     if name in installed or closest(name, TunnelConfig.model_fields, cutoff=0.8):
         return  # close to a key of [tunnel]: its validation says so
     shown = one_line(name)
