@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.config import GatewayConfig, TunnelConfig, validate
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand
@@ -219,9 +219,9 @@ def _check_keys(path: Path, text: str) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        with open(_trust.open_file(str(path)), "rb") as file:
+        with open(trust.open_file(str(path)), "rb") as file:
             data = file.read(LARGEST_FILE + 1)
-    except _trust.Untrusted as error:
+    except trust.Untrusted as error:
         raise ConfigError(str(error)) from None
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}; {_fix(path, error)}") from None
@@ -251,4 +251,4 @@ def _fix(path: Path, error: OSError) -> str:
 
 
 def readable_by_others(path: Path) -> bool:
-    return _trust.readable_by_others(str(path))
+    return trust.readable_by_others(str(path))

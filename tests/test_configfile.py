@@ -477,7 +477,7 @@ def test_the_fix_for_a_file_that_may_not_be_read_helps(
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
     write(file, "[tunnel]\n")
-    monkeypatch.setattr("prx_tunnel_core._trust.open_file", refused)
+    monkeypatch.setattr("prx_tunnel_core.trust.open_file", refused)
     with pytest.raises(ConfigError, match=r"chmod u\+r "):
         load(file)
     with monkeypatch.context() as patch:

@@ -136,7 +136,7 @@ async def test_a_file_without_secrets_may_be_read(file: Path) -> None:
 async def test_a_port_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with listening() as port:
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-        monkeypatch.setattr("prx_tunnel_core._trust.problem", lambda *_: "")
+        monkeypatch.setattr("prx_tunnel_core.trust.problem", lambda *_: "")
         monkeypatch.setattr("prx_tunnel_core.health.listeners.ROOT", -1)
         checks = await found(file, f"{PROBE}local_port = {port}\n")
     verdict, detail = only(checks, "local port")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 FLOORS = [
     {"errors", "models", "text", "urls", "expansion", "config", "isolation", "logs", "perloop",
-     "visitors", "paths", "middleware", "admission", "_trust"},
+     "visitors", "paths", "middleware", "admission", "trust"},
     {"backend", "hookspecs"},
     {"process"},
     {"health", "plugins", "configfile"},

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from support import acl
 from support.programs import needs_program
 
@@ -41,8 +41,8 @@ def file(folder: Path) -> Path:
 def reason(path: Path | str, *, private: bool = False) -> str:
     """Why it is not trusted; "" when it is."""
     try:
-        os.close(_trust.open_file(str(path), private=private))
-    except _trust.Untrusted as error:
+        os.close(trust.open_file(str(path), private=private))
+    except trust.Untrusted as error:
         return str(error).removeprefix(f"{path}: not trusted: ")
     return ""
 
@@ -470,7 +470,7 @@ def test_s05_a_relative_path_has_its_folders_too(
 def test_links_that_lead_nowhere(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    for look in (_trust.open_file, _trust.problem):
+    for look in (trust.open_file, trust.problem):
         with pytest.raises(OSError, match="symbolic links"):
             look(str(tmp_path / "a"))
         with pytest.raises(FileNotFoundError):
@@ -516,7 +516,7 @@ def test_what_is_no_file_neither_blocks_nor_stays_open(tmp_path: Path) -> None:
         (tmp_path, "Is a directory"),
     ):
         with pytest.raises(OSError, match=words):
-            _trust.open_file(str(path))
+            trust.open_file(str(path))
     assert time.perf_counter() - began < 5
     assert len(os.listdir("/dev/fd")) == before
 
@@ -557,7 +557,7 @@ def test_s05_a_secret_that_root_gives_to_a_group_of_ours(file: Path, databases: 
 # --- A user namespace, and an ordinary user, for real
 
 
-LOOK = "import sys; from prx_tunnel_core import _trust; print(_trust.problem(sys.argv[1]))"
+LOOK = "import sys; from prx_tunnel_core import trust; print(trust.problem(sys.argv[1]))"
 
 
 @as_root
@@ -572,7 +572,7 @@ def test_s05_in_a_sandbox_only_the_first_folders_may_be_of_an_unknown_owner(publ
     ]  # fmt: skip
     environ = {"PYTHONPATH": str(public)}
     (public / "prx_tunnel_core").mkdir()
-    (public / "prx_tunnel_core" / "_trust.py").write_bytes(Path(_trust.__file__).read_bytes())
+    (public / "prx_tunnel_core" / "trust.py").write_bytes(Path(trust.__file__).read_bytes())
 
     def seen() -> str:
         done = subprocess.run(

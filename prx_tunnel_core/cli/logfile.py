@@ -10,7 +10,7 @@ from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.logs import PrintableFormatter
 from prx_tunnel_core.text import Redactor
@@ -63,6 +63,6 @@ class _LogFile(RotatingFileHandler):
 
 
 def _open_own(path: str, flags: int) -> int:
-    descriptor = _trust.open_file(path, flags | os.O_NOFOLLOW)
+    descriptor = trust.open_file(path, flags | os.O_NOFOLLOW)
     os.fchmod(descriptor, 0o600)
     return descriptor

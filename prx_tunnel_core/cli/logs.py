@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.cli import streams
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _open(path: Path) -> TextIO | None:
 
 
 def _not_elsewhere(path: str, flags: int) -> int:
-    return _trust.open_file(path, flags | os.O_NOFOLLOW)
+    return trust.open_file(path, flags | os.O_NOFOLLOW)
 
 
 class _Followed:

@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def runtime_path() -> str:
         return chosen
     for parent in _runtime_parents():
         # That of WSL may be open to all; there is another place then, the same for all commands.
-        if os.path.isabs(parent) and os.path.isdir(parent) and not _trust.problem(parent):
+        if os.path.isabs(parent) and os.path.isdir(parent) and not trust.problem(parent):
             return os.path.join(parent, "prx-tunnel")
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
@@ -123,7 +123,7 @@ def _distrust(path: str, descriptor: int) -> str:
     if stat.S_IMODE(status.st_mode) & 0o077:
         return f"is open to other users; run: chmod 700 {path}"
     try:
-        problem = _trust.problem(path, descriptor)
+        problem = trust.problem(path, descriptor)
     except OSError as error:
         return f"cannot be verified: {error.strerror}"
     return problem and f"is not trusted: {problem}"

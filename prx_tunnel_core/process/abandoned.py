@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def remove_abandoned(parent: str) -> None:
     None where another user could put a link in the place of one meanwhile.
     """
     try:
-        names = [] if _trust.problem(parent) else os.listdir(parent)
+        names = [] if trust.problem(parent) else os.listdir(parent)
     except OSError:
         return
     for folder in [os.path.join(parent, name) for name in names if name.startswith(PREFIX)]:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.process import guard
 from prx_tunnel_core.process.abandoned import PREFIX, hold, remove, remove_abandoned
@@ -27,7 +27,7 @@ def private_folder(*, parent: str | None = None) -> Iterator[str]:
     other users could replace it there.
     """
     parent = parent or tempfile.gettempdir()
-    if problem := _trust.problem(parent):
+    if problem := trust.problem(parent):
         raise SetupError(
             f"private files cannot be kept in {parent}: {problem}, "
             "or set TMPDIR to a folder of yours"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.lowlevel import RunVar
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_core.perloop import of_this_loop
@@ -158,7 +158,7 @@ def _search(name: str, hint: str) -> str:
 
 def _check_trust(path: str, hint: str) -> None:
     try:
-        is_folder, problem = os.path.isdir(path), _trust.problem(path)
+        is_folder, problem = os.path.isdir(path), trust.problem(path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ProgramNotFound(_with_hint(f"{path!r}: {reason}", hint)) from None

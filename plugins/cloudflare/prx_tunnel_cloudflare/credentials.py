@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.expansion import expand_home
 
@@ -98,7 +98,7 @@ def _read(path: str, key: str) -> str:
     """A small regular file; whatever else stands at that path, this neither blocks nor reads on."""
     full = expand_home(path, key)
     try:
-        handle = _trust.open_file(full)
+        handle = trust.open_file(full)
     except (OSError, ValueError) as error:
         raise SetupError(f"{key}: {path}: {getattr(error, 'strerror', error)}") from None
     try:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_core.process import private_folder, write_private
@@ -67,7 +67,7 @@ def users_file(config: NgrokConfig) -> UsersFile | None:
 def _read(path: str) -> str:
     where = f"ngrok's configuration file {path} (tunnel.ngrok.config_file)"
     try:
-        with open(_trust.open_file(path), encoding="utf-8", errors="replace") as file:
+        with open(trust.open_file(path), encoding="utf-8", errors="replace") as file:
             return file.read(LARGEST_FILE)
     except OSError as error:
         raise ConfigError(f"{where} cannot be read: {error.strerror}") from None

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_ngrok import yaml12
@@ -153,7 +153,7 @@ def _users(config: NgrokConfig) -> Phases:
 def _read(path: str, where: str) -> Any:
     path = expand_home(path, where)
     try:
-        with open(_trust.open_file(path), encoding="utf-8") as file:
+        with open(trust.open_file(path), encoding="utf-8") as file:
             text = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise ConfigError(f"{where}: {path}: {error.strerror}") from None

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import asyncssh
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.errors import ConfigError, SetupError
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_core.logs import get_logger
@@ -77,7 +77,7 @@ def read_key(config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
 
 def _load(path: str) -> Sequence[asyncssh.SSHKeyPair]:
     # By its path, beside which lies its certificate: nobody else can replace what was judged.
-    os.close(_trust.open_file(path, private=True))
+    os.close(trust.open_file(path, private=True))
     return asyncssh.load_keypairs([path])
 
 
@@ -87,7 +87,7 @@ def _default_keys() -> list[asyncssh.SSHKeyPair]:
     for name in _DEFAULT_FILES:
         try:
             keys += _load(expand_home(name))
-        except _trust.Untrusted as error:
+        except trust.Untrusted as error:
             logger.warning("a key is not offered: %s", error)
         except (ConfigError, OSError, asyncssh.KeyEncryptionError, asyncssh.KeyImportError):
             continue
@@ -129,7 +129,7 @@ async def _agent_keys(
 def _named(keys: Sequence[asyncssh.SSHKeyPair], config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
     path = expand_home(config.identity_file or "", "identity_file")
     try:
-        with open(_trust.open_file(path), "rb") as file:
+        with open(trust.open_file(path), "rb") as file:
             wanted = asyncssh.import_public_key(file.read()).public_data
     except OSError as error:
         raise SetupError(f"identity_file: cannot read {path}: {error.strerror}") from None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import asyncssh
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_ssh.config import ANY_HOST_KEY, SshConfig
@@ -54,7 +54,7 @@ def read_known_hosts(config: SshConfig) -> KnownHosts:
         return KnownHosts(name, "", None)
     path = expand_home(config.known_hosts, "known_hosts")
     try:
-        with open(_trust.open_file(path), encoding="utf-8") as file:
+        with open(trust.open_file(path), encoding="utf-8") as file:
             hosts = asyncssh.import_known_hosts(file.read())
     except FileNotFoundError:
         hosts = asyncssh.import_known_hosts("")

@@ -17,7 +17,7 @@ from typing import Any
 import anyio.to_thread
 from pydantic import SecretStr
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_webhooks.api import Refusal
 
@@ -77,12 +77,12 @@ class Tokens:
         if self._file is None:
             return
         try:
-            with open(_trust.open_file(str(self._file)), encoding="utf-8") as file:
+            with open(trust.open_file(str(self._file)), encoding="utf-8") as file:
                 kept = json.load(file)
             if kept["origin"] == self._origin:
                 self.current, self._refresh = str(kept["token"]), str(kept["refresh_token"])
                 self._expires = float(kept["expires"])
-        except _trust.Untrusted as error:
+        except trust.Untrusted as error:
             logger.warning("the Slack tokens are not read: %s", error)
         except (OSError, ValueError, TypeError, LookupError):
             return  # none yet, or not ours: begin anew

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.errors import SetupError, TunnelError
 from prx_tunnel_core.logs import PrintableFormatter
 from prx_tunnel_core.text import printable_lines
@@ -102,7 +102,7 @@ def _tls(arguments: Arguments) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         _load_certificate(context, arguments)
-    except _trust.Untrusted as error:
+    except trust.Untrusted as error:
         raise SetupError(f"certificate: {error}") from None
     except OSError as error:  # ssl.SSLError is one
         raise SetupError(f"certificate: {arguments.certificate}: {error}") from None
@@ -112,9 +112,9 @@ def _tls(arguments: Arguments) -> ssl.SSLContext | None:
 
 def _load_certificate(context: ssl.SSLContext, arguments: Arguments) -> None:
     certificate, key = str(arguments.certificate), arguments.key
-    os.close(_trust.open_file(certificate, private=key is None))
+    os.close(trust.open_file(certificate, private=key is None))
     if key is not None:
-        os.close(_trust.open_file(str(key), private=True))
+        os.close(trust.open_file(str(key), private=True))
     context.load_cert_chain(certificate, key)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import asyncssh
 
-from prx_tunnel_core import _trust
+from prx_tunnel_core import trust
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_ssh.relay.algorithms import weakness
 from prx_tunnel_ssh.relay.authorized import Entry, parse
@@ -52,7 +52,7 @@ class AuthorizedKeys:
     def _read(self) -> tuple[dict[bytes, list[Entry]], tuple[int, ...]]:
         """A line that cannot be used is skipped, with a warning; the others hold."""
         try:
-            with open(_trust.open_file(str(self._path)), "rb") as file:
+            with open(trust.open_file(str(self._path)), "rb") as file:
                 stamp = _stamp(os.fstat(file.fileno()))
                 data = file.read(_LARGEST_FILE + 1)
         except OSError as error:
@@ -83,7 +83,7 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 def read_host_key(path: Path, log: Log) -> asyncssh.SSHKey:
     """The relay's own key; made, readable by its owner only, when there is none yet."""
     try:
-        with open(_trust.open_file(str(path), private=True), "rb") as file:
+        with open(trust.open_file(str(path), private=True), "rb") as file:
             key = asyncssh.import_private_key(file.read())
     except FileNotFoundError:
         return _make_host_key(path, log)
