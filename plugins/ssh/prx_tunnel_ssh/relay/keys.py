@@ -47,7 +47,7 @@ class AuthorizedKeys:
         except (SetupError, OSError) as error:
             # Fail closed: what cannot be read admits nobody, until it can be read again.
             self._entries, self._stamp = {}, ()
-            self._log("authorized keys unreadable", reason=error)
+            self._log.limited("authorized keys unreadable", reason=error)
 
     def _read(self) -> tuple[dict[bytes, list[Entry]], tuple[int, ...]]:
         """A line that cannot be used is skipped, with a warning; the others hold."""
