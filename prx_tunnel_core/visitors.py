@@ -16,9 +16,15 @@ from prx_tunnel_core.urls import ip, is_loopback
 
 # In these a visitor can claim an address, and an application may believe it.
 CLAIMS = frozenset({
-    b"forwarded", b"x-forwarded-for", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip",
-    b"x-original-forwarded-for", b"true-client-ip", b"fastly-client-ip", b"fly-client-ip",
-    b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-pseudo-ipv4",
+    b"forwarded", b"forwarded-for", b"x-forwarded", b"x-forwarded-for", b"x-original-forwarded-for",
+    b"client-ip", b"x-client-ip", b"x-cluster-client-ip", b"true-client-ip", b"x-true-client-ip",
+    b"real-ip", b"x-real-ip", b"remote-addr", b"x-remote-addr", b"remote-ip", b"x-remote-ip",
+    b"x-originating-ip", b"proxy-client-ip", b"wl-proxy-client-ip", b"x-proxyuser-ip",
+    b"cf-connecting-ip", b"cf-connecting-ipv6", b"cf-pseudo-ipv4", b"fastly-client-ip",
+    b"fly-client-ip", b"x-appengine-user-ip", b"x-azure-clientip", b"x-azure-socketip",
+    b"cloudfront-viewer-address", b"do-connecting-ip", b"x-envoy-external-address",
+    b"x-nf-client-connection-ip", b"x-vercel-forwarded-for", b"x-sucuri-clientip",
+    b"incap-client-ip",
 })  # fmt: skip
 # These and the above are what proxies write; a client that talks to us directly sends none.
 FORWARDING = CLAIMS | {

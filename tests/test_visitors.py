@@ -322,6 +322,21 @@ def test_claims_are_removed_and_nothing_else() -> None:
     assert without_claims(headers, None) == [headers[0], headers[3], headers[4]]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Client-Ip", "X-Forwarded", "Forwarded-For", "X-Originating-IP", "Remote-Addr",
+        "X-Remote-IP", "WL-Proxy-Client-IP", "X-Appengine-User-Ip", "X-Envoy-External-Address",
+        "X_Vercel_Forwarded_For", "CloudFront-Viewer-Address", "DO-Connecting-IP",
+    ],
+)  # fmt: skip
+def test_s07_an_address_cannot_be_claimed_in_a_header_of_any_other_proxy(name: str) -> None:
+    """django-ipware and its like look at all of these."""
+    claim = (name.encode(), b"127.0.0.1")
+    assert without_claims([claim], CLOUDFLARE) == without_claims([claim], None) == []
+    assert is_public_request(request((name, "127.0.0.1")), info(CLOUDFLARE))
+
+
 def test_s07_claims_with_underscores_are_removed_too() -> None:
     """A WSGI application behind this takes both for one header, the visitor's value first."""
     headers = [
