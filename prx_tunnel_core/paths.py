@@ -80,16 +80,17 @@ class GuardedPath:
     """A path that a guard covers, with all below it: in case of doubt, it is covered.
 
     It is covered behind any other path as well, for an application may cut off what comes before:
-    a mount, a root path of its own, a middleware. Upper case, characters that look the same to
-    Unicode, `;parameters`, and a slash at the end do not lead past it.
+    a mount, a root path of its own, a middleware. What is cut off need not end at a slash, so
+    `/hook` covers `/webhook` as well. Upper case, characters that look the same to Unicode,
+    `;parameters`, and a slash at the end do not lead past it.
     """
 
     def __init__(self, path: str) -> None:
         _require_plain("path", path)
         segments = [re.escape(each) for each in _folded(path).split("/") if each]
-        # Litestar's mounts also take `/apiwebhooks/github` for `/webhooks/github` below `/api`.
-        begin = "" if len(segments) > 1 else r"(?<![^/])"
-        self._pattern = re.compile(begin + "/*".join(segments) + r"(?:/|\Z)")
+        # Without a slash before it: mounts of Litestar and Hypercorn also take `/apihook` for
+        # `/hook` below `/api`.
+        self._pattern = re.compile("/*".join(segments) + r"(?:/|\Z)")
 
     def covers(self, request: RequestPath) -> bool:
         return any(map(self._pattern.search, request.possible()))

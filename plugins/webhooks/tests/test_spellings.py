@@ -9,8 +9,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
+from hypercorn.middleware import DispatcherMiddleware
 from hypothesis import given
 from hypothesis import strategies as st
+from quart import Quart
 from webhook_kit import applications
 from webhook_kit.applications import APPS, path_in
 from webhook_kit.spellings import SPELLINGS, WITHIN, targets
@@ -113,6 +115,20 @@ def test_s01_no_spelling_leads_past_a_guard(
 ) -> None:
     spellings = [*(each.format(path_in(name)) for each in SPELLINGS), *WITHIN]
     assert run(handled(guarded[name], PLACES[place], spellings, guard)) == []
+
+
+def test_s01_a_mount_that_cuts_within_a_segment_leads_past_no_guard(run: Run) -> None:
+    """Hypercorn's mounts, as Litestar's, do not look for a slash at their end."""
+    inner = Quart(__name__)
+    inner.route("/hook")(_take)
+    bare: Any = DispatcherMiddleware({"/api": inner})
+    targets = ["/api/hook", "/apihook"]
+    assert run(handled(bare, PLACES["plain"], targets)) == targets
+    assert run(handled(applications.verified(bare, "/hook"), PLACES["plain"], targets)) == []
+
+
+async def _take() -> str:
+    return applications.handle()
 
 
 @fuzz
