@@ -61,8 +61,11 @@ def where(
     """`explicit`, else `$PRX_CONFIG`, else `prx/config.toml` in the user's configuration directory.
 
     None for a user without a home directory. Never the working directory: a configuration names
-    programs to run.
+    programs to run. Raises ConfigError for an empty `explicit`, as an unset variable of a shell
+    leaves it behind: another file than the one that was meant may open another tunnel.
     """
+    if explicit is not None and not os.fspath(explicit):
+        raise ConfigError("the name of the configuration file is empty; is a variable not set?")
     chosen = explicit or environ.get("PRX_CONFIG")
     if chosen:
         return Path(chosen)

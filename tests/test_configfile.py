@@ -530,3 +530,8 @@ def test_t05_a_file_that_cannot_be_read_gets_the_fix(file: Path, name: str, said
         load(file.parent / name)
     assert str(caught.value).startswith(f"{file.parent / name}: {said}")
     assert "\n" not in str(caught.value)
+
+
+def test_n11_an_empty_name_does_not_mean_the_default_file() -> None:
+    with pytest.raises(ConfigError, match="the name of the configuration file is empty"):
+        load("", environ={})

@@ -43,13 +43,13 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 
 _EPILOG = """\
 exit codes:
-  0  it went well
+  0  success
   1  the tunnel failed (the reason is on stderr)
   2  wrong usage or configuration
   3  not running (status, health, stop)
   4  running but not connected (status), unhealthy (health)
 
-shell completion, for bash (zsh and tcsh alike):
+shell completion for bash; zsh and tcsh work in the same way:
   prx completion bash > ~/.local/share/bash-completion/completions/prx
 """
 
