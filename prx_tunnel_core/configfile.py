@@ -27,15 +27,18 @@ from prx_tunnel_core.text import one_line
 LARGEST_FILE = 1024 * 1024  # bytes
 MOST_PARTS = 32  # of a key: tomllib takes time by their square, and more
 
-# Each loop is possessive, and a string without an end reaches to the end of its line or of the
-# file, so that each character is looked at once.
-_PART = r"""(?: [\w-]++ | "(?: [^"\\\n] | \\[^\n] )*+ (?: "|\\|$ ) | '[^'\n]*+ (?: '|$ ) )"""
+# A string without an end reaches to the end of its line or of the file, so that each character is
+# looked at once. Only single characters are repeated possessively: Python 3.11.2 does not go back
+# when the last round of a possessive group fails half-way.
+_PART = r"""
+    (?: [\w-]++ | " [^"\\\n]*+ (?: \\[^\n] [^"\\\n]*+ )* (?: "|\\|$ ) | ' [^'\n]*+ (?: '|$ ) )
+"""
 _KEY = re.compile(
     r"""
       \#[^\n]*+                                                         # no keys: a comment
-    | "{3} (?: [^"\\] | \\. | "(?!"") )*+ (?: "{3,5}+ | \\ | \Z )       # and longer strings
-    | '{3} (?: [^'] | '(?!'') )*+ (?: '{3,5}+ | \Z )
-    | (?P<key> PART (?: [ \t]*+ \. [ \t]*+ PART )*+ )
+    | "{3} [^"\\]*+ (?: (?: \\. | "(?!"") ) [^"\\]*+ )* (?: "{3,5}+ | \\ | \Z )    # long strings
+    | '{3} [^']*+ (?: '(?!'') [^']*+ )* (?: '{3,5}+ | \Z )
+    | (?P<key> PART (?: [ \t]*+ \. [ \t]*+ PART )* )
     """.replace("PART", _PART),
     re.VERBOSE | re.MULTILINE | re.DOTALL,
 )
