@@ -116,6 +116,23 @@ async def test_s02_silent_connections_are_counted_before_tls(
         assert await status(port, host, ssl=context, server_hostname=host) == 200
 
 
+async def test_s03_connections_without_a_request_are_refused_in_the_end(
+    relay: StandaloneRelay, app: App, strangers: Strangers
+) -> None:
+    limits = ("--wasted-per-minute", "3")
+    async with relay.here(*SITE, *limits) as program, open_site(relay, app.target) as connection:
+        port, host = await site_port(program), host_of(connection)
+        for _ in range(6):  # whoever gets an answer wastes nothing, be it 404
+            assert await status(port, host) == 200
+            assert await status(port, "other.t.test") == 404
+        async with asyncio.timeout(PATIENCE):
+            while not any("visitor refused" in line for line in program.lines):
+                _, writer = await strangers.connect(port, "127.0.0.9")
+                writer.close()
+        assert await status(port, host, source="127.0.0.9") == 0
+        assert await status(port, host) == 200
+
+
 async def test_s02_a_handshake_has_a_deadline(
     relay: StandaloneRelay, tmp_path: Path, strangers: Strangers
 ) -> None:

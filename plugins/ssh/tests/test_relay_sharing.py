@@ -274,7 +274,7 @@ async def test_s09_no_descriptors_left_is_said_once(
     listener.bind(("127.0.0.1", 0))
     listener.listen(1)
     with socket.create_connection(listener.getsockname()):
-        accepting = Listener([listener], lambda *_: None, Log())
+        accepting = Listener([listener], lambda *_: True, Log())
         while listener.tries < 50:
             await asyncio.sleep(0)
         accepting.close()
@@ -293,3 +293,27 @@ def test_s09_strangers_cannot_fill_the_log(clock: Clock, caplog: pytest.LogCaptu
     clock.now = 60.0
     log("connection refused", address="192.0.2.1")
     assert caplog.records[-1].getMessage().endswith("address=192.0.2.1 left_out=997")
+
+
+def test_s03_an_address_that_wastes_its_connections_is_refused_for_a_while() -> None:
+    crowd = Crowd(Limits(wasted_per_minute=3), proxies=["proxy"])
+    for source in ("hostile", "proxy"):
+        for _ in range(10):
+            crowd.waste(Stranger(source))
+    assert [crowd.arrive(Stranger(source)) for source in ("hostile", "proxy", "honest")] == [
+        False,
+        True,
+        True,
+    ]
+    assert not crowd.arrive_at(Stranger("hostile"), "tenant")
+    assert crowd.arrive_at(Stranger("honest"), "tenant")
+
+
+def test_s03_what_was_wasted_is_forgotten() -> None:
+    clock = Clock()
+    rate = Rate(60, clock=clock)
+    assert [rate.allows("a") for _ in range(60)] == [True] * 60
+    assert [rate.is_exhausted("a") for _ in range(3)] == [True] * 3
+    assert not rate.is_exhausted("b")
+    clock.now = 1.0
+    assert not rate.is_exhausted("a")

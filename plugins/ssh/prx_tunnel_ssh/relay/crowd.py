@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
+from prx_tunnel_ssh.relay.limits import Rate
 from prx_tunnel_ssh.relay.pool import Pool
 from prx_tunnel_ssh.relay.settings import Limits
 
@@ -49,6 +50,7 @@ class Crowd:
         """`proxies` are sources that stand for many visitors, and have no share of their own."""
         self._most = limits.visitors_in_all
         self._proxies = frozenset(proxies)
+        self._wasted = Rate(limits.wasted_per_minute)
         # Of the web sites, by address; of these, who is idle; and of all, by tenant, who is not.
         self._of_sites: Pool[Visitor] = Pool(limits.visitors_per_address)
         self._idle: Pool[Visitor] = Pool(self._most)
@@ -60,6 +62,8 @@ class Crowd:
     def arrive(self, visitor: Visitor) -> bool:
         """Take a connection to the web sites; False when there is no room for it."""
         source = visitor.source
+        if self._is_wasteful(source):
+            return False
         if self._of_sites.count(source) >= self._of_sites.most and source not in self._proxies:
             victim = self._idle.longest_idle(source, idle=_BURST_SECONDS)
             if victim is None:
@@ -73,7 +77,7 @@ class Crowd:
 
     def arrive_at(self, visitor: Visitor, tenant: str) -> bool:
         """Take a connection to a port of this tenant; False when there is no room for it."""
-        if not self._has_room("", tenant):
+        if self._is_wasteful(visitor.source) or not self._has_room(visitor.source, tenant):
             return False
         self._served.enter(visitor, tenant)
         return True
@@ -97,9 +101,20 @@ class Crowd:
         """The visitor has moved something."""
         self._served.touch(visitor)
 
+    def waste(self, visitor: Visitor) -> None:
+        """The connection came to nothing: it counts against its address.
+
+        What an address holds is bounded, but each connection costs a handshake, however short it
+        is kept.
+        """
+        self._wasted.allows(visitor.source)
+
     def leave(self, visitor: Visitor) -> None:
         for pool in (self._of_sites, self._idle, self._served):
             pool.leave(visitor)
+
+    def _is_wasteful(self, source: str) -> bool:
+        return source not in self._proxies and self._wasted.is_exhausted(source)
 
     def _has_room(self, source: str, tenant: str) -> bool:
         if len(self) < self._most:

@@ -51,12 +51,19 @@ class Rate:
         now = self._clock()
         if now - self._since >= 60 or len(self._buckets) >= _MOST_SOURCES:
             self._earlier, self._buckets, self._since = self._buckets, {}, now
-        fresh = (float(self._per_minute), now)
-        left, then = self._buckets.get(source) or self._earlier.get(source) or fresh
-        left = min(self._per_minute, left + (now - then) * self._per_minute / 60)
+        left = self._left(source, now)
         allowed = left >= 1
         self._buckets[source] = (left - 1 if allowed else left, now)
         return allowed
+
+    def is_exhausted(self, source: str) -> bool:
+        """Whether another event of the source would be one too many; counts none."""
+        return self._left(source, self._clock()) < 1
+
+    def _left(self, source: str, now: float) -> float:
+        fresh = (float(self._per_minute), now)
+        left, then = self._buckets.get(source) or self._earlier.get(source) or fresh
+        return min(self._per_minute, left + (now - then) * self._per_minute / 60)
 
 
 def source_of(address: str) -> str:

@@ -9,11 +9,15 @@ from collections.abc import Callable
 
 from prx_tunnel_ssh.relay.log import Log
 
-Accepted = Callable[[socket.socket, tuple[str, int]], None]
+Accepted = Callable[[socket.socket, tuple[str, int]], bool]
+"""Takes a connection, or closes it and returns False."""
 
 _BACKLOG = 1024
-# Connections that are accepted before those that make room for them are really closed.
+# Connections that are taken before those that make room for them are really closed.
 _AT_ONCE = 8
+# And that are looked at: to refuse one costs next to nothing, and whoever waits behind it in the
+# backlog, which overflows, would otherwise be heard only when TCP tries again, seconds later.
+_LOOKED_AT = 256
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS = 0.5
 
@@ -45,9 +49,10 @@ class Listener:
         self._sockets = []
 
     def _accept(self, listener: socket.socket) -> None:
-        for _ in range(_AT_ONCE):
-            if listener not in self._sockets:
-                return  # closed by what an earlier connection led to
+        taken = 0
+        for _ in range(_LOOKED_AT):
+            if taken == _AT_ONCE or listener not in self._sockets:
+                return  # enough for now, or closed by what an earlier connection led to
             try:
                 connection, address = listener.accept()
             except (BlockingIOError, InterruptedError):
@@ -58,7 +63,7 @@ class Listener:
                     return
                 continue  # it has gone already
             connection.setblocking(False)
-            self._accepted(connection, (str(address[0]), int(address[1])))
+            taken += self._accepted(connection, (str(address[0]), int(address[1])))
 
     def _pause(self, listener: socket.socket, error: OSError) -> None:
         """Those who wait in the backlog stay there until descriptors are free again."""

@@ -90,18 +90,19 @@ class Relay:
             return "too many connections from this address"
         return None
 
-    def _accepted(self, connection: socket.socket, address: tuple[str, int]) -> None:
+    def _accepted(self, connection: socket.socket, address: tuple[str, int]) -> bool:
         refusal = self._refusal(source_of(address[0]))
         if refusal is not None:
             self.log.limited("connection refused", address=address[0], reason=refusal)
             connection.close()
-            return
+            return False
         guest = Guest(self, self._options, address[0])
         self.guests.add(guest)
         self.startups.enter(guest)
         task = asyncio.get_running_loop().create_task(self._receive(guest, connection))
         self.leftovers.add(task)
         task.add_done_callback(self.leftovers.discard)
+        return True
 
     def find_site(self, name: str) -> SiteTunnel | None:
         holder = self.places.get(f"site {name}")

@@ -89,6 +89,10 @@ class Limits:
     """Visitors at one time, of all tunnels."""
     visitors_per_address: int = 256
     """Connections from one address to the listener of the web sites."""
+    wasted_per_minute: int = 60
+    """Connections of visitors from one address in a minute that come to nothing: without a whole
+    request, or ended because they held up the others. More are refused when they are accepted.
+    """
     login_seconds: float = 20.0
     """How long a connection may go on without a key that is accepted."""
     key_offers: int = 20

@@ -38,14 +38,15 @@ class PortTunnel(Tunnel):
             self._listener.close()
         super().close()
 
-    def _accepted(self, connection: socket.socket, address: tuple[str, int]) -> None:
+    def _accepted(self, connection: socket.socket, address: tuple[str, int]) -> bool:
         lease = self.lease
         visitor = _Visitor(lease, source_of(address[0]))
         if not (lease.has_room_for(visitor) and lease.crowd.arrive_at(visitor, lease.owner)):
             connection.close()
-            return
+            return False
         lease.visitors.enter(visitor, visitor.source)
         lease.connection.create_task(self._pass_on(visitor, connection, address))
+        return True
 
     async def _pass_on(
         self, visitor: _Visitor, connection: socket.socket, address: tuple[str, int]
@@ -83,6 +84,7 @@ class _Visitor(SocketEnd):
             raise
 
     def evict(self) -> None:
+        self._lease.crowd.waste(self)
         self.abort()
 
     @override

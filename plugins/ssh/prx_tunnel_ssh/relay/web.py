@@ -92,15 +92,16 @@ class Web:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _accepted(self, connection: socket.socket, address: tuple[str, int]) -> None:
+    def _accepted(self, connection: socket.socket, address: tuple[str, int]) -> bool:
         visitor = _Visitor(self, address)
         if not self.crowd.arrive(visitor):
             self._log.limited("visitor refused", address=address[0], reason="too many connections")
             connection.close()
-            return
+            return False
         task = visitor.start(connection)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
 
 class _Visitor:
@@ -113,6 +114,7 @@ class _Visitor:
         self._web = web
         self._address = address
         self._lease: Lease | None = None
+        self._answered = False
 
     def start(self, connection: socket.socket) -> asyncio.Task[None]:
         self._task = asyncio.get_running_loop().create_task(self._run(connection))
@@ -135,6 +137,8 @@ class _Visitor:
             pass  # the visitor has gone, or is too slow, or makes room, or the relay ends
         finally:
             self._web.crowd.leave(self)
+            if not self._answered:
+                self._web.crowd.waste(self)
 
     def _moved(self) -> None:
         if self._lease is not None:
@@ -177,6 +181,7 @@ class _Visitor:
             await visit.refuse(503, "this tunnel has as many visitors as it may have")
         else:
             return await self._visit(visit, request, tunnel)
+        self._answered = True
         return False
 
     async def _visit(self, visit: Visit, request: h11.Request, tunnel: SiteTunnel) -> bool:
@@ -184,10 +189,13 @@ class _Visitor:
         lease.visitors.enter(self, self.source)
         self._web.crowd.serve(self, lease.owner)
         try:
-            return await self._pass_on(visit, request, tunnel)
+            again = await self._pass_on(visit, request, tunnel)
         except TimeoutError:
             await visit.refuse(408, "the request took too long to arrive")
             return False
+        else:
+            self._answered = True
+            return again
         finally:
             self._lease = None
             lease.visitors.leave(self)
