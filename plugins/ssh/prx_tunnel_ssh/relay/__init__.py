@@ -10,7 +10,8 @@ limits.py       places and rates, by address or key
 pool.py         a bounded number of members, shared fairly between groups
 startups.py     connections that have not logged in yet
 crowd.py        visitors, and which of them makes room
-guest.py        one SSH connection: what is granted, and what is not
+connection.py   one SSH connection: accepted signatures, bounded memory
+guest.py        who it is, what is granted, and what is not
 grants.py       its ports and web sites
 openings.py     channels that it has been asked to open
 tcp.py          a forwarded port

@@ -7,18 +7,16 @@ each of them with OpenSSH's client.
 
 from __future__ import annotations
 
-import asyncio
-import copy
 import itertools
 from typing import TYPE_CHECKING
 
 import asyncssh
 from asyncssh.constants import DISC_TOO_MANY_CONNECTIONS
-from asyncssh.packet import PacketDecodeError, SSHPacket
 from typing_extensions import override
 
 from prx_tunnel_ssh.congestion import Congestion, watch
-from prx_tunnel_ssh.relay.algorithms import accepts_signature, weakness
+from prx_tunnel_ssh.relay.algorithms import weakness
+from prx_tunnel_ssh.relay.connection import GuestConnection
 from prx_tunnel_ssh.relay.grants import Grants
 from prx_tunnel_ssh.relay.limits import source_of
 from prx_tunnel_ssh.relay.log import LimitedLog
@@ -30,32 +28,11 @@ if TYPE_CHECKING:
 _numbers = itertools.count(1)
 
 
-class GuestConnection(asyncssh.SSHServerConnection):
-    """As asyncssh has it, but for signatures that are not accepted."""
-
-    def __init__(self, options: asyncssh.SSHServerConnectionOptions, guest: Guest) -> None:
-        options = copy.copy(options)
-        options.protocol_factory = lambda: guest
-        super().__init__(asyncio.get_running_loop(), options)
-
-    @override
-    async def validate_public_key(
-        self, username: str, key_data: bytes, msg: bytes, signature: bytes
-    ) -> bool:
-        """Asyncssh announces which algorithms a signature may have, and then takes any."""
-        try:
-            if signature and not accepts_signature(SSHPacket(signature).get_string()):
-                return False
-        except PacketDecodeError:
-            return False
-        return await super().validate_public_key(username, key_data, msg, signature)
-
-
 class Guest(asyncssh.SSHServer):
     def __init__(
         self, relay: Relay, options: asyncssh.SSHServerConnectionOptions, address: str
     ) -> None:
-        self.connection = GuestConnection(options, self)
+        self.connection = GuestConnection(options, self, self._hoards)
         self._relay = relay
         self._log = LimitedLog(relay.log)
         self._number = next(_numbers)
@@ -77,6 +54,11 @@ class Guest(asyncssh.SSHServer):
         """Another connection needs the place of this one, which has not logged in."""
         self.log("connection ended", address=self._address, reason="too many have not logged in")
         self._evicted = True
+        self.connection.abort()
+
+    def _hoards(self, reason: str) -> None:
+        """It would fill the memory of the relay."""
+        self.log("connection ended", address=self._address, reason=reason)
         self.connection.abort()
 
     @override
