@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +83,8 @@ def _path(options: Namespace) -> Path:
 
 def _named(options: Namespace) -> str:
     """What other commands need in order to use the same file."""
+    import shlex
+
     return f" --config {shlex.quote(options.config)}" if options.config else ""
 
 

@@ -20,7 +20,6 @@ from prx_tunnel_core.cli import (
     start,
     streams,
 )
-from prx_tunnel_core.text import printable_lines
 
 
 class _Parser(argparse.ArgumentParser):
@@ -29,6 +28,8 @@ class _Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
+        from prx_tunnel_core.text import printable_lines
+
         super().error(printable_lines(message))
 
 
@@ -81,11 +82,15 @@ def _grammar() -> tuple[argparse.ArgumentParser, Collection[str], Collection[str
     return parser, commands.choices, below.choices
 
 
+def _is_known(word: str, commands: Collection[str]) -> bool:
+    return word in commands or word in ("", "-h", "--help", "--version")
+
+
 def run(arguments: list[str]) -> int:
     """Run one command and give its exit code."""
     parser, top, below = _grammar()
     first, second = (*arguments, "", "")[:2]
-    if first not in top or (first == "tunnel" and second not in below):
+    if not _is_known(first, top) or (first == "tunnel" and not _is_known(second, below)):
         from prx_tunnel_core.cli import hints
 
         if hint := hints.unknown_command(arguments, top, below):
