@@ -21,6 +21,15 @@ SHORTEST_BASE64 = 8
 
 _LOWER_HEX = re.compile("%[0-9A-F]{2}")
 _URL_SAFE = str.maketrans("+/", "-_")
+# Signs left as they are in a URL: none, then what Python, JavaScript (two) and Go (two) leave.
+_UNQUOTED = ("", "/", "!'()*", ";/?:@&=+$,#!'()*", "$&+=:@", "$&+,;=")
+_IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_HTML = [  # with quotes as they are, as Python writes them, and as Go does
+    str.maketrans(_IN_HTML | quotes)
+    for quotes in ({}, {'"': "&quot;", "'": "&#x27;"}, {'"': "&#34;", "'": "&#39;"})
+]
+# Go writes no JSON that a browser could take for HTML.
+_GO_JSON = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"})
 
 # What a URL carries beside an address: a password before the host, a credential in the query.
 _IN_URL = re.compile(
@@ -199,19 +208,22 @@ def _spellings(secret: str) -> set[str]:
     secret = secret.strip()
     if len(secret) < SHORTEST_SECRET:
         return set()
-    quoted = urllib.parse.quote(secret, safe="", errors="surrogatepass")
+    quoted = {urllib.parse.quote(secret, safe=safe, errors="surrogatepass") for safe in _UNQUOTED}
+    quoted.add(urllib.parse.quote_plus(secret, errors="surrogatepass"))
+    quoted |= {_LOWER_HEX.sub(lambda match: match[0].lower(), each) for each in quoted}
+    plain_json = json.dumps(secret, ensure_ascii=False)[1:-1]
     forms = {
         secret,
         printable(secret),  # as what has come through here looks
         one_line(secret),
         printable_lines(secret, indent=INDENT),
-        quoted,
-        _LOWER_HEX.sub(lambda match: match[0].lower(), quoted),
-        urllib.parse.quote_plus(secret, errors="surrogatepass"),
+        *quoted,
         secret.encode("unicode_escape").decode("ascii"),
         json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
+        plain_json,
+        plain_json.translate(_GO_JSON),
         json.dumps(secret)[1:-1].replace("/", "\\/"),
+        *(secret.translate(table) for table in _HTML),
         *_base64_forms(secret.encode(errors="surrogatepass")),
     }
     forms |= {line.strip() for line in secret.splitlines() if len(line.strip()) >= 16}

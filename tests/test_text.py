@@ -114,12 +114,32 @@ SPELLINGS = {
     "in JSON with its own letters": json.dumps(SECRET, ensure_ascii=False)[1:-1],
     "in JSON of PHP": json.dumps(SECRET)[1:-1].replace("/", "\\/"),
     "in a Python string": ascii(SECRET)[1:-1],
+    "in a path, by Python": urllib.parse.quote(SECRET),
+    "in a path, by Go": "s3cr3t%2F+%22%5C%C3%9F=%3F&tok",
+    "in a whole URL, by JavaScript": "s3cr3t/+%22%5C%C3%9F=?&tok",
+    "in JSON of Go": 's3cr3t/+\\"\\\\ß=?\\u0026tok',
+    "in HTML": 's3cr3t/+"\\ß=?&amp;tok',
+    "in an attribute of HTML": "s3cr3t/+&quot;\\ß=?&amp;tok",
+    "in an attribute of HTML, by Go": "s3cr3t/+&#34;\\ß=?&amp;tok",
 }
 
 
 @pytest.mark.parametrize("spelled", SPELLINGS.values(), ids=SPELLINGS)
 def test_a_secret_is_masked_however_it_was_quoted(spelled: str) -> None:
     assert Redactor([SECRET])(f'token="{spelled}" refused') == f'token="{MASK}" refused'
+
+
+@pytest.mark.parametrize(
+    ("secret", "spelled"),
+    [
+        ("it's/(8)*!", "it's%2F(8)*!"),
+        ("a;b,c/d@e", "a;b,c%2Fd%40e"),
+        ("a:b@c/d,e", "a:b@c%2Fd%2Ce"),
+    ],
+    ids=["a component by JavaScript", "before a host by Go", "in a path by Go"],
+)
+def test_a_secret_is_masked_whatever_a_url_leaves_as_it_is(secret: str, spelled: str) -> None:
+    assert Redactor([secret])(f"'{spelled}'") == f"'{MASK}'"
 
 
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
