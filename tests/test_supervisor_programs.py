@@ -173,7 +173,9 @@ async def test_hundreds_of_cycles_leave_descriptors_threads_and_tasks_as_they_we
             await tunnel.stop()
             if cycle == 5:
                 before = resources(anyio_backend)
-        assert resources(anyio_backend) == before
+        descriptors, threads, tasks = resources(anyio_backend)
+        assert (descriptors, tasks) == (before[0], before[2])
+        assert threads <= before[1]  # an idle one ends after a while
     assert len(shell.programs) == 200
 
 
