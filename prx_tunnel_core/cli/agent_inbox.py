@@ -62,4 +62,4 @@ def show(webhook: inbox.Webhook) -> None:
 
 
 def _cut(text: str, longest: int) -> str:
-    return text if len(text) <= longest else f"{text[:longest]}…"
+    return text if len(text) <= longest else f"{text[:longest]}..."

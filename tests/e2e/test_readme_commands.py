@@ -88,7 +88,7 @@ def stop(process: subprocess.Popen[str]) -> None:
 
 def test_a_public_url_in_one_minute(terminal: Terminal) -> None:
     install, start, *printed = ONE_MINUTE
-    assert install == "$ .venv/bin/pip install ./plugins/cloudflare"
+    assert install == "$ .venv/bin/pip install . ./plugins/cloudflare"
     with socket.create_server(("127.0.0.1", terminal.port)):
         process = terminal.start(terminal.command(start))
         try:
