@@ -34,7 +34,7 @@ FIGURES = (
     "asgi",
     "first_webhook",
 )
-LENIENT = 2.0  # times worse than its mark; machines are noisy
+LENIENT = 3.0  # times worse than its mark; a cooperative stop is 2.4 on a slow machine
 
 
 def main(arguments: Sequence[str]) -> int:
