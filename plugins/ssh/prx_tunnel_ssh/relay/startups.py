@@ -15,7 +15,7 @@ _LOGIN_SECONDS = 2.0
 
 
 class Startups:
-    """Whoever is silent makes room for others before the pool is full.
+    """Silent connections make room for others before the pool is full.
 
     From half of it on, a newcomer pushes out another with growing probability: of the address that
     has the most, or else one that has waited for longer than a login takes. OpenSSH drops the
