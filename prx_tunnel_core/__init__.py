@@ -10,6 +10,8 @@ __version__ = "0.1.0"
 # Type checkers know the name; importing `typing` would double the time of `prx tunnel status`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from prx_tunnel_core._configfile import Config, load
+    from prx_tunnel_core._plugins import PluginRegistry
     from prx_tunnel_core.backend import (
         AnyBackend,
         AnyObserver,
@@ -17,10 +19,9 @@ if TYPE_CHECKING:
         Connection,
         Observer,
         Target,
-        Watched,
+        TunnelView,
     )
-    from prx_tunnel_core.config import BackendConfig, ReconnectConfig, Settings, TunnelConfig
-    from prx_tunnel_core.configfile import Config, load
+    from prx_tunnel_core.config import BackendConfig, ConfigModel, ReconnectConfig, TunnelConfig
     from prx_tunnel_core.errors import (
         ConfigError,
         ConnectError,
@@ -46,9 +47,8 @@ if TYPE_CHECKING:
         TunnelStatus,
         VisitorHeaders,
     )
-    from prx_tunnel_core.plugins import Plugins
     from prx_tunnel_core.process import TunnelProcess, find_program, open_process
-    from prx_tunnel_core.supervisor import Tunnel, open_tunnel
+    from prx_tunnel_core.tunnel import Tunnel, open_tunnel
     from prx_tunnel_core.urls import UrlRule
 
 __all__ = [
@@ -59,6 +59,7 @@ __all__ = [
     "Check",
     "Config",
     "ConfigError",
+    "ConfigModel",
     "ConnectError",
     "Connected",
     "Connecting",
@@ -67,13 +68,12 @@ __all__ = [
     "Idle",
     "Observer",
     "PluginError",
-    "Plugins",
+    "PluginRegistry",
     "ProgramExited",
     "ProgramNotFound",
     "ProgramStuck",
     "ReconnectConfig",
     "Reconnecting",
-    "Settings",
     "SetupError",
     "Stopped",
     "Target",
@@ -84,10 +84,10 @@ __all__ = [
     "TunnelInfo",
     "TunnelProcess",
     "TunnelStatus",
+    "TunnelView",
     "UnknownBackend",
     "UrlRule",
     "VisitorHeaders",
-    "Watched",
     "find_program",
     "hookimpl",
     "hookspec",
@@ -98,17 +98,17 @@ __all__ = [
 
 _HOME = {
     "backend": ("AnyBackend", "AnyObserver", "Backend", "Connection", "Observer", "Target",
-                "Watched"),
-    "config": ("BackendConfig", "ReconnectConfig", "Settings", "TunnelConfig"),
-    "configfile": ("Config", "load"),
+                "TunnelView"),
+    "config": ("BackendConfig", "ReconnectConfig", "ConfigModel", "TunnelConfig"),
+    "_configfile": ("Config", "load"),
     "errors": ("ConfigError", "ConnectError", "PluginError", "ProgramExited", "ProgramNotFound",
                "ProgramStuck", "SetupError", "TunnelError", "UnknownBackend"),
     "hookspecs": ("hookimpl", "hookspec"),
     "models": ("Check", "Connected", "Connecting", "Failed", "Idle", "Reconnecting", "Stopped",
                "TunnelHealth", "TunnelInfo", "TunnelStatus", "VisitorHeaders"),
-    "plugins": ("Plugins",),
+    "_plugins": ("PluginRegistry",),
     "process": ("TunnelProcess", "find_program", "open_process"),
-    "supervisor": ("Tunnel", "open_tunnel"),
+    "tunnel": ("Tunnel", "open_tunnel"),
     "urls": ("UrlRule",),
 }  # fmt: skip
 _MODULES = {name: module for module, names in _HOME.items() for name in names}

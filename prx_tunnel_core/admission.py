@@ -7,15 +7,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
-from prx_tunnel_core.middleware import App, Message, Receive, Scope, Send, is_request, respond
-from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
-from prx_tunnel_core.paths import AmbiguousPath, RequestPath, UnguardedPaths
-from prx_tunnel_core.visitors import (
+from prx_tunnel_core.access import (
     headers_of_tunnels,
     is_public_request,
     visitor_address,
     without_claims,
 )
+from prx_tunnel_core.middleware import App, Message, Receive, Scope, Send, is_request, respond
+from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
+from prx_tunnel_core.paths import AmbiguousPath, RequestPath, UnguardedPaths
 
 __all__ = [
     "PUBLIC",

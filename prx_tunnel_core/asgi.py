@@ -18,13 +18,13 @@ from typing import Any, TypeAlias
 
 import anyio
 
-from prx_tunnel_core import configfile
+from prx_tunnel_core import _configfile
+from prx_tunnel_core._hosting import HostTunnel, host_tunnel
+from prx_tunnel_core._neighbours import neighbours_known
 from prx_tunnel_core.admission import App, Message, Receive, Scope, Send
 from prx_tunnel_core.config import TunnelConfig
-from prx_tunnel_core.errors import ConfigError, TunnelError, single
-from prx_tunnel_core.hosting import HostTunnel, host_tunnel
+from prx_tunnel_core.errors import ConfigError, TunnelError, unwrap_group
 from prx_tunnel_core.logs import get_logger
-from prx_tunnel_core.neighbours import neighbours_known
 
 __all__ = ["HostTunnel", "Settings", "lifespan", "with_tunnel"]
 
@@ -90,7 +90,7 @@ async def _beside(
     tables: Mapping[str, Any] = {}
     if config is None:
         try:
-            found = configfile.load()
+            found = _configfile.load()
         except ConfigError as error:
             logger.error("no tunnel: %s", error)  # noqa: TRY400 - for a person
             yield HostTunnel.never(name, str(error))
@@ -144,7 +144,7 @@ class _Host:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         tunnel = _InATask(self._beside)
-        with single():
+        with unwrap_group():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(tunnel.run)
                 try:

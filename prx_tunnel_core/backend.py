@@ -17,7 +17,7 @@ from prx_tunnel_core.errors import PluginError
 from prx_tunnel_core.models import Check, TunnelStatus, VisitorHeaders
 
 if TYPE_CHECKING:
-    from prx_tunnel_core.config import BackendConfig, Settings
+    from prx_tunnel_core.config import BackendConfig, ConfigModel
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 # Tables and keys of [tunnel] that a backend of the same name would hide.
@@ -65,7 +65,7 @@ class Connection(ABC):
         """
         return ()
 
-    async def sever(self) -> bool:
+    async def abort(self) -> bool:
         """Break the connection as a failing network would; False when that is not possible.
 
         For demonstrations and tests: what a tunnel is worth shows when it drops.
@@ -84,7 +84,7 @@ class AnyBackend:
 
 
 ConfigT = TypeVar("ConfigT", bound="BackendConfig")
-SettingsT = TypeVar("SettingsT", bound="Settings")
+ModelT = TypeVar("ModelT", bound="ConfigModel")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +133,7 @@ class AnyObserver:
     __slots__ = ()
 
 
-class Watched(Protocol):
+class TunnelView(Protocol):
     """The tunnel as an observer sees it: nothing can be changed through it."""
 
     @property
@@ -150,7 +150,7 @@ class Watched(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Observer(AnyObserver, Generic[SettingsT]):
+class Observer(AnyObserver, Generic[ModelT]):
     """What lives beside a tunnel and watches it; it can neither alter, block nor break it.
 
     `run(config, watched)` is an async context manager entered when the tunnel is and left with it.
@@ -159,16 +159,16 @@ class Observer(AnyObserver, Generic[SettingsT]):
 
     name: str
     """Its own top-level table in config.toml."""
-    config: type[SettingsT]
+    config: type[ModelT]
     run: Callable[
-        [SettingsT, Watched], AbstractAsyncContextManager[Callable[[], Mapping[str, str]]]
+        [ModelT, TunnelView], AbstractAsyncContextManager[Callable[[], Mapping[str, str]]]
     ]
     summary: str = ""
 
     def __post_init__(self) -> None:
-        from prx_tunnel_core.config import Settings
+        from prx_tunnel_core.config import ConfigModel
 
-        _check_descriptor(self, self.name, self.config, Settings, self.run)
+        _check_descriptor(self, self.name, self.config, ConfigModel, self.run)
 
 
 def _check_descriptor(

@@ -24,12 +24,12 @@ from typing import Any, Generic, Self, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from prx_tunnel_core._isolation import call_in_thread
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.errors import TunnelError
-from prx_tunnel_core.isolation import call_in_thread
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Failed, TunnelHealth, TunnelInfo, TunnelStatus
-from prx_tunnel_core.supervisor import Tunnel as AsyncTunnel
+from prx_tunnel_core.tunnel import Tunnel as AsyncTunnel
 
 __all__ = ["Tunnel", "open_tunnel", "start", "tunnel"]
 

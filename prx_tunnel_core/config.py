@@ -62,7 +62,7 @@ _FOREIGN_NAMES = {
 }
 
 
-class Settings(BaseModel):
+class ConfigModel(BaseModel):
     """The base of every table: strict, frozen, without unknown keys, without values in errors."""
 
     model_config = ConfigDict(
@@ -85,7 +85,7 @@ class Settings(BaseModel):
         return result
 
 
-class BackendConfig(Settings):
+class BackendConfig(ConfigModel):
     """The base of a backend's table `[tunnel.<name>]`."""
 
     connect_timeout: Seconds | None = None
@@ -103,7 +103,7 @@ class BackendConfig(Settings):
         return False
 
 
-class ReconnectConfig(Settings):
+class ReconnectConfig(ConfigModel):
     enabled: bool = True
     max_attempts: Annotated[int, Field(ge=0, le=2**32 - 1)] = 10
     """Attempts after a drop or a failed start before the tunnel gives up; 0: without limit."""
@@ -120,7 +120,7 @@ class ReconnectConfig(Settings):
         return self
 
 
-class GatewayConfig(Settings):
+class GatewayConfig(ConfigModel):
     """`[gateway]`: the agent's own server. Other keys of the table are the agent's business."""
 
     model_config = ConfigDict(extra="ignore")
@@ -129,7 +129,7 @@ class GatewayConfig(Settings):
     command: str | list[str] | None = None
 
 
-class TunnelConfig(Settings):
+class TunnelConfig(ConfigModel):
     """`[tunnel]`; every table in it that is not `reconnect` belongs to the backend of its name."""
 
     model_config = ConfigDict(extra="allow")
@@ -215,10 +215,10 @@ def _check_secret(secret: SecretStr) -> None:
         raise ValueError("a secret has no NUL character")
 
 
-SettingsT = TypeVar("SettingsT", bound=Settings)
+ConfigT = TypeVar("ConfigT", bound=ConfigModel)
 
 
-def validate(model: type[SettingsT], table: Mapping[str, Any], *, path: str) -> SettingsT:
+def validate(model: type[ConfigT], table: Mapping[str, Any], *, path: str) -> ConfigT:
     """The table as a value of its model; raises ConfigError with every reason, never a value."""
     try:
         return model.model_validate(dict(table))
@@ -239,7 +239,7 @@ LONGEST_REASON = 1000  # characters
 _TYPE_LABEL = re.compile(r"str|int|float|bool|none|.*[\[(].*")
 
 
-def _explain(detail: ErrorDetails, model: type[Settings], path: str) -> str:
+def _explain(detail: ErrorDetails, model: type[ConfigModel], path: str) -> str:
     location = [shown_key(str(part)) for part in detail["loc"]]
     if detail["type"] == "extra_forbidden":
         owner = _model_at(model, location[:-1])
@@ -249,18 +249,18 @@ def _explain(detail: ErrorDetails, model: type[Settings], path: str) -> str:
     return f"{key}: {reason[0].lower()}{reason[1:]}"
 
 
-def _model_at(model: type[Settings], location: list[str]) -> type[Settings]:
+def _model_at(model: type[ConfigModel], location: list[str]) -> type[ConfigModel]:
     for part in location:
         field = model.model_fields.get(part)
         inner = None if field is None else field.annotation
         candidates = [inner, *getattr(inner, "__args__", ())]
         model = next(
-            (c for c in candidates if isinstance(c, type) and issubclass(c, Settings)), model
+            (c for c in candidates if isinstance(c, type) and issubclass(c, ConfigModel)), model
         )
     return model
 
 
-def _unknown_key(key: str, model: type[Settings]) -> str:
+def _unknown_key(key: str, model: type[ConfigModel]) -> str:
     key, known = shown_key(key), list(model.model_fields)
     foreign = _FOREIGN_NAMES.get(key)
     close = [foreign] if foreign in known else difflib.get_close_matches(key, known, n=1)
@@ -269,7 +269,7 @@ def _unknown_key(key: str, model: type[Settings]) -> str:
     return f"unknown key {key!r}; known keys: {', '.join(known)}"
 
 
-def literal_secrets(settings: Settings, table: Mapping[str, Any], *, path: str) -> list[str]:
+def literal_secrets(settings: ConfigModel, table: Mapping[str, Any], *, path: str) -> list[str]:
     """The key paths of secrets that stand in the file itself, instead of coming by `${…}`.
 
     `table` is what `settings` was made of.
@@ -277,7 +277,7 @@ def literal_secrets(settings: Settings, table: Mapping[str, Any], *, path: str) 
     found: list[str] = []
     for name, inner in settings:
         value, field = table.get(name), type(settings).model_fields.get(name)
-        if isinstance(inner, Settings) and isinstance(value, Mapping):
+        if isinstance(inner, ConfigModel) and isinstance(value, Mapping):
             found += literal_secrets(inner, value, path=f"{path}.{name}")
         elif field is not None and "SecretStr" in str(field.annotation):
             # A table of variables for a program holds more than secrets: their names tell.

@@ -97,7 +97,7 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 @contextmanager
-def single() -> Iterator[None]:
+def unwrap_group() -> Iterator[None]:
     """Raise what comes in a group of one as what it is."""
     try:
         yield

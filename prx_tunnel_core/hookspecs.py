@@ -47,11 +47,11 @@ class TunnelSpecs:
 
         Example::
 
-            class NotifyConfig(Settings):
+            class NotifyConfig(ConfigModel):
                 file: str
 
             @asynccontextmanager
-            async def run(config: NotifyConfig, tunnel: Watched) -> AsyncIterator[...]:
+            async def run(config: NotifyConfig, tunnel: TunnelView) -> AsyncIterator[...]:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(write_each_url, config.file, tunnel)
                     yield lambda: {"file": config.file}

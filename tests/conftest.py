@@ -64,6 +64,6 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Resolver]:
     resolver.gate.set()
     monkeypatch.setattr(socket, "getaddrinfo", resolver)
     # No verdict is to depend on the network of the machine that runs the tests.
-    monkeypatch.setattr("prx_tunnel_core.health.probe.online", lambda: True)
+    monkeypatch.setattr("prx_tunnel_core._health.probe.online", lambda: True)
     yield resolver
     resolver.gate.set()

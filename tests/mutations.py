@@ -97,7 +97,8 @@ def seed(copy: Path, bug: Bug) -> None:
 
 def place_of(bug: Bug, tree: Path) -> Path:
     """The module to change; the bugs have to be adapted when the text has changed."""
-    modules = (tree / "prx_tunnel_core" / "supervisor").glob("*.py")
+    core = tree / "prx_tunnel_core"
+    modules = [core / "tunnel.py", *(core / "_supervisor").glob("*.py")]
     counts = {module: module.read_text().count(bug.right) for module in modules}
     if sum(counts.values()) != 1:
         raise SystemExit(

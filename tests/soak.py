@@ -30,7 +30,7 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parent))
 
 from prx_tunnel_core import Connected, Tunnel
-from prx_tunnel_core.process import group
+from prx_tunnel_core.process import _group
 
 FORWARDER = Path(__file__).parent / "support/forwarder.py"
 TUNNELS = 10
@@ -156,7 +156,7 @@ class Subject:
         self._report.recoveries.setdefault(fault, []).append(time.monotonic() - begun)
 
     async def _sever(self) -> None:
-        await self.tunnel.sever()
+        await self.tunnel.abort()
 
     async def _kill(self) -> None:
         self._signal(signal.SIGKILL)
@@ -183,7 +183,7 @@ class Subject:
 
     def _signal(self, number: signal.Signals) -> None:
         """To this tunnel's program; a tunnel without one is cut instead."""
-        for pid in group.running():
+        for pid in _group.running():
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 if f"127.0.0.1:{self.app.port}".encode() in file.read().split(b"\0"):
                     os.kill(pid, number)
@@ -191,7 +191,7 @@ class Subject:
 
     async def _wait_for_a_drop(self) -> None:
         if self._number % 2:
-            await self.tunnel.sever()
+            await self.tunnel.abort()
         with anyio.move_on_after(RECOVERY):
             while isinstance(self.tunnel.status, Connected):
                 await anyio.sleep(0.005)
@@ -207,7 +207,7 @@ def resources() -> dict[str, int]:
         "descriptors": len(os.listdir("/proc/self/fd")),
         "threads": threading.active_count(),
         "tasks": len(asyncio.all_tasks()),
-        "programs": len(group.running()),
+        "programs": len(_group.running()),
         "resident_kib": resident // 1024,
     }
 
@@ -247,7 +247,7 @@ async def soak(minutes: float) -> dict[str, object]:
         },
         "recovery_seconds": {name: spread(times) for name, times in report.recoveries.items()},
         "tunnels_lost": report.lost_tunnels,
-        "resources": {"start": before, "end": after, "left": group.running()},
+        "resources": {"start": before, "end": after, "left": _group.running()},
     }
 
 

@@ -22,7 +22,8 @@ from typing import NamedTuple, NoReturn
 import anyio
 
 from prx_tunnel_core.errors import TunnelError
-from prx_tunnel_core.process import group, guard, procfs
+from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import guard, procfs
 from support.faults import FOR_EVER, UP, Programs
 from support.proc import gone, guard_pid, program
 
@@ -96,7 +97,7 @@ def be_a_host(tell: int) -> NoReturn:
 
 async def _live(tell: int) -> None:
     guard.prepare()
-    os.write(tell, f"{group.host_token()} {guard_pid()}\n".encode())
+    os.write(tell, f"{_group.host_token()} {guard_pid()}\n".encode())
     async with anyio.create_task_group() as tasks:
         for steps in BEHAVIOURS:
             tasks.start_soon(_keep, steps)

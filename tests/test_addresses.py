@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from prx_tunnel_core.cli.words import exposure
+from prx_tunnel_core._cli.render import exposure
+from prx_tunnel_core._health.listeners import Listener
+from prx_tunnel_core.access import is_public_request, visitor_address
 from prx_tunnel_core.config import TunnelConfig, validate
 from prx_tunnel_core.errors import ConfigError
-from prx_tunnel_core.health.listeners import Listener
 from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
 from prx_tunnel_core.urls import ANY_URL, bare, ip, is_loopback, is_public, leads_here, unmapped
-from prx_tunnel_core.visitors import is_public_request, visitor_address
 
 # host: as text, is loopback, is of the internet, as `local_host`
 ADDRESSES: dict[str, tuple[str | None, bool, bool, str | None]] = {

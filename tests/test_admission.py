@@ -10,7 +10,7 @@ from unittest.mock import Mock, call
 
 import pytest
 
-from prx_tunnel_core import visitors
+from prx_tunnel_core import access
 from prx_tunnel_core.admission import PUBLIC, App, TunnelAdmission, bearer_token
 from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
 
@@ -219,7 +219,7 @@ async def test_s07_other_kinds_of_scopes_are_refused() -> None:
 
 
 async def test_s07_a_second_tunnel_to_the_port_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visitors, "connected", {"another": BARE})
+    monkeypatch.setattr(access, "connected", {"another": BARE})
     inner = Recorder()
     app = TunnelAdmission(inner, Fixed())
     await ask(app, LOCAL)

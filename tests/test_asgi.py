@@ -16,7 +16,7 @@ from prx_tunnel_core import Connected, Failed, Idle, SetupError, Stopped, Tunnel
 from prx_tunnel_core.admission import App
 from prx_tunnel_core.asgi import HostTunnel, lifespan, with_tunnel
 from prx_tunnel_core.config import TunnelConfig
-from prx_tunnel_core.errors import single
+from prx_tunnel_core.errors import unwrap_group
 from support.memory import FakeProber, Memory
 from support.virtual import no_plugins
 
@@ -70,7 +70,7 @@ class Server:
 @asynccontextmanager
 async def serving(app: App) -> AsyncIterator[Server]:
     server = Server(app)
-    with single():
+    with unwrap_group():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.run)
             try:

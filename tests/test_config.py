@@ -15,9 +15,9 @@ from pydantic import BaseModel, Field, SecretStr, ValidationError
 from prx_tunnel_core.config import (
     SENSITIVE_PORTS,
     BackendConfig,
+    ConfigModel,
     Port,
     ReconnectConfig,
-    Settings,
     TunnelConfig,
     literal_secrets,
     secrets_of,
@@ -30,7 +30,7 @@ from prx_tunnel_core.text import MASK
 CANARY = "canary-5e5f0a"
 
 
-class Inner(Settings):
+class Inner(ConfigModel):
     port: Port = 1
     token: SecretStr | None = None
 
@@ -61,7 +61,7 @@ def tunnel(**table: Any) -> TunnelConfig:
     return validate(TunnelConfig, table, path="tunnel")
 
 
-def reason(model: type[Settings], path: str = "tunnel.example", **table: Any) -> str:
+def reason(model: type[ConfigModel], path: str = "tunnel.example", **table: Any) -> str:
     with pytest.raises(ConfigError) as caught:
         validate(model, table, path=path)
     return str(caught.value)

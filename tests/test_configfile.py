@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from prx_tunnel_core.configfile import LARGEST_FILE, find, load, readable_by_others
+from prx_tunnel_core._configfile import LARGEST_FILE, find, load, readable_by_others
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import Expanded
 from support import acl
@@ -493,7 +493,7 @@ def test_the_fix_for_a_file_that_may_not_be_read_helps(
 def test_n11_the_table_of_a_distribution_that_is_not_installed(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prx_tunnel_core.plugins.names.find_installed", list)
+    monkeypatch.setattr("prx_tunnel_core._plugins.names.find_installed", list)
     assert reason(file, "[webhooks.github]\n").startswith(
         "the table [webhooks] needs the distribution prx-tunnel-webhooks; "
         "run: pip install prx-tunnel-webhooks"

@@ -19,8 +19,8 @@ from prx_tunnel_core import (
     TunnelConfig,
     TunnelHealth,
 )
-from prx_tunnel_core.control import NotRunning, ask, client, server
-from prx_tunnel_core.control.answers import health_text, status_text
+from prx_tunnel_core._control import NotRunning, ask, client, server
+from prx_tunnel_core._control.render import health_text, status_text
 from prx_tunnel_core.errors import ConfigError
 from support.control import call, served, status_is
 from support.memory import FakeProber, Memory

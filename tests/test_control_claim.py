@@ -15,7 +15,7 @@ import anyio.to_thread
 import pytest
 
 from prx_tunnel_core import SetupError
-from prx_tunnel_core.control import AlreadyRunning, Claim, client, serve, take
+from prx_tunnel_core._control import AlreadyRunning, Claim, client, serve, take
 from support.control import tunnel_over
 from support.memory import Memory
 
@@ -75,7 +75,7 @@ def test_two_names_do_not_meet() -> None:
 
 def test_h02_what_a_killed_process_left_is_taken_over(runtime: Path) -> None:
     code = (
-        "import os, signal; from prx_tunnel_core.control import Claim;"
+        "import os, signal; from prx_tunnel_core._control import Claim;"
         "c = Claim('default'); c.listen(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.control import AlreadyRunning, Claim
+from prx_tunnel_core._control import AlreadyRunning, Claim
 
 pytestmark = pytest.mark.usefixtures("runtime")
 

@@ -13,7 +13,7 @@ import anyio
 import anyio.abc
 import pytest
 
-from prx_tunnel_core.control import NoAnswer, ask, serve, server
+from prx_tunnel_core._control import NoAnswer, ask, serve, server
 from support.control import call, served, status_is, tunnel_over
 from support.memory import Memory
 
@@ -184,10 +184,10 @@ import os, sys
 import anyio, prx_tunnel_core.config, multiprocessing  # which ask for the real name
 os.name = "nt"
 sys.modules["fcntl"] = None
-import prx_tunnel_core.control as control
-from prx_tunnel_core.control import serve, ask, place
+import prx_tunnel_core._control as control
+from prx_tunnel_core._control import serve, ask, runtime_dir
 try:
-    place.require_unix()
+    runtime_dir.require_unix()
 except Exception as error:
     print(type(error).__name__, error)
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from prx_tunnel_core import SetupError
-from prx_tunnel_core.control import Claim, client, place
+from prx_tunnel_core._control import Claim, client, runtime_dir
 from prx_tunnel_core.errors import ConfigError
 from support import acl
 
@@ -112,9 +112,9 @@ def test_h08_a_session_directory_that_is_open_to_all_is_passed_over(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(sys, "platform", "darwin")  # where there is no /run/user
     (tmp_path / "session").mkdir()
-    assert place.runtime_path() == f"{tmp_path}/session/prx-tunnel"
+    assert runtime_dir.runtime_path() == f"{tmp_path}/session/prx-tunnel"
     (tmp_path / "session").chmod(0o777)
-    assert place.runtime_path() == f"{tmp_path}/Library/Caches/TemporaryItems/prx-tunnel"
+    assert runtime_dir.runtime_path() == f"{tmp_path}/Library/Caches/TemporaryItems/prx-tunnel"
 
 
 def test_the_directory_is_found_without_an_environment(
@@ -122,20 +122,20 @@ def test_the_directory_is_found_without_an_environment(
 ) -> None:
     monkeypatch.delenv("PRX_TUNNEL_RUNTIME_DIR")
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    assert place.runtime_path() == f"{tmp_path}/prx-tunnel"
+    assert runtime_dir.runtime_path() == f"{tmp_path}/prx-tunnel"
     # H24: a session's variable in a container that has no such directory
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "missing"))
     monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert place.runtime_path() == f"{tmp_path}/.local/state/prx-tunnel/run"
+    assert runtime_dir.runtime_path() == f"{tmp_path}/.local/state/prx-tunnel/run"
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert place.runtime_path() == f"{tmp_path}/Library/Caches/TemporaryItems/prx-tunnel"
+    assert runtime_dir.runtime_path() == f"{tmp_path}/Library/Caches/TemporaryItems/prx-tunnel"
 
 
 @pytest.mark.parametrize("name", ["a", "0", "a.b_c-d", "x" * 32])
 def test_names(name: str) -> None:
-    assert place.check_name(name) == name
+    assert runtime_dir.check_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", "A", ".a", "-a", "a/b", "..", "ä", "a\n", "x" * 33, "a b"])

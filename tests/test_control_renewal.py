@@ -9,7 +9,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from prx_tunnel_core.control import AlreadyRunning, client, serve, take
+from prx_tunnel_core._control import AlreadyRunning, client, serve, take
 from support.control import tunnel_over
 from support.memory import Memory
 

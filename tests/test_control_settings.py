@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from prx_tunnel_core._control.settings import differing, marks
 from prx_tunnel_core.config import TunnelConfig, validate
-from prx_tunnel_core.control.settings import differing, marks
 from prx_tunnel_core.expansion import expand
 from support.control import call, served
 

@@ -16,9 +16,9 @@ from types import ModuleType
 import anyio
 import pytest
 
-from prx_tunnel_core import Backend, Connection, Plugins, Tunnel, errors
+from prx_tunnel_core import Backend, Connection, PluginRegistry, Tunnel, errors
 from prx_tunnel_core.hookspecs import TunnelSpecs
-from prx_tunnel_core.testing.kit import Kit
+from prx_tunnel_core.testing._kit import Kit
 from support.guide import GUIDE, HOOKS, files
 from support.memory import Memory
 
@@ -87,7 +87,7 @@ async def test_the_observer_of_the_page_works(
     module = ModuleType("prx_tunnel_urlfile")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     exec(files(HOOKS)["prx_tunnel_urlfile.py"], vars(module))
-    plugins, memory = Plugins(entry_points=list), Memory()
+    plugins, memory = PluginRegistry(entry_points=list), Memory()
     plugins.register(module)
     plugins.register(memory_plugin(memory))
     caplog.set_level(logging.INFO)

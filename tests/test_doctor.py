@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core import Check, Plugins
-from prx_tunnel_core.doctor import backend as doctors_backend
-from prx_tunnel_core.doctor import examine, running
+from prx_tunnel_core import Check, PluginRegistry
+from prx_tunnel_core._doctor import backend as doctors_backend
+from prx_tunnel_core._doctor import examine, running
 from support.control import served
 from support.distributions import Site
 from support.doctor import PROBE, SECRET, WITH_SECRET, found, only, with_probe, write
@@ -72,7 +72,7 @@ async def test_a_clock_that_was_never_set(file: Path, monkeypatch: pytest.Monkey
 
 async def test_a_plugin_that_is_broken(file: Path, site: Site) -> None:
     site.plugin("broken", "import no_such_module")
-    checks = await found(file, plugins=Plugins())
+    checks = await found(file, plugins=PluginRegistry())
     verdict, detail = only(checks, "plugin broken")
     assert verdict == "fail"
     assert detail.startswith("prx-tunnel-broken 1.0: plugin 'broken' cannot be loaded")
@@ -82,7 +82,7 @@ async def test_a_plugin_that_is_broken(file: Path, site: Site) -> None:
 
 async def test_a_plugin_that_is_switched_off_is_nothing_to_mend(file: Path, site: Site) -> None:
     site.plugin("broken", "import no_such_module")
-    plugins = Plugins(environ={"PRX_TUNNEL_DISABLED_PLUGINS": "broken"})
+    plugins = PluginRegistry(environ={"PRX_TUNNEL_DISABLED_PLUGINS": "broken"})
     verdict, detail = only(await found(file, plugins=plugins), "plugin broken")
     assert (verdict, "switched off" in detail) == ("unknown", True)
 
@@ -99,7 +99,7 @@ async def test_a_wrong_file_ends_the_look_at_what_it_says(file: Path) -> None:
 async def test_no_file_is_no_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.delenv("PRX_CONFIG", raising=False)
-    checks = [check async for check in examine(plugins=Plugins(entry_points=list))]
+    checks = [check async for check in examine(plugins=PluginRegistry(entry_points=list))]
     assert Check("configuration", "ok", "no file; write one with: prx init") in checks
     assert any("pip install prx-tunnel-cloudflare" in check.detail for check in checks)
 
@@ -137,7 +137,7 @@ async def test_a_port_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatc
     with listening() as port:
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
         monkeypatch.setattr("prx_tunnel_core.trust.problem", lambda *_: "")
-        monkeypatch.setattr("prx_tunnel_core.health.listeners.ROOT", -1)
+        monkeypatch.setattr("prx_tunnel_core._health.listeners.ROOT", -1)
         checks = await found(file, f"{PROBE}local_port = {port}\n")
     verdict, detail = only(checks, "local port")
     assert verdict == "unknown"
@@ -164,7 +164,7 @@ async def test_a_running_tunnel_and_its_port(file: Path) -> None:
 async def test_an_answer_that_nobody_understands(
     file: Path, monkeypatch: pytest.MonkeyPatch, answer: str
 ) -> None:
-    from prx_tunnel_core.control import client
+    from prx_tunnel_core._control import client
 
     monkeypatch.setattr(client, "call", lambda *_: client.Reply(0, answer))
     verdict, detail = only(await found(file), "tunnel")

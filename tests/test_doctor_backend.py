@@ -12,10 +12,10 @@ from typing import Any
 import anyio
 import pytest
 
-from prx_tunnel_core import Check, Connected, Plugins, Reconnecting, Tunnel
-from prx_tunnel_core.control import serve
-from prx_tunnel_core.doctor import backend as doctors_backend
-from prx_tunnel_core.doctor.running import MANY_DROPS
+from prx_tunnel_core import Check, Connected, PluginRegistry, Reconnecting, Tunnel
+from prx_tunnel_core._control import serve
+from prx_tunnel_core._doctor import backend as doctors_backend
+from prx_tunnel_core._doctor.running import MANY_DROPS
 from support.doctor import PROBE, SECRET, WITH_SECRET, found, only
 from support.memory import FakeProber, Memory
 from support.probing import full_backlog, without_proxies
@@ -289,7 +289,7 @@ async def test_the_shape_of_a_token(
 
     monkeypatch.setattr(doctors_backend, "_reach_all", reach_nothing)
     text = "[tunnel]\nbackend = 'ngrok'\n[tunnel.ngrok]\nauthtoken = '${TOKEN}'\n"
-    checks = await found(file, text + "program = '/no/ngrok'\n", plugins=Plugins())
+    checks = await found(file, text + "program = '/no/ngrok'\n", plugins=PluginRegistry())
     assert only(checks, "authtoken")[0] == verdict
     assert only(checks, "authtoken")[1].startswith(detail)
     assert "/no/ngrok" in only(checks, "program")[1]

@@ -11,8 +11,8 @@ import pytest
 
 from prx_tunnel_core.backend import Backend, Connection, Target
 from prx_tunnel_core.config import BackendConfig
-from prx_tunnel_core.errors import ConnectError, leaves, single, unwrap
-from prx_tunnel_core.supervisor import Tunnel
+from prx_tunnel_core.errors import ConnectError, leaves, unwrap, unwrap_group
+from prx_tunnel_core.tunnel import Tunnel
 from support.virtual import no_plugins
 
 ONE, OTHER = ConnectError("one"), ValueError("other")
@@ -32,7 +32,7 @@ def test_a_group_of_two_stays_one() -> None:
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), SystemExit(3)])
 def test_what_ends_the_process_comes_out_alone(end: BaseException) -> None:
-    with pytest.raises(type(end)) as caught, single():
+    with pytest.raises(type(end)) as caught, unwrap_group():
         raise BaseExceptionGroup("", [ONE, BaseExceptionGroup("", [OTHER, end])])
     assert caught.value is end
 

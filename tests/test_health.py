@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
+from prx_tunnel_core._health import Prober, ask_provider, judge
 from prx_tunnel_core.backend import Connection, Target
-from prx_tunnel_core.health import Prober, ask_provider, judge
 from prx_tunnel_core.models import Check, Verdict
 from support.http_server import Handler, free_port, says, serve, status
 

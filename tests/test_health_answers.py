@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from prx_tunnel_core.health.answers import verdict_of
+from prx_tunnel_core._health.answers import verdict_of
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 302, 308, 400, 401, 403, 404, 405, 418, 429])

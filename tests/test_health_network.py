@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.health import online
-from prx_tunnel_core.health.network import explain
+from prx_tunnel_core._health import online
+from prx_tunnel_core._health.network import explain
 
 
 def os_error(number: int) -> OSError:
@@ -77,7 +77,7 @@ V6_REJECTED = f"{ZERO} 00 {ZERO} 00 {ZERO} ffffffff 00000001 00000000 00200200  
 def test_a_default_route_in_the_files_of_linux(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, v4: str, v6: str, expected: bool
 ) -> None:
-    monkeypatch.setattr("prx_tunnel_core.health.network._ELSEWHERE", ())
+    monkeypatch.setattr("prx_tunnel_core._health.network._ELSEWHERE", ())
     files = (tmp_path / "route", tmp_path / "ipv6_route")
     files[0].write_text(V4_HEADER + v4)
     files[1].write_text(v6)
@@ -88,7 +88,7 @@ def test_a_default_route_in_the_files_of_linux(
 
 def test_without_such_files_the_kernel_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     everywhere = ((socket.AF_INET, "127.0.0.1"),)
-    monkeypatch.setattr("prx_tunnel_core.health.network._ELSEWHERE", everywhere)
+    monkeypatch.setattr("prx_tunnel_core._health.network._ELSEWHERE", everywhere)
     assert online(route_files=["/nonexistent"])
 
 
@@ -110,7 +110,7 @@ def in_a_network_of_its_own(code: str) -> str:
 
 
 def test_e04_without_any_network_this_machine_is_offline() -> None:
-    code = "from prx_tunnel_core.health import online; print(online())"
+    code = "from prx_tunnel_core._health import online; print(online())"
     assert in_a_network_of_its_own(code) == "False\n"
 
 
@@ -119,7 +119,7 @@ def test_e04_without_any_network_this_machine_is_offline() -> None:
 def test_e04_offline_nothing_counts_against_the_tunnel(backend: str, url: str) -> None:
     code = f"""
 import anyio
-from prx_tunnel_core.health import Prober
+from prx_tunnel_core._health import Prober
 async def main():
     check, latency = await Prober().public({url!r}, connected_for=10_000)
     print(check.verdict, latency)

@@ -7,8 +7,8 @@ import sys
 import anyio
 import pytest
 
+from prx_tunnel_core._health import Prober
 from prx_tunnel_core.backend import Target
-from prx_tunnel_core.health import Prober
 from prx_tunnel_core.models import Check
 from support.http_server import (
     OK,
@@ -195,7 +195,7 @@ async def test_a_probe_can_be_cancelled() -> None:
 
 
 def test_httpx_is_imported_by_the_first_probe_only() -> None:
-    code = "import sys; from prx_tunnel_core.health import Prober; Prober(); print(*sys.modules)"
+    code = "import sys; from prx_tunnel_core._health import Prober; Prober(); print(*sys.modules)"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )

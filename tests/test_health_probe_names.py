@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from prx_tunnel_core.health import probe
+from prx_tunnel_core._health import probe
 from prx_tunnel_core.models import Check
 from support.http_server import (
     OK,
@@ -74,7 +74,7 @@ async def test_e05_a_slow_resolver_blocks_nobody(resolver: Resolver) -> None:
 def test_e05_a_slow_resolver_does_not_keep_the_process(anyio_backend_name: str) -> None:
     code = f"""
 import anyio, socket, threading
-from prx_tunnel_core.health import Prober
+from prx_tunnel_core._health import Prober
 socket.getaddrinfo = lambda *a, **k: threading.Event().wait()
 async def main():
     check, latency = await Prober(timeout=0.1).public("https://{NAME}", connected_for=1000)

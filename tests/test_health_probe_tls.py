@@ -11,7 +11,7 @@ import httpx
 import pytest
 import trustme
 
-from prx_tunnel_core.health import Prober, probe
+from prx_tunnel_core._health import Prober, probe
 from prx_tunnel_core.models import Check
 from support.http_server import (
     OK,

@@ -20,10 +20,10 @@ from prx_tunnel_ssh.credentials import agent_socket, open_keys, read_key
 from prx_tunnel_ssh.hostkeys import read_known_hosts
 from prx_tunnel_webhooks.config import WebhooksConfig
 
-from prx_tunnel_core import configfile
-from prx_tunnel_core.cli import logfile
+from prx_tunnel_core import _configfile
+from prx_tunnel_core._cli import logfile
+from prx_tunnel_core._control import runtime_dir as place
 from prx_tunnel_core.config import validate
-from prx_tunnel_core.control import place
 from prx_tunnel_core.errors import ConfigError, SetupError
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_core.process import find_program
@@ -68,7 +68,7 @@ def test_o06_a_path_in_a_home_that_is_not_there(
 def test_o06_what_is_only_looked_for_is_not_there() -> None:
     assert users_file(NgrokConfig()) is None
     assert cloudflare._foreign_file().detail == "none in the way"
-    assert configfile.find(environ={}) is None
+    assert _configfile.find(environ={}) is None
 
 
 @pytest.mark.anyio

@@ -10,8 +10,8 @@ import anyio.abc
 import pytest
 
 from prx_tunnel_core import Connected, ConnectError, Failed, Idle, SetupError, Stopped, TunnelError
-from prx_tunnel_core.control import Claim, ask
-from prx_tunnel_core.hosting import HostTunnel, host_tunnel
+from prx_tunnel_core._control import Claim, ask
+from prx_tunnel_core._hosting import HostTunnel, host_tunnel
 from prx_tunnel_core.models import TunnelStatus, VisitorHeaders
 from support.memory import FakeProber, Memory, MemoryConnection
 from support.virtual import no_plugins
@@ -159,7 +159,7 @@ async def test_when_it_is_stopped_no_other_is_opened_in_its_place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Somebody wanted it closed."""
-    monkeypatch.setattr("prx_tunnel_core.hosting.POLL", 0.01)
+    monkeypatch.setattr("prx_tunnel_core._hosting.POLL", 0.01)
     unused, unwanted = Memory(), anyio.Event()
 
     async def run(*, task_status: anyio.abc.TaskStatus[None]) -> None:
@@ -205,7 +205,7 @@ async def test_waiting_for_one_that_waits_for_us_would_take_for_ever() -> None:
 async def test_a_port_that_is_another_is_said_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prx_tunnel_core.hosting.POLL", 0.001)
+    monkeypatch.setattr("prx_tunnel_core._hosting.POLL", 0.001)
     async with host_tunnel(CONFIG, **options(Memory())) as running:
         await running.first_outcome()
         other = {**CONFIG, "local_port": 4000}

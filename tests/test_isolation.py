@@ -10,7 +10,7 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from prx_tunnel_core.isolation import ForeignError, call_in_thread, contain, describe
+from prx_tunnel_core._isolation import ForeignError, call_in_thread, contain, describe
 
 pytestmark = pytest.mark.anyio
 
@@ -108,7 +108,7 @@ def test_a_cancelled_future_does_not_cancel_the_caller() -> None:
 def test_a_thread_without_end_does_not_keep_the_process(backend: str) -> None:
     code = f"""
 import anyio, threading
-from prx_tunnel_core.isolation import ForeignError, call_in_thread, contain
+from prx_tunnel_core._isolation import ForeignError, call_in_thread, contain
 async def main():
     try:
         await contain(lambda: call_in_thread(threading.Event().wait), deadline=0.05)
@@ -126,7 +126,7 @@ anyio.run(main, backend={backend!r})
 def test_a_thread_that_returns_after_the_loop_has_ended_is_silent(backend: str) -> None:
     code = f"""
 import anyio, threading
-from prx_tunnel_core.isolation import ForeignError, call_in_thread, contain
+from prx_tunnel_core._isolation import ForeignError, call_in_thread, contain
 gate = threading.Event()
 async def main():
     try:

@@ -94,7 +94,10 @@ def python(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def prx(site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return python(
-        site, "-c", "import sys; from prx_tunnel_core.cli import main; sys.exit(main())", *arguments
+        site,
+        "-c",
+        "import sys; from prx_tunnel_core._cli import main; sys.exit(main())",
+        *arguments,
     )
 
 

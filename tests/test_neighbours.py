@@ -8,10 +8,10 @@ from typing import Any
 import anyio
 import pytest
 
-from prx_tunnel_core import Tunnel, visitors
+from prx_tunnel_core import Tunnel, access
+from prx_tunnel_core._control import NoAnswer, serve
+from prx_tunnel_core._neighbours import Neighbours
 from prx_tunnel_core.asgi import lifespan
-from prx_tunnel_core.control import NoAnswer, serve
-from prx_tunnel_core.neighbours import Neighbours
 from support.memory import FakeProber, Memory
 from support.virtual import no_plugins
 
@@ -24,7 +24,7 @@ CONFIG = {"backend": "memory", "local_port": 3000, "health_check_url": False}
 def connected(monkeypatch: pytest.MonkeyPatch) -> dict[object, Any]:
     """What is known of others; a tunnel of this process that is removed from it is one of them."""
     known: dict[object, Any] = {}
-    monkeypatch.setattr(visitors, "connected", known)
+    monkeypatch.setattr(access, "connected", known)
     return known
 
 
@@ -67,7 +67,7 @@ async def test_s07_what_was_known_holds_while_there_is_no_answer(
         connected.clear()
         await neighbours.look()
         for answer in (silent, foreign):
-            monkeypatch.setattr("prx_tunnel_core.neighbours.ask", answer)
+            monkeypatch.setattr("prx_tunnel_core._neighbours.ask", answer)
             await neighbours.look()
             assert list(connected.values()) == [tunnel.info]
 
@@ -75,7 +75,7 @@ async def test_s07_what_was_known_holds_while_there_is_no_answer(
 async def test_s07_a_host_looks_for_them_until_it_ends(
     connected: dict[object, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prx_tunnel_core.neighbours.POLL", 0.01)
+    monkeypatch.setattr("prx_tunnel_core._neighbours.POLL", 0.01)
     async with Tunnel(CONFIG, name="second", **options(Memory())) as tunnel, serve(tunnel):
         await tunnel.start()
         host = lifespan(CONFIG, wait=True, **options(Memory()))

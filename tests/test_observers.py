@@ -16,8 +16,8 @@ import trio
 import trio.testing
 
 from prx_tunnel_core import hookimpl
+from prx_tunnel_core._plugins import FoundPlugin, PluginRegistry
 from prx_tunnel_core.models import Connecting, Idle, Stopped, TunnelHealth, TunnelStatus
-from prx_tunnel_core.plugins import FoundPlugin, Plugins
 
 HEALTH = TunnelHealth("healthy")
 
@@ -29,7 +29,7 @@ class Recorder:
         self.told: list[tuple[object, ...]] = []
 
 
-def watching(*plugins: object) -> Plugins:
+def watching(*plugins: object) -> PluginRegistry:
     """As if each were installed in the group of those that only watch."""
     found = [
         FoundPlugin(
@@ -37,7 +37,7 @@ def watching(*plugins: object) -> Plugins:
         )
         for n, plugin in enumerate(plugins)
     ]
-    loaded = Plugins(environ={}, entry_points=lambda: found)
+    loaded = PluginRegistry(environ={}, entry_points=lambda: found)
     loaded.load_watchers()
     assert loaded.problems == []
     return loaded
@@ -47,7 +47,7 @@ def _itself(plugin: object) -> object:
     return plugin
 
 
-async def tell(plugins: Plugins, **options: float) -> None:
+async def tell(plugins: PluginRegistry, **options: float) -> None:
     await plugins.status_changed("web", Idle(), Connecting(), **options)
 
 

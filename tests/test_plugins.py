@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from prx_tunnel_core import Backend, BackendConfig, PluginError, UnknownBackend, hookimpl
+from prx_tunnel_core._plugins import SWITCH, FoundPlugin, ListedPlugin, PluginRegistry
 from prx_tunnel_core.backend import AnyBackend, Connection, Target
 from prx_tunnel_core.errors import ConfigError
-from prx_tunnel_core.plugins import SWITCH, FoundPlugin, ListedPlugin, Plugins
 from support.distributions import HEADER, Site, backend, listed, observer
 
 # --- the good case -----------------------------------------------------------------------------
@@ -21,7 +21,7 @@ from support.distributions import HEADER, Site, backend, listed, observer
 
 def test_a_backend_is_found_by_its_name(site: Site) -> None:
     site.plugin("alpha", backend("alpha"), version="1.2.3")
-    found = Plugins().backend("alpha")
+    found = PluginRegistry().backend("alpha")
     assert (found.name, found.summary) == ("alpha", "the alpha")
     assert listed("alpha") == ListedPlugin(
         name="alpha", distribution="prx-tunnel-alpha", version="1.2.3", summary="the alpha"
@@ -31,7 +31,7 @@ def test_a_backend_is_found_by_its_name(site: Site) -> None:
 def test_one_module_may_stand_behind_several_names(site: Site) -> None:
     entry_points = "[prx_tunnel]\nalpha = both\nbeta = both\n"
     site.install("prx-tunnel-both", entry_points, modules={"both": backend("alpha", "beta")})
-    plugins = Plugins()
+    plugins = PluginRegistry()
     assert plugins.backend("beta").name == "beta"
     assert plugins.backend("alpha").name == "alpha"
 
@@ -50,13 +50,13 @@ plugin = Plugin()
     site.install(
         "prx-tunnel-alpha", "[prx_tunnel]\nalpha = module:plugin\n", modules={"module": source}
     )
-    assert Plugins().backend("alpha").name == "alpha"
+    assert PluginRegistry().backend("alpha").name == "alpha"
 
 
 def test_the_hook_is_asked_once(site: Site) -> None:
     source = f"{backend('alpha')}\n    calls.append(1)\ncalls = []\n"
     site.plugin("alpha", source)
-    plugins = Plugins()
+    plugins = PluginRegistry()
     assert plugins.backend("alpha") is plugins.backend("alpha")
     assert sys.modules["site_alpha"].calls == [1]
 
@@ -86,11 +86,11 @@ def test_it_is_searched_once_while_nothing_is_installed(
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     site.plugin("alpha", backend("alpha"))
     os.utime(site.folder, (0, 1000))  # long ago
-    assert [Plugins().backend("alpha").name for _ in range(3)] == ["alpha"] * 3
+    assert [PluginRegistry().backend("alpha").name for _ in range(3)] == ["alpha"] * 3
     assert len(searches) == 1
     site.plugin("beta", backend("beta"))
     os.utime(site.folder, (0, 2000))
-    assert [Plugins().backend("beta").name for _ in range(3)] == ["beta"] * 3
+    assert [PluginRegistry().backend("beta").name for _ in range(3)] == ["beta"] * 3
     assert len(searches) == 2
 
 
@@ -98,25 +98,25 @@ def test_what_is_being_installed_is_found_once_it_is_there(site: Site) -> None:
     unpacked = site.folder / "prx_tunnel_alpha-1.0.dist-info"
     unpacked.mkdir()
     with pytest.raises(UnknownBackend):
-        Plugins().backend("alpha")
+        PluginRegistry().backend("alpha")
     (site.folder / "site_alpha.py").write_text(backend("alpha"))
     stamp = site.folder.stat()
     (unpacked / "METADATA").write_text("Name: prx-tunnel-alpha\nVersion: 1\n")
     (unpacked / "entry_points.txt").write_text("[prx_tunnel]\nalpha = site_alpha\n")
     assert site.folder.stat().st_mtime_ns == stamp.st_mtime_ns, "it does not tell"
-    assert Plugins().backend("alpha").name == "alpha"
+    assert PluginRegistry().backend("alpha").name == "alpha"
 
 
 def test_an_unknown_backend_says_how_to_get_it_and_what_there_is(site: Site) -> None:
     site.plugin("alpha", backend("alpha"))
     with pytest.raises(UnknownBackend) as caught:
-        Plugins(entry_points=list).backend("frp")
+        PluginRegistry(entry_points=list).backend("frp")
     assert str(caught.value) == (
         "there is no backend 'frp' (installed: none); its distribution would be called "
         "prx-tunnel-frp: install it only if you know its publisher"
     )
     with pytest.raises(ConfigError, match=r"installed: .*\balpha\b"):
-        Plugins().backend("frp")
+        PluginRegistry().backend("frp")
 
 
 # --- finding and loading are two things --------------------------------------------------------
@@ -151,27 +151,27 @@ def many(site: Site) -> Site:
 @pytest.mark.parametrize(
     ("code", "imported"),
     [
-        ("Plugins()", []),
-        ("Plugins()._found", []),
-        ("Plugins().backend('alpha')", ["site_alpha"]),
-        ("Plugins().observers({'gamma': {}, 'agent': {}, 'beta': 3})", ["site_gamma"]),
-        ("Plugins().load_watchers()", ["site_w"]),
-        ("Plugins().listing()", ["site_alpha", "site_beta", "site_gamma", "site_w"]),
+        ("PluginRegistry()", []),
+        ("PluginRegistry()._found", []),
+        ("PluginRegistry().backend('alpha')", ["site_alpha"]),
+        ("PluginRegistry().observers({'gamma': {}, 'agent': {}, 'beta': 3})", ["site_gamma"]),
+        ("PluginRegistry().load_watchers()", ["site_w"]),
+        ("PluginRegistry().listing()", ["site_alpha", "site_beta", "site_gamma", "site_w"]),
     ],
 )
 def test_only_what_is_asked_for_is_imported(many: Site, code: str, imported: list[str]) -> None:
-    assert run(many, f"from prx_tunnel_core.plugins import Plugins; {code}; {SHOW}") == imported
+    assert run(many, f"from prx_tunnel_core import PluginRegistry; {code}; {SHOW}") == imported
 
 
 def test_nothing_is_looked_for_before_it_is_needed(many: Site) -> None:
-    code = "import sys; from prx_tunnel_core.plugins import Plugins; Plugins(); print(*sys.modules)"
+    code = "import sys; from prx_tunnel_core import PluginRegistry as P; P(); print(*sys.modules)"
     assert {"importlib_metadata", "pydantic", "httpx"}.isdisjoint(run(many, code))
 
 
 def test_the_order_is_not_the_order_of_the_file_system(site: Site) -> None:
     for name in ("gamma", "alpha", "beta"):
         site.plugin(name, backend(name))
-    names = [entry.name for entry in Plugins().listing()]
+    names = [entry.name for entry in PluginRegistry().listing()]
     assert names == sorted(names)
 
 
@@ -183,7 +183,7 @@ def test_the_first_of_two_versions_on_the_path_is_the_one(site: Site, tmp_path: 
     sys.path.append(str(later))
     try:
         assert listed("alpha").version == "2.0"
-        assert Plugins().backend("alpha").name == "alpha"
+        assert PluginRegistry().backend("alpha").name == "alpha"
     finally:
         sys.path.remove(str(later))
 
@@ -196,7 +196,7 @@ def test_l05_l06_two_distributions_of_one_name_are_an_error_that_names_both(site
     fork = {"fork": "raise AssertionError('nor this')"}
     site.install("my-fork", "[prx_tunnel]\nalpha = fork\n", version="2.0", modules=fork)
     with pytest.raises(PluginError) as caught:
-        Plugins().backend("alpha")
+        PluginRegistry().backend("alpha")
     assert "'alpha' is provided by my-fork 2.0 and prx-tunnel-alpha 1.0" in str(caught.value)
     assert SWITCH in str(caught.value)
 
@@ -205,7 +205,9 @@ def test_l06_both_are_listed_with_the_other(site: Site) -> None:
     site.plugin("alpha", backend("alpha"))
     site.install("my-fork", "[prx_tunnel]\nalpha = fork\n", modules={"fork": backend("alpha")})
     problems = {
-        entry.distribution: entry.problem for entry in Plugins().listing() if entry.name == "alpha"
+        entry.distribution: entry.problem
+        for entry in PluginRegistry().listing()
+        if entry.name == "alpha"
     }
     assert problems == {
         "my-fork": "prx-tunnel-alpha 1.0 has the same name",
@@ -216,13 +218,13 @@ def test_l06_both_are_listed_with_the_other(site: Site) -> None:
 def test_switching_one_off_settles_it(site: Site) -> None:
     site.plugin("alpha", backend("alpha"))
     site.install("My.Fork", "[prx_tunnel]\nalpha = fork\n", modules={"fork": "1 / 0"})
-    plugins = Plugins(environ={SWITCH: "my-fork"})
+    plugins = PluginRegistry(environ={SWITCH: "my-fork"})
     assert plugins.backend("alpha").name == "alpha"
     assert listed_problem(plugins, "My.Fork") == f"switched off by {SWITCH}"
     assert listed_problem(plugins, "prx-tunnel-alpha") == ""
 
 
-def listed_problem(plugins: Plugins, distribution: str) -> str:
+def listed_problem(plugins: PluginRegistry, distribution: str) -> str:
     (entry,) = (e for e in plugins.listing() if e.distribution == distribution)
     return entry.problem
 
@@ -243,7 +245,7 @@ def never(config: BackendConfig, target: Target) -> AbstractAsyncContextManager[
 
 def test_a_registered_plugin_takes_part(site: Site) -> None:
     site.plugin("alpha", backend("alpha"))
-    plugins = Plugins()
+    plugins = PluginRegistry()
     plugins.register(Registered("alpha", "beta"), name="host")
     assert plugins.backend("beta").summary == "mine"
     with pytest.raises(PluginError, match=r"prx-tunnel-alpha 1\.0 and registered plugin host"):
@@ -255,7 +257,7 @@ def test_a_registered_plugin_takes_part(site: Site) -> None:
 
 def test_the_same_plugin_installed_and_registered_is_one(site: Site) -> None:
     site.plugin("alpha", backend("alpha"))
-    plugins = Plugins()
+    plugins = PluginRegistry()
     plugins.register(importlib.import_module("site_alpha"))
     assert plugins.backend("alpha").name == "alpha"
 
@@ -263,11 +265,11 @@ def test_the_same_plugin_installed_and_registered_is_one(site: Site) -> None:
 @pytest.mark.parametrize("plugin", [None, object(), Registered("Not A Name")])
 def test_a_registered_plugin_that_is_wrong_is_an_error_at_once(plugin: object) -> None:
     with pytest.raises(PluginError, match="registered plugin"):
-        Plugins(entry_points=list).register(plugin)
+        PluginRegistry(entry_points=list).register(plugin)
 
 
 def test_registered_plugins_are_listed() -> None:
-    plugins = Plugins(entry_points=list)
+    plugins = PluginRegistry(entry_points=list)
     plugins.register(Registered("beta", "alpha"), name="host")
     assert [(e.name, e.distribution, e.kind) for e in plugins.listing()] == [
         ("beta", "registered plugin host", "backend"),
@@ -277,7 +279,7 @@ def test_registered_plugins_are_listed() -> None:
 
 def test_a_plugin_without_a_distribution_is_not_switched_off_by_nothing() -> None:
     found = FoundPlugin("alpha", lambda: Registered("alpha"))
-    assert Plugins(environ={}, entry_points=lambda: [found]).backend("alpha").name == "alpha"
+    assert PluginRegistry(environ={}, entry_points=lambda: [found]).backend("alpha").name == "alpha"
 
 
 # --- the off-switch ----------------------------------------------------------------------------
@@ -288,7 +290,7 @@ def test_a_plugin_without_a_distribution_is_not_switched_off_by_nothing() -> Non
 )
 def test_a_plugin_that_is_switched_off_says_so(site: Site, value: str) -> None:
     site.plugin("alpha", "raise AssertionError('nobody may import this')")
-    plugins = Plugins(environ={SWITCH: value})
+    plugins = PluginRegistry(environ={SWITCH: value})
     with pytest.raises(PluginError, match=rf"prx-tunnel-alpha 1\.0\) is switched off by {SWITCH}"):
         plugins.backend("alpha")
     assert plugins.observers({"alpha": {}}) == []
@@ -299,10 +301,10 @@ def test_a_plugin_that_is_switched_off_says_so(site: Site, value: str) -> None:
 @pytest.mark.parametrize("value", ["", " , ", "alph", "beta"])
 def test_others_stay_on(site: Site, value: str) -> None:
     site.plugin("alpha", backend("alpha"))
-    assert Plugins(environ={SWITCH: value}).backend("alpha").name == "alpha"
+    assert PluginRegistry(environ={SWITCH: value}).backend("alpha").name == "alpha"
 
 
 def test_the_switch_of_the_process_counts(many: Site) -> None:
-    code = "from prx_tunnel_core.plugins import Plugins; Plugins().load_watchers();" + SHOW
+    code = "from prx_tunnel_core import PluginRegistry; PluginRegistry().load_watchers();" + SHOW
     assert run(many, code) == ["site_w"]
     assert run(many, code, **{SWITCH: "w"}) == []

@@ -7,8 +7,8 @@ import importlib_metadata
 import pytest
 
 from prx_tunnel_core import PluginError
+from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core.errors import SetupError
-from prx_tunnel_core.plugins import Plugins
 from support.distributions import HEADER, Site, backend, listed, observer
 
 
@@ -59,7 +59,7 @@ def test_l01_l02_l09_l10_l13_a_broken_plugin_harms_only_who_selects_it(
 ) -> None:
     site.plugin("x", source, version="0.3")
     site.plugin("good", backend("good"))
-    plugins = Plugins()
+    plugins = PluginRegistry()
     assert plugins.backend("good").name == "good"
     with pytest.raises(PluginError) as caught:
         plugins.backend("x")
@@ -78,14 +78,14 @@ def test_l01_l02_l09_l10_l13_a_broken_plugin_harms_only_who_selects_it(
 def test_the_original_error_is_the_cause(site: Site) -> None:
     site.plugin("x", "1 / 0")
     with pytest.raises(PluginError) as caught:
-        Plugins().backend("x")
+        PluginRegistry().backend("x")
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 def test_an_interrupt_by_the_user_is_not_held_back(site: Site) -> None:
     site.plugin("x", "raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
-        Plugins().backend("x")
+        PluginRegistry().backend("x")
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,10 @@ def test_l07_a_malformed_file_of_an_unrelated_distribution_harms_nobody(
 ) -> None:
     site.install("aaa-unrelated", damage)
     site.plugin("alpha", backend("alpha"))
-    assert Plugins().backend("alpha").name == "alpha"
-    assert not [entry for entry in Plugins().listing() if entry.distribution == "aaa-unrelated"]
+    assert PluginRegistry().backend("alpha").name == "alpha"
+    assert not [
+        entry for entry in PluginRegistry().listing() if entry.distribution == "aaa-unrelated"
+    ]
 
 
 def test_l07_the_library_itself_gives_up_on_such_a_file(site: Site) -> None:
@@ -115,14 +117,14 @@ def test_l07_the_library_itself_gives_up_on_such_a_file(site: Site) -> None:
 def test_a_malformed_file_of_a_plugin_is_told_to_who_selects_it(site: Site) -> None:
     site.install("prx-tunnel-alpha", "[prx_tunnel]\nno sign here\n", version="0.9")
     with pytest.raises(PluginError, match=r"^prx-tunnel-alpha 0\.9: .* is malformed"):
-        Plugins().backend("alpha")
+        PluginRegistry().backend("alpha")
     assert "malformed" in listed("alpha").problem
 
 
 def test_what_an_interrupted_removal_left_behind(site: Site) -> None:
     site.install("x", "[prx_tunnel]\nalpha = site_gone\n", metadata=False)
     with pytest.raises(PluginError, match=r"without metadata: .*No module named 'site_gone'"):
-        Plugins().backend("alpha")
+        PluginRegistry().backend("alpha")
 
 
 def test_l11_an_import_cannot_change_the_environment(
@@ -133,7 +135,7 @@ def test_l11_an_import_cannot_change_the_environment(
     change = "import os\nos.environ['KEPT'] = os.environ['ADDED'] = 'hunter22'\n"
     site.plugin("alpha", f"{backend('alpha')}\n{change}\ndel os.environ['REMOVED']")
     before = dict(os.environ)
-    Plugins().backend("alpha")
+    PluginRegistry().backend("alpha")
     assert dict(os.environ) == before
     assert "prx-tunnel-alpha 1.0: its import set ADDED, KEPT, REMOVED; undone" in caplog.text
     assert "hunter22" not in caplog.text
@@ -143,7 +145,7 @@ def test_s16_a_file_of_empty_lines_takes_no_time(site: Site) -> None:
     site.install("aaa-unrelated", "\n" * 400_000 + "[console_scripts]\n")
     site.plugin("alpha", backend("alpha"))
     began = time.process_time()
-    assert Plugins().backend("alpha").name == "alpha"
+    assert PluginRegistry().backend("alpha").name == "alpha"
     assert time.process_time() - began < 10  # a quadratic search takes a quarter of an hour
 
 
@@ -158,12 +160,12 @@ HANGING = {
 def test_s16_a_plugin_that_hangs_is_named_and_harms_no_other(
     site: Site, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prx_tunnel_core.plugins.loading.DEADLINE", 0.2)
+    monkeypatch.setattr("prx_tunnel_core._plugins.loading.DEADLINE", 0.2)
     site.plugin("good", backend("good"))
     site.plugin("x", source, version="0.3")
     site.plugin("zzz", backend("zzz"))
-    monkeypatch.setattr("prx_tunnel_core.plugins.loading._hanging", set())
-    plugins = Plugins()
+    monkeypatch.setattr("prx_tunnel_core._plugins.loading._hanging", set())
+    plugins = PluginRegistry()
     assert not any(entry.problem for entry in plugins.listing() if entry.name in ("good", "zzz"))
     entry = next(entry for entry in plugins.listing() if entry.name == "x")
     assert entry.problem.startswith("prx-tunnel-x 0.3: ")

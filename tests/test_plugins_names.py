@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prx_tunnel_core.plugins.names import missing_backend
+from prx_tunnel_core._plugins.names import missing_backend
 
 
 @pytest.mark.parametrize("mistyped", ["cloudflared", "cloudfare", "Cloudflare", "cloud-flare"])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.models import Idle, Stopped
-from prx_tunnel_core.plugins import Plugins
 from support.distributions import HEADER, Site, backend, listed, observer
 
 # --- observers and watchers --------------------------------------------------------------------
@@ -16,7 +16,7 @@ from support.distributions import HEADER, Site, backend, listed, observer
 def test_an_observer_is_chosen_by_its_table(site: Site) -> None:
     site.plugin("notify", observer("notify"))
     site.plugin("other", observer("other"))
-    plugins = Plugins()
+    plugins = PluginRegistry()
     tables = {"gateway": {"port": 1}, "notify": {}, "other": "not a table"}
     assert [chosen.name for chosen in plugins.observers(tables)] == ["notify"]
     assert plugins.problems == []
@@ -30,7 +30,7 @@ def test_an_observer_that_is_broken_is_a_problem_and_no_error(
     site.plugin("broken", "1 / 0")
     site.plugin("alpha", observer("beta"))
     site.plugin("notify", observer("notify"))
-    plugins = Plugins()
+    plugins = PluginRegistry()
     for _ in range(2):
         chosen = plugins.observers({"broken": {}, "alpha": {}, "notify": {}})
         assert [observer.name for observer in chosen] == ["notify"]
@@ -43,14 +43,14 @@ def test_an_observer_that_is_broken_is_a_problem_and_no_error(
 def test_n11_the_table_of_a_backend_belongs_below_tunnel(site: Site) -> None:
     site.plugin("alpha", backend("alpha"))
     with pytest.raises(ConfigError, match=r"^\[alpha\]: .* write \[tunnel\.alpha\]$"):
-        Plugins().observers({"alpha": {}})
+        PluginRegistry().observers({"alpha": {}})
 
 
 def test_a_watcher_that_is_broken_is_a_problem_and_no_error(site: Site) -> None:
     site.install("w-one", "[prx_tunnel.observers]\na = w_one\n", modules={"w_one": "1 / 0"})
     good = f"{HEADER}\n@hookimpl\ndef prx_tunnel_health_checked(health): ...\n"
     site.install("w-two", "[prx_tunnel.observers]\na = w_two\n", modules={"w_two": good})
-    plugins = Plugins()
+    plugins = PluginRegistry()
     plugins.load_watchers()
     plugins.load_watchers()
     (problem,) = plugins.problems
@@ -71,7 +71,7 @@ told = []
 """
     entry_points = "[prx_tunnel]\nalpha = both\n[prx_tunnel.observers]\nalpha = both\n"
     site.install("prx-tunnel-alpha", entry_points, modules={"both": source})
-    plugins = Plugins()
+    plugins = PluginRegistry()
     await plugins.status_changed("early", Idle(), Stopped())
     plugins.load_watchers()
     plugins.backend("alpha")
@@ -81,7 +81,7 @@ told = []
 
 def test_listing_a_plugin_does_not_make_it_one_that_is_told(site: Site) -> None:
     site.plugin("alpha", backend("alpha"))
-    plugins = Plugins()
+    plugins = PluginRegistry()
     plugins.listing()
     assert plugins._told() == []
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 import prx_tunnel_core
 from prx_tunnel_core import blocking, testing
 from prx_tunnel_core.hookspecs import TunnelSpecs
-from prx_tunnel_core.testing.contract import TESTS
+from prx_tunnel_core.testing._contract import TESTS
 
 SNAPSHOT = Path(__file__).with_name("snapshots") / "public_api.txt"
 FOREIGN = ("pydantic", "builtins", "typing", "abc")

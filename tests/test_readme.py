@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from prx_tunnel_core import configfile
-from prx_tunnel_core.cli.parser import build
+from prx_tunnel_core import _configfile
+from prx_tunnel_core._cli.parser import build
+from prx_tunnel_core._plugins import PluginRegistry
+from prx_tunnel_core._plugins.names import BACKENDS, OBSERVERS
 from prx_tunnel_core.config import TunnelConfig, validate
-from prx_tunnel_core.plugins import Plugins
-from prx_tunnel_core.plugins.names import BACKENDS, OBSERVERS
 from support.readme import CHINESE, README, ROOT, blocks, console_blocks
 
 HOSTS = [code for code in blocks("python") if "print(" in code]
@@ -45,8 +45,8 @@ def test_the_configuration_example_is_valid(
     path = tmp_path / "config.toml"
     path.write_text(text, encoding="utf-8")
     path.chmod(0o600)
-    config = configfile.load(path)
-    plugins = Plugins()
+    config = _configfile.load(path)
+    plugins = PluginRegistry()
     backend = plugins.backend(config.tunnel.backend)
     validate(backend.config, config.tunnel.table(backend.name), path=f"tunnel.{backend.name}")
     (observer,) = plugins.observers(config.tables)

@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from prx_tunnel_core import Check, ConnectError, Idle, SetupError, Stopped, TunnelError
+from prx_tunnel_core._supervisor import suspend
 from prx_tunnel_core.models import Failed
-from prx_tunnel_core.supervisor import waking
 from support import tunnel_model as told
 from support.memory import Memory
 from support.tunnel_model import Invariant, Model, ModelProber, asked_by_host
@@ -247,7 +247,7 @@ def test_every_invariant_holds_under_every_script(script: Script, jitter: float)
         with model.scope:
             await play(tunnel, model, script)
 
-    with mock.patch.object(waking, "asleep", model.prober.asleep):
+    with mock.patch.object(suspend, "asleep", model.prober.asleep):
         try:
             run()
         finally:

@@ -20,7 +20,7 @@ NAMES_THE_BOUND = [
     "docs/hooks.md",
     "docs/writing-a-backend.md",
     "examples/prx-tunnel-bore/pyproject.toml",
-    "prx_tunnel_core/cli/new_backend/templates/pyproject.toml.in",
+    "prx_tunnel_core/_cli/new_backend/templates/pyproject.toml.in",
 ]
 
 

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prx_tunnel_core import visitors
+from prx_tunnel_core import access
+from prx_tunnel_core._supervisor.broadcast import StatusBroadcast
+from prx_tunnel_core.access import (
+    FORWARDING,
+    headers_of_tunnels,
+    is_public_request,
+    scope_of,
+    visitor_address,
+    without_claims,
+)
 from prx_tunnel_core.models import (
     Connected,
     Connecting,
@@ -20,15 +29,6 @@ from prx_tunnel_core.models import (
     Stopped,
     TunnelInfo,
     VisitorHeaders,
-)
-from prx_tunnel_core.supervisor.watching import Statuses
-from prx_tunnel_core.visitors import (
-    FORWARDING,
-    headers_of_tunnels,
-    is_public_request,
-    scope_of,
-    visitor_address,
-    without_claims,
 )
 
 CLOUDFLARE = VisitorHeaders(
@@ -179,10 +179,10 @@ class TestSeveralTunnels:
 
     @pytest.fixture(autouse=True)
     def statuses(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(visitors, "connected", {})
+        monkeypatch.setattr(access, "connected", {})
 
-    def up(self, headers: VisitorHeaders | None, port: int = 3000) -> Statuses:
-        statuses = Statuses(Idle())
+    def up(self, headers: VisitorHeaders | None, port: int = 3000) -> StatusBroadcast:
+        statuses = StatusBroadcast(Idle())
         statuses.put(Connected(info(headers, port)))
         return statuses
 
@@ -238,7 +238,7 @@ class TestSeveralTunnels:
     def test_s07_the_same_tunnel_does_not_count_twice(self) -> None:
         """A host may say more of its headers than the backend does."""
         known = info(None)
-        statuses = Statuses(Idle())
+        statuses = StatusBroadcast(Idle())
         statuses.put(Connected(known))
         assert not is_public_request(request(), replace(known, visitor_headers=CLOUDFLARE))
 

@@ -7,19 +7,19 @@ from contextlib import asynccontextmanager
 from typing import assert_never, assert_type
 
 from prx_tunnel_core import (
+    ConfigModel,
     Connected,
     Connecting,
     Failed,
     Idle,
     Observer,
     Reconnecting,
-    Settings,
     Stopped,
     Tunnel,
     TunnelHealth,
     TunnelInfo,
     TunnelStatus,
-    Watched,
+    TunnelView,
     hookimpl,
     load,
     open_tunnel,
@@ -55,17 +55,17 @@ async def host() -> None:
     TunnelInfo(public_url="https://a.example", backend="x")  # type: ignore[call-arg] # pyright: ignore
 
 
-class NotifyConfig(Settings):
+class NotifyConfig(ConfigModel):
     file: str
 
 
-class OtherConfig(Settings):
+class OtherConfig(ConfigModel):
     path: str
 
 
 @asynccontextmanager
 async def run(
-    config: NotifyConfig, tunnel: Watched
+    config: NotifyConfig, tunnel: TunnelView
 ) -> AsyncIterator[Callable[[], Mapping[str, str]]]:
     yield lambda: {"file": config.file, "tunnel": tunnel.name}
 

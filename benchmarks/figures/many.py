@@ -18,7 +18,7 @@ from benchmarks.harness.lag import Lag
 from benchmarks.harness.model import Figure, Mark
 from benchmarks.harness.sampling import percentile, row
 from benchmarks.harness.tunnels import pid_of, tunnel
-from prx_tunnel_core import Plugins, Tunnel
+from prx_tunnel_core import PluginRegistry, Tunnel
 
 KIB = 1024
 MANY = 100  # from here on it is told what happens when all die at once
@@ -70,7 +70,7 @@ def _judge(figure: Figure, counts: list[int], found: list[dict[str, Any]]) -> No
 
 
 async def work(program: str, count: int, idle: float) -> dict[str, float]:
-    plugins = Plugins()  # one for all, as a host of many has
+    plugins = PluginRegistry()  # one for all, as a host of many has
     reconnect = {"max_attempts": 0, "backoff_base_ms": JITTER, "backoff_max_ms": JITTER}
     async with tunnel(program) as first:  # what is loaded once is loaded
         await first.start()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from prx_tunnel_core import Plugins, Tunnel
+from prx_tunnel_core import PluginRegistry, Tunnel
 
 # The stand-ins put their process number into the URL.
 _PID = re.compile(r"//p([0-9]+)\.")
@@ -21,7 +21,7 @@ def tunnel(
     *,
     custom: Mapping[str, Any] | None = None,
     name: str = "bench",
-    plugins: Plugins | None = None,
+    plugins: PluginRegistry | None = None,
     **tunnel_table: Any,
 ) -> Tunnel:
     table = {

@@ -3,10 +3,10 @@
 Everything specific to an operating system is in this package and in `control`.
 """
 
-from prx_tunnel_core.process.opening import open_process
-from prx_tunnel_core.process.private import private_file, private_folder, write_private
-from prx_tunnel_core.process.program import find_program
-from prx_tunnel_core.process.running import TunnelProcess
+from prx_tunnel_core.process._opening import open_process
+from prx_tunnel_core.process._private import private_file, private_folder, write_private
+from prx_tunnel_core.process._process import TunnelProcess
+from prx_tunnel_core.process._spawn import find_program
 
 __all__ = [
     "TunnelProcess",

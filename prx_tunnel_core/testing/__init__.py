@@ -19,9 +19,9 @@ from __future__ import annotations
 import pytest
 
 # Before they are imported, or a failure would show no values.
-for _name in ("description", "opening", "failing", "living", "footprint", "secrets", "kit"):
+for _name in ("_description", "_opening", "_failing", "_living", "_footprint", "_secrets", "_kit"):
     pytest.register_assert_rewrite(f"{__name__}.{_name}")
 
-from prx_tunnel_core.testing.contract import BackendContract  # noqa: E402
+from prx_tunnel_core.testing._contract import BackendContract  # noqa: E402
 
 __all__ = ["BackendContract"]

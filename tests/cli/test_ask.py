@@ -20,7 +20,7 @@ HEAVY = [
     "prx_tunnel_core.models", "prx_tunnel_core.errors", "prx_tunnel_core.config",
 ]  # fmt: skip
 AND_LIST_MODULES = (
-    "import sys; from prx_tunnel_core.cli import main; code = main();"
+    "import sys; from prx_tunnel_core._cli import main; code = main();"
     f"print([m for m in {HEAVY} if m in sys.modules], file=sys.stderr); sys.exit(code)"
 )
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from prx_tunnel_core._cli.masked_command import masked_command
+from prx_tunnel_core._cli.masking import masked_document
+from prx_tunnel_core._cli.sample import sample
+from prx_tunnel_core._plugins import PluginRegistry
+from prx_tunnel_core._plugins.names import BACKENDS
 from prx_tunnel_core.backend import Backend
-from prx_tunnel_core.cli.masked_command import masked_command
-from prx_tunnel_core.cli.masking import masked_document
-from prx_tunnel_core.cli.sample import sample
 from prx_tunnel_core.config import TunnelConfig, validate
-from prx_tunnel_core.plugins import Plugins
-from prx_tunnel_core.plugins.names import BACKENDS
 from support.command import Prx
 
 CANARY = "canary-7d1e88"
@@ -94,7 +94,7 @@ def test_init_says_what_is_wrong_and_writes_nothing(
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_each_sample_is_valid_as_it_is_written(name: str) -> None:
-    backend = Plugins().backend(name)
+    backend = PluginRegistry().backend(name)
     assert backend.example, "the sample of this project's own backends is written by hand"
     document = tomllib.loads(sample(backend))["tunnel"]
     tunnel = validate(TunnelConfig, document, path="tunnel")
@@ -102,7 +102,7 @@ def test_each_sample_is_valid_as_it_is_written(name: str) -> None:
 
 
 def test_the_keys_that_are_shown_as_comments_have_their_defaults() -> None:
-    text = sample(Plugins().backend("ssh")).partition("[tunnel.ssh]")[0]
+    text = sample(PluginRegistry().backend("ssh")).partition("[tunnel.ssh]")[0]
     commented = re.findall(r"^# ([a-z_]+ = .*)$", text, re.MULTILINE)
     assert len(commented) >= 8
     document = tomllib.loads(re.sub(r"^# ([a-z_]+ = )", r"\1", text, flags=re.MULTILINE))["tunnel"]
@@ -113,7 +113,7 @@ def test_the_keys_that_are_shown_as_comments_have_their_defaults() -> None:
 
 @pytest.mark.parametrize("name", BACKENDS)
 def test_the_keys_in_an_example_exist(name: str) -> None:
-    backend = Plugins().backend(name)
+    backend = PluginRegistry().backend(name)
     keys = re.findall(r"^#? ?([a-z_]+) = ", backend.example, re.MULTILINE)
     assert keys
     assert set(keys) <= set(backend.config.model_fields)
@@ -122,7 +122,7 @@ def test_the_keys_in_an_example_exist(name: str) -> None:
 def test_a_backend_without_an_example_has_its_keys_listed() -> None:
     from prx_tunnel_ssh.config import SshConfig
 
-    ssh = Plugins().backend("ssh")
+    ssh = PluginRegistry().backend("ssh")
     plain = Backend(name="plain", summary="", config=SshConfig, connect=ssh.connect)
     table = sample(plain).partition("[tunnel.plain]\n")[2]
     assert "# port = 22\n" in table
@@ -139,7 +139,7 @@ def test_init_chooses_what_works_here(fresh: Prx) -> None:
 
 
 def _program_is_here(name: str) -> bool:
-    entries = {entry.name: entry for entry in Plugins().listing()}
+    entries = {entry.name: entry for entry in PluginRegistry().listing()}
     return name != "custom" and entries[name].program_path is not None
 
 
@@ -207,7 +207,7 @@ key = "{CANARY}"
 
 
 def test_config_shows_no_secret() -> None:
-    shown = masked_document(tomllib.loads(SECRETS), Plugins())
+    shown = masked_document(tomllib.loads(SECRETS), PluginRegistry())
     assert CANARY not in json.dumps(shown)
     assert "4711" not in json.dumps(shown)
     assert shown["gateway"]["port"] == 3000
@@ -264,7 +264,7 @@ def test_config_shows_no_password_beside_a_host() -> None:
             "cloudflare": {"extra_args": ["--loglevel", "debug", "--token", CANARY]},
         }
     }
-    shown = masked_document(document, Plugins())["tunnel"]
+    shown = masked_document(document, PluginRegistry())["tunnel"]
     assert CANARY not in json.dumps(shown)
     assert shown["ssh"]["host"].endswith("@example.com")
     assert shown["cloudflare"]["extra_args"][:3] == ["--loglevel", "debug", "--token"]
@@ -274,7 +274,7 @@ def test_masking_takes_time_by_the_length_only() -> None:
     long = "a:" * 100_000
     document = {"tunnel": {"local_host": long}, "gateway": {"command": ["app", long]}}
     started = time.monotonic()
-    masked_document(document, Plugins())
+    masked_document(document, PluginRegistry())
     assert time.monotonic() - started < 10
 
 

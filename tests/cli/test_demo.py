@@ -11,9 +11,9 @@ import anyio
 import httpx
 import pytest
 
-from prx_tunnel_core.cli import inbox
+from prx_tunnel_core._cli.agent import inbox
 
-MAIN = "from prx_tunnel_core.cli import main; raise SystemExit(main())"
+MAIN = "from prx_tunnel_core._cli import main; raise SystemExit(main())"
 PRX = [sys.executable, "-W", "error", "-c", MAIN, "tunnel", "demo"]
 
 STEPS = [

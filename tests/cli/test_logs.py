@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.cli import logfile
+from prx_tunnel_core._cli import logfile
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.text import INDENT
 from support.command import PATIENCE, Prx, until

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core import __version__, cli
+from prx_tunnel_core import __version__, _cli
 from support.command import PATIENCE, Prx
 
 
@@ -122,7 +122,7 @@ def test_backends(prx: Prx) -> None:
 def test_a_defect_keeps_its_traceback(prx: Prx) -> None:
     """Only what we know is explained in one line; the rest is for who has to repair it."""
     (prx.home / "site" / "sitecustomize.py").write_text(
-        "import prx_tunnel_core.control.client as c\ndef call(*_): raise RuntimeError('defect')\n"
+        "import prx_tunnel_core._control.client as c\ndef call(*_): raise RuntimeError('defect')\n"
         "c.call = call\n"
     )
     done = prx("tunnel", "status")
@@ -132,15 +132,15 @@ def test_a_defect_keeps_its_traceback(prx: Prx) -> None:
 
 def test_no_registry_of_commands_but_the_modules(prx: Prx) -> None:
     """Each subcommand is a module of `cli`, so that adding one is adding a file."""
-    import prx_tunnel_core.cli
+    import prx_tunnel_core._cli
 
-    (package,) = prx_tunnel_core.cli.__path__
+    (package,) = prx_tunnel_core._cli.__path__
     with_register = {
         file.stem
         for file in Path(package).glob("*.py")
         if "\ndef register(" in file.read_text(encoding="utf-8")
     }
-    assert with_register >= {"start", "ask", "logs", "backends", "completion"}
+    assert with_register >= {"start", "query", "logs", "backends", "completion"}
 
 
 HOSTILE = "\x1b]0;owned\x07\x9b2J\rCRITICAL forged\u202e"
@@ -179,8 +179,8 @@ def test_s14_a_defect_is_told_without_what_it_carries(
     def broken(_: list[str]) -> int:
         raise ValueError(HOSTILE)
 
-    monkeypatch.setattr(cli.ask, "quickly", broken)
-    assert cli.main(["tunnel", "status"]) == 1
+    monkeypatch.setattr(_cli.query, "quickly", broken)
+    assert _cli.main(["tunnel", "status"]) == 1
     shown = capsys.readouterr().err
     assert "ValueError: " in shown
     assert all(line.isprintable() for line in shown.split("\n"))

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.cli import main
-from prx_tunnel_core.cli import new_backend as new_backend_command
-from prx_tunnel_core.cli.new_backend import scaffold
+from prx_tunnel_core._cli import main
+from prx_tunnel_core._cli import new_backend as new_backend_command
+from prx_tunnel_core._cli.new_backend import scaffold
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from prx_tunnel_core.cli.signals import StopSignals
+from prx_tunnel_core._cli.signals import StopSignals
 
 STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 FOREVER = 20.0  # seconds: only a broken test waits this long

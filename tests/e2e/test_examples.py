@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from prx_tunnel_core.cli import main
+from prx_tunnel_core._cli import main
 from support.guide import GUIDE, write
 from support.http_server import free_port
 from support.installed import ROOT, Environment, run

@@ -90,7 +90,7 @@ async def test_m10_after_a_new_url_signed_webhooks_arrive_again(
         assert tunnel.info is not None
         first = tunnel.info.public_url
         statuses = tunnel.watch()
-        assert await tunnel.sever()
+        assert await tunnel.abort()
         await reached(statuses, Reconnecting)
         with await take(first):
             second = (await reached(statuses, Connected)).info.public_url

@@ -14,8 +14,8 @@ import anyio.lowlevel
 import pytest
 
 from prx_tunnel_core import ConfigError, Connected, Tunnel
-from prx_tunnel_core.process import group
-from prx_tunnel_core.process.program import child_environment, spawn
+from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._spawn import child_environment, spawn
 from support.faults import UP, URL, Programs, both_loops
 from support.proc import children, heard, host, program, starts
 
@@ -101,7 +101,7 @@ async def test_a16_cancelled_in_the_middle_of_a_start() -> None:
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
         assert not children()
-        assert not group.running()
+        assert not _group.running()
 
 
 @pytest.mark.anyio

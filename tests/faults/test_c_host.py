@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.process import guard_main, procfs
+from prx_tunnel_core.process._reaper import guard_main, procfs
 from support.faults import UP, Programs
 from support.proc import alive, gone, heard, host, program
 
@@ -89,7 +89,7 @@ async def restart():
 
 async def main():
     guard.prepare()
-    say(group.host_token(), guard_pid())
+    say(_group.host_token(), guard_pid())
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(restart)

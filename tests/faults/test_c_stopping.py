@@ -12,7 +12,8 @@ import anyio.lowlevel
 import pytest
 
 from prx_tunnel_core import Failed, Stopped, Tunnel
-from prx_tunnel_core.process import escaped, group, running
+from prx_tunnel_core.process import _group, _process
+from prx_tunnel_core.process._reaper import strays as escaped
 from support.faults import FOR_EVER, UP, Programs, both_loops, of_plugin, starting
 from support.proc import Gate, alive, children, pid_of, program
 from support.tunnel_scenarios import reached
@@ -69,7 +70,7 @@ async def test_c09_no_signal_to_a_number_that_is_given_back(
             sent.append(pid)
             return False
 
-        monkeypatch.setattr(group, "signal_group", record)
+        monkeypatch.setattr(_group, "signal_group", record)
         programs.latest.kill()
         await tunnel.stop()
     assert sent == []
@@ -92,9 +93,9 @@ async def test_c11_a_zombie_is_nobody(gate: Gate) -> None:
     programs = Programs(program(*steps))
     async with programs.tunnel(grace=0.05) as tunnel:
         await tunnel.start()
-        assert group.group_alive(programs.latest.pid)
+        assert _group.group_alive(programs.latest.pid)
         await tunnel.stop()
-        assert not group.group_alive(programs.latest.pid)
+        assert not _group.group_alive(programs.latest.pid)
     assert not children(), "and what was ours is reaped"
 
 
@@ -102,10 +103,10 @@ async def test_c11_a_zombie_is_nobody(gate: Gate) -> None:
 def unkillable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Programs]:
     """As in an uninterruptible call: no signal ends it."""
     programs = Programs(program("ignore:TERM", *UP))
-    monkeypatch.setattr(group, "signal_group", lambda _pid, *_: True)
+    monkeypatch.setattr(_group, "signal_group", lambda _pid, *_: True)
     monkeypatch.setattr(escaped._Hunt, "look_at", lambda _hunt, _pid: False)
     for limit in ("REAP", "REAP_AT_ONCE"):
-        monkeypatch.setattr(running, limit, 0.05)
+        monkeypatch.setattr(_process, limit, 0.05)
     yield programs
     monkeypatch.undo()
     for each in programs.started:
@@ -147,7 +148,7 @@ async def test_c13_a_cancelled_stop_goes_on_and_the_next_one_joins() -> None:
             if steps:
                 await tunnel.stop()
                 assert tunnel.status == Stopped()
-                assert group.running() == []
+                assert _group.running() == []
 
 
 async def test_c18_only_our_own_route_is_removed(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from typing import Any
 import anyio
 import pytest
 
-from prx_tunnel_core import Connected, Failed, Plugins, Tunnel, TunnelError
-from prx_tunnel_core.control import ask, serve
-from prx_tunnel_core.doctor import backend as doctors_backend
-from prx_tunnel_core.doctor import examine
+from prx_tunnel_core import Connected, Failed, PluginRegistry, Tunnel, TunnelError
+from prx_tunnel_core._control import ask, serve
+from prx_tunnel_core._doctor import backend as doctors_backend
+from prx_tunnel_core._doctor import examine
 from support.command import Prx
 from support.probing import without_proxies
 
@@ -142,7 +142,7 @@ async def seen_of(table: Table, folder: Path) -> list[str]:
         except TunnelError as error:
             seen.append(told(error))
 
-    tunnel = Tunnel(table, plugins=Plugins(), online=lambda: True)
+    tunnel = Tunnel(table, plugins=PluginRegistry(), online=lambda: True)
     async with tunnel, serve(tunnel), anyio.create_task_group() as tasks:
         statuses = tunnel.watch()
         tasks.start_soon(start, tunnel)
@@ -177,7 +177,7 @@ async def test_k03_a_canary_in_every_backend_and_failure(
 async def test_k07_no_backend_tells_the_doctor(machine: Path, backend: str) -> None:
     file = machine / "config.toml"
     write(file, backend, TABLES[backend](install(machine, "exit:1")))
-    checks = [check async for check in examine(file, plugins=Plugins())]
+    checks = [check async for check in examine(file, plugins=PluginRegistry())]
     assert any(check.name == "backend" and check.verdict == "ok" for check in checks)
     assert_clean(repr(checks), backend)
 

@@ -15,7 +15,7 @@ import pytest
 import trio.testing
 
 from prx_tunnel_core import Check, Connected, ConnectError, Reconnecting, Target, Tunnel
-from prx_tunnel_core.health import Prober
+from prx_tunnel_core._health import Prober
 from support.faults import both_loops, script
 from support.http_server import OK, free_port, hangs, resets, says, serve
 from support.memory import FakeProber, Memory
@@ -31,7 +31,7 @@ NAME = "agent.example.com"
 OFFLINE = """
 import anyio
 from prx_tunnel_core import ConnectError, Reconnecting, Tunnel
-from prx_tunnel_core.health import Prober
+from prx_tunnel_core._health import Prober
 from support.faults import starting
 from support.memory import Memory
 from support.tunnel_scenarios import reached

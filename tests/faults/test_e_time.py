@@ -19,9 +19,9 @@ import trio
 import trio.testing
 
 from prx_tunnel_core import Check, ConfigError, Connected, ConnectError, Reconnecting, Tunnel
+from prx_tunnel_core._supervisor import attempt, suspend
+from prx_tunnel_core._supervisor.backoff import Backoff
 from prx_tunnel_core.config import ReconnectConfig
-from prx_tunnel_core.supervisor import attempt, waking
-from prx_tunnel_core.supervisor.backoff import Ladder
 from support.memory import FakeProber, Memory
 from support.proc import heard, host
 from support.virtual import in_memory, virtual
@@ -60,32 +60,32 @@ def test_e01_the_wall_clock_is_for_display_only(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def suspend(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+def suspended(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     slept = 0.0
 
     def add(seconds: float) -> None:
         nonlocal slept
         slept += seconds
 
-    monkeypatch.setattr(waking, "asleep", lambda: slept)
+    monkeypatch.setattr(suspend, "asleep", lambda: slept)
     return add
 
 
 @virtual
 async def test_e02_all_who_sleep_are_woken_by_whoever_looks(
-    suspend: Callable[[float], None],
+    suspended: Callable[[float], None],
 ) -> None:
     woken: dict[float, tuple[bool, float]] = {}
 
     async def sleep(seconds: float) -> None:
-        woken[seconds] = await waking.sleep(seconds), anyio.current_time() - begun
+        woken[seconds] = await suspend.sleep(seconds), anyio.current_time() - begun
 
     begun = anyio.current_time()
     async with anyio.create_task_group() as tasks:
         for seconds in (7, 60, 61):  # the first of them looks at the clocks, and is gone at 7
             tasks.start_soon(sleep, seconds)
         await anyio.sleep(8)
-        suspend(100)
+        suspended(100)
         await anyio.sleep(0.5)
         tasks.start_soon(sleep, 30)  # after it
     assert woken[7] == (False, 7)
@@ -104,23 +104,23 @@ async def test_e02_one_of_a_thousand_sleepers_looks_at_the_clocks(
         looks += 1
         return 0.0
 
-    monkeypatch.setattr(waking, "asleep", asleep)
+    monkeypatch.setattr(suspend, "asleep", asleep)
     async with anyio.create_task_group() as tasks:
         for number in range(1000):
-            tasks.start_soon(waking.sleep, 60 + number / 1000)
+            tasks.start_soon(suspend.sleep, 60 + number / 1000)
     assert looks == 2 * 1000 + 13  # each at its begin and its end, and one all 5 seconds
 
 
 @virtual
 async def test_e02_after_a_suspend_health_is_looked_at_with_one_failure_free(
-    suspend: Callable[[float], None],
+    suspended: Callable[[float], None],
 ) -> None:
     prober = FakeProber()
     async with in_memory(Memory(), prober=prober, health_check_interval=60) as tunnel:
         await tunnel.start()
         await anyio.sleep(1)
         prober.public_verdict = Check("public", "fail", "no route")
-        suspend(3600)
+        suspended(3600)
         await anyio.sleep(5)
         assert prober.asked == 1
         await anyio.sleep(150)  # two more have failed; without the suspend, that would be three
@@ -133,23 +133,23 @@ async def test_e02_after_a_suspend_health_is_looked_at_with_one_failure_free(
 
 @virtual
 async def test_e02_after_a_suspend_the_next_attempt_is_due(
-    suspend: Callable[[float], None],
+    suspended: Callable[[float], None],
 ) -> None:
     memory = Memory(errors=[ConnectError("limited", retry_after=600)])
     async with in_memory(memory) as tunnel, anyio.create_task_group() as tasks:
         tasks.start_soon(tunnel.start)
         await anyio.sleep(11)
-        suspend(1)  # the clocks differ a little
+        suspended(1)  # the clocks differ a little
         await anyio.sleep(10)
         assert memory.attempts == 1
-        suspend(3600)
+        suspended(3600)
         await anyio.sleep(5)
         assert memory.attempts == 2
 
 
 def test_e02_the_clocks_of_this_machine() -> None:
-    assert waking.asleep() == pytest.approx(waking.asleep(), abs=0.1)
-    assert waking.asleep() > -0.1
+    assert suspend.asleep() == pytest.approx(suspend.asleep(), abs=0.1)
+    assert suspend.asleep() > -0.1
 
 
 FREQUENT = """
@@ -266,10 +266,10 @@ def test_e14_a_thousand_do_not_come_back_at_once() -> None:
     for attempts in (1, 4):
         moments: Counter[int] = Counter()
         for _ in range(1000):
-            ladder = Ladder(ReconnectConfig())
+            ladder = Backoff(ReconnectConfig())
             total = 0.0
             for _ in range(attempts):
-                assert ladder.climb()
+                assert ladder.next()
                 total += ladder.delay
             moments[int(total * 10)] += 1
         assert moments.most_common(1)[0][1] < 300

@@ -12,8 +12,8 @@ import pytest
 import trio.testing
 
 from prx_tunnel_core import Check, Connected, Reconnecting, Target, TunnelHealth
-from prx_tunnel_core.process import running
-from prx_tunnel_core.process.exits import ExitWatch
+from prx_tunnel_core.process import _process
+from prx_tunnel_core.process._exit_watch import ExitWatch
 from support.command import PATIENCE, Prx
 from support.faults import FOR_EVER, WITHIN, Cloudflared, Programs, of_plugin, starting
 from support.memory import FakeProber, Memory
@@ -181,7 +181,7 @@ async def test_an_end_that_the_event_loop_missed_is_seen_by_the_next_check(
         await (anyio.sleep_forever() if watch is deaf[0] else hears(watch))
 
     monkeypatch.setattr(ExitWatch, "wait", deaf_once)
-    monkeypatch.setattr(running, "REAP", 0.05)
+    monkeypatch.setattr(_process, "REAP", 0.05)
     programs = Programs()
     async with programs.tunnel(every=0.05, health_check_failures=2) as tunnel:
         await tunnel.start()

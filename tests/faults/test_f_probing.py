@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from prx_tunnel_core import Check, TunnelHealth
-from prx_tunnel_core.health import Prober
+from prx_tunnel_core._health import Prober
 from support.faults import Cloudflared, both_loops, of_plugin, tunnel_to
 from support.http_server import (
     OK,

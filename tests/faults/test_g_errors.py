@@ -13,13 +13,13 @@ import pytest
 from prx_tunnel_core import (
     Connected,
     Failed,
-    Plugins,
+    PluginRegistry,
     SetupError,
     Tunnel,
     TunnelStatus,
     hookimpl,
 )
-from prx_tunnel_core.process import group
+from prx_tunnel_core.process import _group
 from support.command import Prx
 from support.faults import TOKEN, Cloudflared, Programs, both_loops, starting
 from support.memory import FakeProber, Memory
@@ -63,13 +63,13 @@ async def test_g14_a_defect_of_the_supervisor_ends_the_program_and_is_told(
         raise ZeroDivisionError("oops")
 
     programs = Programs()
-    monkeypatch.setattr("prx_tunnel_core.supervisor.backoff.Ladder.climb", climb)
+    monkeypatch.setattr("prx_tunnel_core._supervisor.backoff.Backoff.next", climb)
     async with starting(programs.tunnel()) as statuses:
         await reached(statuses, Connected)
         programs.latest.kill()
         failed = await reached(statuses, Failed)
         assert failed.message == "a defect of prx-tunnel: ZeroDivisionError"
-        assert group.running() == []
+        assert _group.running() == []
     assert "oops" in caplog.text
 
 
@@ -125,7 +125,7 @@ class Counting:
 
 @both_loops
 async def test_g17_who_raises_or_blocks_harms_nobody() -> None:
-    plugins = Plugins(entry_points=list)
+    plugins = PluginRegistry(entry_points=list)
     blocking, counting = Blocking(), Counting()
     for plugin in (Raising(), blocking, counting):
         plugins.register(plugin)

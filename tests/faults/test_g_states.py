@@ -24,8 +24,8 @@ from prx_tunnel_core import (
     TunnelError,
     TunnelInfo,
 )
+from prx_tunnel_core._supervisor.backoff import Backoff
 from prx_tunnel_core.config import ReconnectConfig
-from prx_tunnel_core.supervisor.backoff import Ladder
 from support.memory import Memory
 from support.virtual import in_memory, virtual
 
@@ -93,8 +93,8 @@ async def test_g04_the_last_attempt_is_the_configured_one(most: int, tried: int)
 
 
 def test_g05_the_billionth_attempt_waits_no_longer_than_the_longest() -> None:
-    ladder = Ladder(ReconnectConfig(max_attempts=0), uniform=lambda: 1.0, attempt=10**9)
-    assert ladder.climb()
+    ladder = Backoff(ReconnectConfig(max_attempts=0), uniform=lambda: 1.0, attempt=10**9)
+    assert ladder.next()
     assert (ladder.attempt, ladder.delay) == (10**9 + 1, 60.0)
 
 
@@ -283,6 +283,6 @@ def test_g19_hosts_that_seed_alike_do_not_come_back_alike() -> None:
     delays = []
     for _ in range(2):
         random.seed(1)
-        ladder = Ladder(ReconnectConfig())
-        delays.append([ladder.delay for _ in range(5) if ladder.climb()])
+        ladder = Backoff(ReconnectConfig())
+        delays.append([ladder.delay for _ in range(5) if ladder.next()])
     assert delays[0] != delays[1]

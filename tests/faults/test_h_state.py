@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.control import AlreadyRunning, Claim, client
+from prx_tunnel_core._control import AlreadyRunning, Claim, client
 from support.command import Prx
 from support.programs import needs_program
 
@@ -92,7 +92,7 @@ def test_h22_without_room_for_the_number_it_runs(prx: Prx) -> None:
 def test_h25_an_old_tunnel_and_a_new_command(prx: Prx) -> None:
     """Here the tunnel is the newer one, for the command of tomorrow is not written yet."""
     patch = prx.home / "site" / "sitecustomize.py"
-    patch.write_text("import prx_tunnel_core.control.wire as wire\nwire.VERSION = 2\n")
+    patch.write_text("import prx_tunnel_core._control.protocol as wire\nwire.VERSION = 2\n")
     pid = prx.detach()
     patch.unlink()
     done = prx("tunnel", "status")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.configfile import LARGEST_FILE, load
+from prx_tunnel_core._configfile import LARGEST_FILE, load
 from prx_tunnel_core.errors import ConfigError
 from support.command import Prx
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from prx_tunnel_core import Plugins
+from prx_tunnel_core import PluginRegistry
+from prx_tunnel_core._configfile import load
 from prx_tunnel_core.config import ReconnectConfig, TunnelConfig, validate
-from prx_tunnel_core.configfile import load
 from prx_tunnel_core.errors import ConfigError
 from support.command import Prx
 
@@ -38,7 +38,7 @@ def refused(file: Path, tunnel: str, **environ: str) -> str:
 
 def backend(name: str, table: dict[str, object]) -> object:
     """The settings of an installed backend, validated."""
-    return validate(Plugins().backend(name).config, table, path=f"tunnel.{name}")
+    return validate(PluginRegistry().backend(name).config, table, path=f"tunnel.{name}")
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
-from prx_tunnel_core import Plugins, Tunnel
-from prx_tunnel_core.cli.parser import build
+from prx_tunnel_core import PluginRegistry, Tunnel
+from prx_tunnel_core._cli.parser import build
 from prx_tunnel_core.config import TunnelConfig, validate
 from prx_tunnel_core.text import MASK, Redactor
 from support.command import Prx
@@ -78,7 +78,7 @@ def test_k05_a_wrong_sibling_of_a_secret(prx: Prx) -> None:
 def test_k06_no_form_of_the_settings_shows_a_secret() -> None:
     table = {"authtoken": CANARY, "basic_auth": [f"user:{CANARY}"]}
     tunnel = validate(TunnelConfig, {"backend": "ngrok", "ngrok": table}, path="tunnel")
-    settings = validate(Plugins().backend("ngrok").config, table, path="tunnel.ngrok")
+    settings = validate(PluginRegistry().backend("ngrok").config, table, path="tunnel.ngrok")
     for config in (tunnel, settings):
         for form in (config, copy.copy(config), copy.deepcopy(config), config.model_copy(),
                      pickle.loads(pickle.dumps(config))):  # fmt: skip
@@ -87,7 +87,7 @@ def test_k06_no_form_of_the_settings_shows_a_secret() -> None:
             if form is not tunnel:
                 shown.append(str(vars(form)))
             assert CANARY not in "".join(shown), form
-    assert CANARY not in repr(Plugins().backend("ngrok")) + repr(Tunnel(tunnel))
+    assert CANARY not in repr(PluginRegistry().backend("ngrok")) + repr(Tunnel(tunnel))
 
 
 async def test_k08_what_runs_a_program_shows_no_argument(caplog: pytest.LogCaptureFixture) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from prx_tunnel_core import PluginError, Plugins, UnknownBackend
+from prx_tunnel_core import PluginError, PluginRegistry, UnknownBackend
 from support.distributions import HEADER, Site, backend
 
 
@@ -12,7 +12,7 @@ def refused(site: Site, source: str, name: str = "x") -> str:
     """Why the plugin cannot be used; another one can, and both are listed."""
     site.plugin(name, source, version="0.3")
     site.plugin("good", backend("good"))
-    plugins = Plugins()
+    plugins = PluginRegistry()
     with pytest.raises(PluginError) as caught:
         plugins.backend(name)
     assert plugins.backend("good").name == "good"
@@ -94,11 +94,11 @@ def test_l13_a_name_that_no_backend_can_have(site: Site, name: str) -> None:
 
 def test_l15_a_plugin_that_is_removed_while_it_is_used(site: Site) -> None:
     site.plugin("alpha", backend("alpha"))
-    plugins = Plugins()
+    plugins = PluginRegistry()
     alpha = plugins.backend("alpha")
     for path in site.folder.rglob("*"):
         if path.is_file():
             path.unlink()
     assert plugins.backend("alpha") is alpha
     with pytest.raises(UnknownBackend, match="called prx-tunnel-alpha"):
-        Plugins().backend("alpha")
+        PluginRegistry().backend("alpha")

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from prx_tunnel_core import Tunnel
+from prx_tunnel_core._control import serve
+from prx_tunnel_core._health.listeners import Listener, listeners
 from prx_tunnel_core.config import SENSITIVE_PORTS, TunnelConfig, validate
-from prx_tunnel_core.control import serve
 from prx_tunnel_core.errors import ConfigError
-from prx_tunnel_core.health.listeners import Listener, listeners
 from support.command import Prx, until
 from support.faults import of_plugin
 from support.proc import children, parent, program

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prx_tunnel_core.configfile import MOST_PARTS, load
+from prx_tunnel_core._configfile import MOST_PARTS, load
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import LONGEST_VALUE, expand
 from support.fuzz import fuzz

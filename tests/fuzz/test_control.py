@@ -10,8 +10,8 @@ import anyio
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from prx_tunnel_core.control import client, wire
-from prx_tunnel_core.hosting import _FOREIGN_ANSWER
+from prx_tunnel_core._control import client, protocol
+from prx_tunnel_core._hosting import _FOREIGN_ANSWER
 from prx_tunnel_core.models import (
     health_from_json,
     health_to_json,
@@ -39,7 +39,7 @@ REQUESTS = st.fixed_dictionaries(
     optional={
         "v": mostly(st.just(1)),
         "op": mostly(st.sampled_from(OPERATIONS)),
-        "as": mostly(st.sampled_from(wire.FORMS)),
+        "as": mostly(st.sampled_from(protocol.FORMS)),
         "x": JSON,
     },
 )
@@ -50,13 +50,13 @@ LINES = st.binary() | (REQUESTS | JSON).map(lambda request: json.dumps(request).
 @given(LINES)
 def test_a_request_is_understood_or_refused(line: bytes) -> None:
     try:
-        op, form = wire.parse(line, OPERATIONS)
+        op, form = protocol.parse(line, OPERATIONS)
     except ValueError:
         return
     request = json.loads(line)
     assert (op, form) == (request["op"], request.get("as", "text"))
     assert op in OPERATIONS
-    assert form in wire.FORMS
+    assert form in protocol.FORMS
 
 
 @fuzz
@@ -71,7 +71,7 @@ def test_a_line_is_read_as_it_was_sent(chunks: list[bytes]) -> None:
             for chunk in chunks:
                 ours.sendall(chunk)
             ours.shutdown(socket.SHUT_WR)
-            return await wire.read_line(theirs)
+            return await protocol.read_line(theirs)
 
     if b"\n" in sent:
         assert anyio.run(read) == sent.partition(b"\n")[0]

@@ -10,9 +10,9 @@ import pytest
 from prx_tunnel_cloudflare.connection import CloudflareConnection
 from prx_tunnel_tailscale.connect import VISITOR_HEADERS
 
-from prx_tunnel_core.cli.agent_process import NOT_EXECUTABLE, NOT_FOUND
-from prx_tunnel_core.cli.agent_signals import PASSED_ON
-from prx_tunnel_core.cli.agent_url import FILE_VARIABLE, URL_VARIABLE
+from prx_tunnel_core._cli.agent.process import NOT_EXECUTABLE, NOT_FOUND
+from prx_tunnel_core._cli.agent.signals import PASSED_ON
+from prx_tunnel_core._cli.agent.url import FILE_VARIABLE, URL_VARIABLE
 from prx_tunnel_core.models import VisitorHeaders
 
 DOCS = Path(__file__).parents[2] / "docs"

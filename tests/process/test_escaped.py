@@ -12,8 +12,9 @@ from typing import Any
 import anyio
 import pytest
 
-from prx_tunnel_core.process import escaped, group, open_process, procfs, running
-from prx_tunnel_core.process import program as program_module
+from prx_tunnel_core.process import _group, _process, open_process
+from prx_tunnel_core.process import _spawn as program_module
+from prx_tunnel_core.process._reaper import procfs, strays
 from support.proc import alive, program, until
 
 pytestmark = [
@@ -32,7 +33,7 @@ def sleeper(**environment: str) -> Iterator[int]:
 
 
 def carrier(*tokens: str, **more: str) -> AbstractContextManager[int]:
-    return sleeper(**more, **{group.TOKEN_VARIABLE: "".join(tokens)})
+    return sleeper(**more, **{_group.TOKEN_VARIABLE: "".join(tokens)})
 
 
 async def test_one_look_serves_all_who_ask_before_it_begins(
@@ -44,38 +45,38 @@ async def test_one_look_serves_all_who_ask_before_it_begins(
         served.append(len(tokens))
         await anyio.lowlevel.checkpoint()
 
-    monkeypatch.setattr(escaped, "_end_carriers", counting)
+    monkeypatch.setattr(strays, "_end_carriers", counting)
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
-            tasks.start_soon(escaped.end_escaped, group.new_token())
+            tasks.start_soon(strays.end_escaped, _group.new_token())
     assert sum(served) == 100
     # All ask before the first of them takes its look, but for those whom trio's dice put later.
     assert len(served) <= 2
 
 
 async def test_each_of_them_ends_what_is_its_own_and_nothing_else() -> None:
-    mine, other, bystander = (group.new_token() for _ in range(3))
+    mine, other, bystander = (_group.new_token() for _ in range(3))
     with carrier(mine) as first, carrier("x.1;", other) as second, carrier(bystander) as third:
         await until(lambda: all(_has_begun(each) for each in (first, second, third)))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(escaped.end_escaped, mine)
-            tasks.start_soon(escaped.end_escaped, other)
+            tasks.start_soon(strays.end_escaped, mine)
+            tasks.start_soon(strays.end_escaped, other)
         await until(lambda: not alive(first) and not alive(second))
         assert alive(third)
 
 
 async def test_a_token_that_begins_like_another_is_another() -> None:
-    token = group.new_token()
+    token = _group.new_token()
     with carrier(token.replace(";", "1;")) as longer:
         await until(lambda: _has_begun(longer))
-        await escaped.end_escaped(token)
+        await strays.end_escaped(token)
         assert alive(longer)
 
 
 async def test_who_asks_while_a_look_is_taken_gets_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    early, late = group.new_token(), group.new_token()
+    early, late = _group.new_token(), _group.new_token()
     served: list[set[bytes]] = []
     begun, go_on = anyio.Event(), anyio.Event()
 
@@ -84,11 +85,11 @@ async def test_who_asks_while_a_look_is_taken_gets_the_next(
         begun.set()
         await go_on.wait()
 
-    monkeypatch.setattr(escaped, "_end_carriers", slowly)
+    monkeypatch.setattr(strays, "_end_carriers", slowly)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(escaped.end_escaped, early)
+        tasks.start_soon(strays.end_escaped, early)
         await begun.wait()
-        tasks.start_soon(escaped.end_escaped, late)
+        tasks.start_soon(strays.end_escaped, late)
         await anyio.wait_all_tasks_blocked()
         assert len(served) == 1, "never two at a time"
         go_on.set()
@@ -108,16 +109,16 @@ async def test_who_joined_is_served_when_the_look_is_cancelled(
 
     async def leads() -> None:
         with scope:
-            await escaped.end_escaped(leader)
+            await strays.end_escaped(leader)
 
-    monkeypatch.setattr(escaped, "_end_carriers", cancelled_once)
-    leader, joined, scope = group.new_token(), group.new_token(), anyio.CancelScope()
-    looks = escaped._looks_here()
+    monkeypatch.setattr(strays, "_end_carriers", cancelled_once)
+    leader, joined, scope = _group.new_token(), _group.new_token(), anyio.CancelScope()
+    looks = strays._looks_here()
     async with anyio.create_task_group() as tasks:
         await looks.turn.acquire()
         tasks.start_soon(leads)
         await until(lambda: bool(looks.next.tokens))
-        tasks.start_soon(escaped.end_escaped, joined)
+        tasks.start_soon(strays.end_escaped, joined)
         await until(lambda: len(looks.next.tokens) == 2)
         if begun:
             looks.turn.release()
@@ -131,11 +132,11 @@ async def test_who_joined_is_served_when_the_look_is_cancelled(
 
 
 async def test_an_environment_of_any_length_is_read_whole() -> None:
-    token = group.new_token()
+    token = _group.new_token()
     long = {f"V{number}": "x" * 100_000 for number in range(3)}
     with carrier(token, **long) as pid:
         await until(lambda: _has_begun(pid))
-        await escaped.end_escaped(token)
+        await strays.end_escaped(token)
         await until(lambda: not alive(pid))
 
 
@@ -144,7 +145,7 @@ async def test_who_becomes_another_program_is_looked_at_again(
     looked_at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of exec() there is neither an environment nor an argument."""
-    token = group.new_token()
+    token = _group.new_token()
     environment, arguments = procfs.environment, procfs.arguments
     looks = 0
 
@@ -156,11 +157,11 @@ async def test_who_becomes_another_program_is_looked_at_again(
     def blank_then(pid: int) -> bytes:
         return b"" if pid == carrying and looked_at == "between" else arguments(pid)
 
-    monkeypatch.setattr(escaped, "environment", at_first_blank)
-    monkeypatch.setattr(escaped, "arguments", blank_then)
+    monkeypatch.setattr(strays, "environment", at_first_blank)
+    monkeypatch.setattr(strays, "arguments", blank_then)
     with carrier(token) as carrying:
         await until(lambda: _has_begun(carrying))
-        await escaped.end_escaped(token)
+        await strays.end_escaped(token)
         await until(lambda: not alive(carrying))
 
 
@@ -178,9 +179,9 @@ async def test_a_program_without_variables_costs_no_second_look(
     monkeypatch.setattr(anyio, "sleep", noting)
     with sleeper() as plain:
         await until(lambda: bool(procfs.arguments(plain)))
-        monkeypatch.setattr(escaped, "processes", lambda: [plain])
+        monkeypatch.setattr(strays, "processes", lambda: [plain])
         pauses.clear()
-        await escaped.end_escaped(group.new_token())
+        await strays.end_escaped(_group.new_token())
     assert not pauses
 
 
@@ -202,7 +203,7 @@ async def test_others_get_their_turn_between_two_starts(monkeypatch: pytest.Monk
         started.append(turns)
         return program_module.spawn(*arguments, **options)
 
-    monkeypatch.setattr(running, "spawn", noting)
+    monkeypatch.setattr(_process, "spawn", noting)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(count_turns)
         async with anyio.create_task_group() as starts:
@@ -219,4 +220,4 @@ def bare(token: str) -> bytes:
 
 def _has_begun(pid: int) -> bool:
     """Whether it has its own environment; in the middle of exec() it has none."""
-    return group.TOKEN_VARIABLE.encode() in (procfs.environment(pid) or b"")
+    return _group.TOKEN_VARIABLE.encode() in (procfs.environment(pid) or b"")

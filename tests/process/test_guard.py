@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.process import guard, guard_main, procfs
+from prx_tunnel_core.process._reaper import guard, guard_main, procfs
 from support.proc import alive, gone, heard, host, program
 
 WITHIN = 2.0
@@ -25,7 +25,7 @@ POLITE = """
 async def main():
     polite = program(f"on:TERM,touch:{sys.argv[1]}+exit:0", "pid:first", "hang")
     # Without the token, only the number of its group tells of it.
-    async with open_process(["env", "-u", group.TOKEN_VARIABLE, *polite]) as a:
+    async with open_process(["env", "-u", _group.TOKEN_VARIABLE, *polite]) as a:
         first = await pid_of(a, "first")
         old = guard_pid()
         os.kill(old, signal.SIGKILL)
@@ -73,11 +73,11 @@ SPARED = """
 guard.prepare()
 
 def bearing(token):
-    environ = os.environ | {group.TOKEN_VARIABLE: token}
+    environ = os.environ | {_group.TOKEN_VARIABLE: token}
     return os.posix_spawn("/bin/sleep", ["sleep", "600"], environ)
 
-spared, ended = bearing(group.agent_token()), bearing(group.new_token())
-guard.spare(group.agent_token())
+spared, ended = bearing(_group.agent_token()), bearing(_group.new_token())
+guard.spare(_group.agent_token())
 old = guard_pid()
 if len(sys.argv) > 1:
     os.kill(old, signal.SIGKILL)

@@ -222,7 +222,8 @@ for name in signals:
     delattr(signal, name)
 sys.platform = "win32"
 from prx_tunnel_core.errors import SetupError
-from prx_tunnel_core.process import find_program, guard, open_process
+from prx_tunnel_core.process import find_program, open_process
+from prx_tunnel_core.process._reaper import guard
 
 async def main():
     try:

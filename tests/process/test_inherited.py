@@ -9,18 +9,19 @@ from support.left import apart
 SHED = """
 code = '''
 import os
-from prx_tunnel_core.process import group, leftovers, procfs
-from prx_tunnel_core.process.inherited import shed_token
+from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import orphans, procfs
+from prx_tunnel_core.process._inherited import shed_token
 
 before = procfs.environment(os.getpid())
 shed_token()
 after = procfs.environment(os.getpid())
-inherited = os.environ.get(group.TOKEN_VARIABLE)
-print(after == before, bool(leftovers.last_token(after)), inherited is not None, len(os.environ))
+inherited = os.environ.get(_group.TOKEN_VARIABLE)
+print(after == before, bool(orphans.last_token(after)), inherited is not None, len(os.environ))
 '''
 
 def told(token):
-    environ = {**os.environ, "BEFORE": "1", group.TOKEN_VARIABLE: token, "Z": "1"}
+    environ = {**os.environ, "BEFORE": "1", _group.TOKEN_VARIABLE: token, "Z": "1"}
     return subprocess.check_output([sys.executable, "-c", code], env=environ, text=True).split()
 
 gone_host = naming(*dead_process())
@@ -29,7 +30,7 @@ variables = len(os.environ) + 3
 """
 
 
-@pytest.mark.parametrize("token", ["living", "gone_host + living", "group.agent_token()"])
+@pytest.mark.parametrize("token", ["living", "gone_host + living", "_group.agent_token()"])
 def test_the_token_of_a_living_host_is_shed_also_in_what_proc_shows(token: str) -> None:
     expected = "['False', 'False', 'False', str(variables - 1)]"
     apart(f"{SHED}\nassert told({token}) == {expected}, told({token})")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.process import group, guard_main, leftovers, procfs
+from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import guard_main, orphans, procfs
 from support.left import apart
 
 EVERYTHING = """
@@ -61,11 +62,11 @@ def test_what_belongs_to_living_hosts_stays() -> None:
 
 
 IN_FAREWELL = """
-from prx_tunnel_core.process import guard
+from prx_tunnel_core.process._reaper import guard
 
 # A real guard, which waits for the end of this process, and ends what is another's.
 token, other = naming(*dead_process()), naming(*dead_process())
-group._host_token = lambda pid: token.rpartition(".")[0] + "."
+_group._host_token = lambda pid: token.rpartition(".")[0] + "."
 guard.prepare()
 its_guard = guard_pid()
 left, its_own = stubborn(other), stubborn(token)
@@ -109,9 +110,9 @@ def test_s15_what_only_names_the_host_is_no_guard_of_it() -> None:
 
 
 OF_ANOTHER_USER = """
-from prx_tunnel_core.process import escaped, guard_main
+from prx_tunnel_core.process._reaper import guard_main, strays
 
-token, mine = naming(*dead_process()), group.new_token()
+token, mine = naming(*dead_process()), _group.new_token()
 host_token = token.rpartition(".")[0] + "."
 command = ["/usr/bin/python3", "-I", "-S", sys.argv[1], "1"]
 others = [
@@ -120,19 +121,19 @@ others = [
     )
     for argument, env in (
         (host_token, {}),
-        ("", {group.TOKEN_VARIABLE: token}),
-        ("", {group.TOKEN_VARIABLE: mine}),
+        ("", {_group.TOKEN_VARIABLE: token}),
+        ("", {_group.TOKEN_VARIABLE: mine}),
     )
 ]
 assert [other.stdout.readline() for other in others] == [b"ready\\n"] * 3
 assert mine.encode() in procfs.environment(others[2].pid)
 left = stubborn(token)
-assert list(leftovers.leftovers(b"")) == [left]
+assert list(orphans.leftovers(b"")) == [left]
 with next_start():
     gone([left], 5)
-assert group.running() == []
-escaped.end_escaped_at_once(mine)
-guard_main.end({}, group.host_token().encode())
+assert _group.running() == []
+strays.end_escaped_at_once(mine)
+guard_main.end({}, _group.host_token().encode())
 assert [other.poll() for other in others] == [None] * 3
 """
 
@@ -150,11 +151,11 @@ def test_s15_a_process_of_another_user_is_neither_guard_nor_stray() -> None:
 INSIDE = """
 token = naming(*dead_process())
 terminal, left = bearing(token), stubborn(naming(*dead_process()))
-os.environ[group.TOKEN_VARIABLE] = token
+os.environ[_group.TOKEN_VARIABLE] = token
 with next_start() as host_in_it:
     gone([left], 5)
     assert alive(terminal) and alive(host_in_it.pid)
-del os.environ[group.TOKEN_VARIABLE]
+del os.environ[_group.TOKEN_VARIABLE]
 with next_start():
     gone([terminal], 5)
 """
@@ -220,11 +221,11 @@ others = {
 }
 pids = {text: bearing(token) for text, token in (judged | others).items()}
 user, os.geteuid = os.geteuid, lambda: 1
-assert leftovers.leftovers(b"") == {}, "that is another user's"
+assert orphans.leftovers(b"") == {}, "that is another user's"
 os.geteuid = user
-found = leftovers.leftovers(b"")
+found = orphans.leftovers(b"")
 assert set(found) == {pids[text] for text in judged}, [t for t in pids if (pids[t] in found)]
-leftovers.end_leftovers(b"")
+orphans.end_leftovers(b"")
 gone([pids[text] for text in judged], 0)
 assert all(alive(pids[text]) for text in others)
 """
@@ -250,10 +251,10 @@ TOKEN = f"{HOST}.1;"
     ids=lambda value: value.replace(SPACES, "-")[:40],
 )  # fmt: skip
 def test_what_is_no_token_tells_nothing(value: str) -> None:
-    environ = {group.TOKEN_VARIABLE: value}
+    environ = {_group.TOKEN_VARIABLE: value}
     with subprocess.Popen(["/bin/sleep", "600"], env=environ) as process:
         try:
-            assert leftovers.dead_host(process.pid) == b""
+            assert orphans.dead_host(process.pid) == b""
         finally:
             process.kill()
 
@@ -266,19 +267,18 @@ def test_a_number_that_became_another_process_while_it_was_looked_at(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with subprocess.Popen(["/bin/sleep", "600"]) as process:
-        monkeypatch.setattr(leftovers, "leftovers", lambda inherited: {process.pid: b"a host."})
+        monkeypatch.setattr(orphans, "leftovers", lambda inherited: {process.pid: b"a host."})
         try:
-            assert leftovers.hold_leftovers(b"") == []
+            assert orphans.hold_leftovers(b"") == []
         finally:
             process.kill()
 
 
 def test_a_chain_that_is_cut_short_tells_nothing() -> None:
-    whole = (
-        f"PATH=/bin\0X{group.TOKEN_VARIABLE}=no;\0{group.TOKEN_VARIABLE}={TOKEN}{TOKEN}\0".encode()
-    )
-    assert leftovers.last_token(whole) == TOKEN[:-1].encode()
-    assert leftovers.last_token(whole[:-1]) == b""
+    name = _group.TOKEN_VARIABLE
+    whole = f"PATH=/bin\0X{name}=no;\0{name}={TOKEN}{TOKEN}\0".encode()
+    assert orphans.last_token(whole) == TOKEN[:-1].encode()
+    assert orphans.last_token(whole[:-1]) == b""
 
 
 def test_the_user_of_another_process_is_another(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prx_tunnel_core.process.output import CUT, LineCutter
+from prx_tunnel_core.process._output import CUT, LineCutter
 
 LONGEST = 8
 # Few letters, so that line ends and lines of just the longest length come up often.

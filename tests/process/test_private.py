@@ -13,7 +13,7 @@ import pytest
 
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.process import private_file, private_folder, write_private
-from prx_tunnel_core.process.abandoned import PREFIX, remove_abandoned
+from prx_tunnel_core.process._abandoned import PREFIX, remove_abandoned
 from support.proc import gone, heard, host
 
 WITHIN = 10.0  # seconds; it takes less than two when the machine is idle

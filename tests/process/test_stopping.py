@@ -10,7 +10,7 @@ import time
 import anyio
 import pytest
 
-from prx_tunnel_core.process import group, open_process
+from prx_tunnel_core.process import _group, open_process
 from support.proc import (
     PRELUDE,
     TESTS,
@@ -141,7 +141,7 @@ async def test_leaving_after_the_end_waits_for_nothing() -> None:
 async def test_no_signal_reaches_a_group_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its number could be another's by then."""
     sent: list[int] = []
-    real = group.signal_group
+    real = _group.signal_group
 
     def record(pid: int, *signals: signal.Signals) -> bool:
         sent.append(pid)
@@ -149,7 +149,7 @@ async def test_no_signal_reaches_a_group_that_is_gone(monkeypatch: pytest.Monkey
 
     async with open_process(program("exit:0")) as process:
         await process.wait()
-        monkeypatch.setattr(group, "signal_group", record)
+        monkeypatch.setattr(_group, "signal_group", record)
     assert sent == []
 
 
@@ -166,8 +166,8 @@ async def test_an_exception_of_the_body_arrives_as_it_was(error: type[BaseExcept
 async def test_a_group_number_with_only_zombies_is_nobody() -> None:
     async with open_process(program("child:exit:0", "print:up", "hang")) as process:
         await process.first_match(starts("up"))
-        assert group.group_alive(process.pid)
-    assert not group.group_alive(process.pid)
+        assert _group.group_alive(process.pid)
+    assert not _group.group_alive(process.pid)
 
 
 IN_ANOTHER_NAMESPACE = """

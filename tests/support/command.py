@@ -51,7 +51,7 @@ class Prx:
         )
 
     def command(self, *arguments: str) -> list[str]:
-        code = "import sys; from prx_tunnel_core.cli import main; sys.exit(main())"
+        code = "import sys; from prx_tunnel_core._cli import main; sys.exit(main())"
         return [sys.executable, "-c", code, *arguments]
 
     def __call__(

@@ -10,8 +10,8 @@ import anyio
 import anyio.to_thread
 
 from prx_tunnel_core import Tunnel
-from prx_tunnel_core.control import client, serve
-from prx_tunnel_core.health import Prober
+from prx_tunnel_core._control import client, serve
+from prx_tunnel_core._health import Prober
 from support.memory import FakeProber, Memory
 from support.virtual import no_plugins
 

@@ -8,12 +8,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from prx_tunnel_core.plugins import ListedPlugin, Plugins
+from prx_tunnel_core._plugins import ListedPlugin, PluginRegistry
 
 HEADER = """
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from prx_tunnel_core import AnyBackend, AnyObserver, Backend, BackendConfig, Observer, Settings
+from prx_tunnel_core import AnyBackend, AnyObserver, Backend, BackendConfig, Observer, ConfigModel
 from prx_tunnel_core import hookimpl
 """
 
@@ -29,7 +29,7 @@ def backend(*names: str) -> str:
 
 def observer(*names: str) -> str:
     yields = "\n".join(
-        f"    yield Observer(name={name!r}, summary='the {name}', config=Settings, run=id)"
+        f"    yield Observer(name={name!r}, summary='the {name}', config=ConfigModel, run=id)"
         for name in names
     )
     return f"{HEADER}\n@hookimpl\ndef prx_tunnel_observers():\n{yields}\n"
@@ -82,6 +82,6 @@ def forget_modules_of(folder: Path, *, known: Collection[str]) -> None:
             del sys.modules[name]
 
 
-def listed(name: str, plugins: Plugins | None = None) -> ListedPlugin:
-    (entry,) = (entry for entry in (plugins or Plugins()).listing() if entry.name == name)
+def listed(name: str, plugins: PluginRegistry | None = None) -> ListedPlugin:
+    (entry,) = (entry for entry in (plugins or PluginRegistry()).listing() if entry.name == name)
     return entry

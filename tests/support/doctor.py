@@ -9,8 +9,16 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from prx_tunnel_core import Backend, BackendConfig, Check, Connection, Plugins, Target, hookimpl
-from prx_tunnel_core.doctor import examine
+from prx_tunnel_core import (
+    Backend,
+    BackendConfig,
+    Check,
+    Connection,
+    PluginRegistry,
+    Target,
+    hookimpl,
+)
+from prx_tunnel_core._doctor import examine
 
 SECRET = "canary-0123456789"
 PROBE = "[tunnel]\nbackend = 'probe'\n"
@@ -40,14 +48,14 @@ class Probe:
         )
 
 
-def with_probe(**answers: Any) -> Plugins:
-    plugins = Plugins(entry_points=list)
+def with_probe(**answers: Any) -> PluginRegistry:
+    plugins = PluginRegistry(entry_points=list)
     plugins.register(Probe(**answers))
     return plugins
 
 
 async def found(
-    file: Path, text: str = PROBE, *, plugins: Plugins | None = None, **answers: Any
+    file: Path, text: str = PROBE, *, plugins: PluginRegistry | None = None, **answers: Any
 ) -> dict[str, list[Check]]:
     """The findings about a configuration of that text, by name."""
     write(file, text)

@@ -16,13 +16,13 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
+from prx_tunnel_core._supervisor.health_monitor import Probes
 from prx_tunnel_core.backend import Backend, Connection, Target
 from prx_tunnel_core.config import BackendConfig, ReconnectConfig, TunnelConfig, validate
 from prx_tunnel_core.errors import SetupError, TunnelError
 from prx_tunnel_core.models import Failed, TunnelStatus
 from prx_tunnel_core.process import TunnelProcess, open_process
-from prx_tunnel_core.supervisor import Tunnel
-from prx_tunnel_core.supervisor.checking import Probes
+from prx_tunnel_core.tunnel import Tunnel
 from prx_tunnel_core.urls import UrlRule
 from support.memory import FakeProber, Memory
 from support.proc import program

@@ -76,8 +76,7 @@ class Host:
 
     def prx(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", "from prx_tunnel_core.cli import main; raise SystemExit(main())",
-             *arguments],
+            [sys.executable, "-m", "prx_tunnel_core", *arguments],
             env=self.environ, capture_output=True, text=True, timeout=PATIENCE, check=False,
         )  # fmt: skip
 

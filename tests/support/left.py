@@ -11,14 +11,16 @@ from contextlib import contextmanager
 
 import pytest
 
-from prx_tunnel_core.process import group, procfs
+from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import procfs
 from support.proc import TESTS, gone, heard, host, program
 from support.programs import needs_program
 
 APART = ("--pid", "--fork", "--kill-child", "--mount-proc")
 PRELUDE = """
 import os, signal, subprocess, sys
-from prx_tunnel_core.process import group, leftovers, procfs
+from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import orphans, procfs
 from support.left import (
     bearing, dead_process, left_by_a_dead_host, naming, next_start, stubborn
 )
@@ -104,7 +106,7 @@ def dead_process() -> tuple[int, int]:
 def bearing(token: str, *command: str, out: int = 1) -> int:
     """A process with that in its environment, which nobody waits for."""
     command = command or ("/bin/sleep", "600")
-    environ = os.environ | {group.TOKEN_VARIABLE: token}
+    environ = os.environ | {_group.TOKEN_VARIABLE: token}
     actions = [(os.POSIX_SPAWN_DUP2, out, 1)]
     return os.posix_spawn(command[0], command, environ, file_actions=actions)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
-from prx_tunnel_core.health import Prober
+from prx_tunnel_core._health import Prober
 from prx_tunnel_core.models import Check
 from support.http_server import Handler, serve
 

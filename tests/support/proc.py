@@ -15,14 +15,16 @@ from pathlib import Path
 
 import anyio
 
-from prx_tunnel_core.process import TunnelProcess, group, guard
+from prx_tunnel_core.process import TunnelProcess, _group
+from prx_tunnel_core.process._reaper import guard
 
 TESTS = Path(__file__).parent.parent
 PROGRAM = Path(__file__).with_name("program.py")
 PRELUDE = """
 import os, signal, subprocess, sys, threading, time
 import anyio
-from prx_tunnel_core.process import group, guard, open_process
+from prx_tunnel_core.process import _group, open_process
+from prx_tunnel_core.process._reaper import guard
 from support.proc import children, guard_pid, pid_of, program, say, starts
 """
 
@@ -137,7 +139,7 @@ def nothing_left() -> Iterator[None]:
     if _grown(before):
         gc.collect()  # only what is still referred to is a leak
     assert not (grown := _grown(before)), grown
-    left = group.running()
+    left = _group.running()
     commands = [_command(pid) for pid in left]
     for pid in left:  # the next test is not to blame
         os.kill(pid, signal.SIGKILL)

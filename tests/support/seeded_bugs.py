@@ -12,7 +12,7 @@ class Bug:
     what: str
     breaks: Invariant
     right: str
-    """Stands in one place of `prx_tunnel_core/supervisor/`."""
+    """Stands in one place of `prx_tunnel_core/_supervisor/`."""
     wrong: str
 
 
@@ -44,9 +44,9 @@ BUGS = (
     Bug(
         "the pause before an attempt cannot be cancelled",
         Invariant.IMMEDIATE,
-        "            await waking.sleep(self._ladder.delay)\n",
+        "            await suspend.sleep(self._ladder.delay)\n",
         "            with anyio.CancelScope(shield=True):\n"
-        "                await waking.sleep(self._ladder.delay)\n"
+        "                await suspend.sleep(self._ladder.delay)\n"
         "            await anyio.sleep(0)\n",
     ),
     Bug(
@@ -192,8 +192,8 @@ BUGS = (
     Bug(
         "the delay is announced, and not kept",
         Invariant.DUE,
-        "await waking.sleep(self._ladder.delay)",
-        "await waking.sleep(0)",
+        "await suspend.sleep(self._ladder.delay)",
+        "await suspend.sleep(0)",
     ),
     Bug(
         "the way back from offline is not noticed",

@@ -18,10 +18,10 @@ import httpx
 from anyio.abc import SocketAttribute
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from prx_tunnel_core.health import Prober
+from prx_tunnel_core._health import Prober
 from prx_tunnel_core.models import Connected, Reconnecting, Stopped, TunnelStatus
-from prx_tunnel_core.process import group
-from prx_tunnel_core.supervisor import Tunnel
+from prx_tunnel_core.process import _group
+from prx_tunnel_core.tunnel import Tunnel
 from support.proc import children, descriptors, until
 
 PATIENCE = 30.0  # seconds: only a broken test waits this long
@@ -141,7 +141,7 @@ def leaving_nothing(home: Path) -> Iterator[None]:
     before = held()
     yield
     assert held() == before
-    assert not group.running()
+    assert not _group.running()
 
 
 async def traffic_arrives_intact(table: Mapping[str, Any], far_end: FarEnd, home: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any, ParamSpec
 import trio
 import trio.testing
 
-from prx_tunnel_core import Plugins
+from prx_tunnel_core import PluginRegistry
+from prx_tunnel_core._supervisor.backoff import Backoff
 from prx_tunnel_core.config import ReconnectConfig
 from prx_tunnel_core.models import TunnelStatus
-from prx_tunnel_core.supervisor import Tunnel
-from prx_tunnel_core.supervisor.backoff import Ladder
+from prx_tunnel_core.tunnel import Tunnel
 from support.memory import FakeProber, Memory
 
 P = ParamSpec("P")
@@ -33,8 +33,8 @@ def virtual(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
     return run
 
 
-def no_plugins() -> Plugins:
-    return Plugins(entry_points=list)
+def no_plugins() -> PluginRegistry:
+    return PluginRegistry(entry_points=list)
 
 
 class Recorded(Tunnel):
@@ -64,13 +64,13 @@ def in_memory(
     reconnect: Mapping[str, object] | None = None,
     jitter: float = 1.0,
     online: Callable[[], bool] = lambda: True,
-    plugins: Plugins | None = None,
+    plugins: PluginRegistry | None = None,
     **config: object,
 ) -> Recorded:
     """A tunnel over that provider; `jitter` is the random part of each delay, from 0 to 1."""
 
-    def ladder(config: ReconnectConfig) -> Ladder:
-        return Ladder(config, uniform=lambda: jitter)
+    def ladder(config: ReconnectConfig) -> Backoff:
+        return Backoff(config, uniform=lambda: jitter)
 
     return Recorded(
         {"backend": "memory", "reconnect": reconnect or {}, **config},

@@ -119,7 +119,7 @@ class Memory(Connection):
         await self.severed.wait()
         return "it was severed"
 
-    async def sever(self) -> bool:
+    async def abort(self) -> bool:
         self.severed.set()
         return True
 

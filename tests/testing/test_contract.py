@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from prx_tunnel_core.testing import BackendContract
-from prx_tunnel_core.testing.contract import TESTS, weakened
+from prx_tunnel_core.testing._contract import TESTS, weakened
 from support.wrong_backends import Config, Plugin, memory
 
 pytest_plugins = ("pytester",)

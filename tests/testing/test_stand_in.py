@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.testing.stand_in import StandIn
+from prx_tunnel_core.testing._stand_in import StandIn
 
 
 @pytest.fixture

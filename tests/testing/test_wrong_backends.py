@@ -70,7 +70,7 @@ def test_it_fails_the_one_test_that_is_meant_for_it(
 
 
 def test_every_fault_that_the_contract_looks_for_has_a_backend_that_has_it() -> None:
-    from prx_tunnel_core.testing.contract import TESTS as contract_tests
+    from prx_tunnel_core.testing._contract import TESTS as contract_tests
 
     untested = contract_tests - set(wrong_backends.EXPECTED.values())
     assert untested == {"test_the_contract_is_whole"}  # in test_contract.py

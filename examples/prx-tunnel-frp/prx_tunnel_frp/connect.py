@@ -74,7 +74,7 @@ class FrpConnection(Connection):
             return [Check("frps", "fail", f"{proxy.status} {proxy.error}".strip())]
         return [Check("frps", "ok", proxy.address)]
 
-    async def sever(self) -> bool:
+    async def abort(self) -> bool:
         self._process.kill()
         return True
 

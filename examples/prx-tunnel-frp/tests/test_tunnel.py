@@ -132,7 +132,7 @@ async def test_bytes_arrive_and_the_status_is_told(frpc: str) -> None:
                     assert await visitor.receive() == b"hello"
                 (check,) = await connection.check()
                 assert (check.verdict, check.detail) == ("ok", f"127.0.0.1:{public}")
-                assert await connection.sever()
+                assert await connection.abort()
                 assert "SIGKILL" in await connection.wait_closed()
                 (check,) = await connection.check()
                 assert check.verdict == "fail"

@@ -15,7 +15,7 @@ from prx_tunnel_cloudflare.journal import Journal
 from prx_tunnel_cloudflare.reasons import Cause
 from prx_tunnel_cloudflare.settings import CloudflareConfig
 from prx_tunnel_core.backend import Target
-from prx_tunnel_core.errors import ProgramExited, TunnelError, single
+from prx_tunnel_core.errors import ProgramExited, TunnelError, unwrap_group
 from prx_tunnel_core.process import TunnelProcess, open_process
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Connector:
     async def while_running(self, work: Callable[[], Awaitable[T]]) -> T | None:
         """What `work` returns; None when the process ends before."""
         result: T | None = None
-        with single():
+        with unwrap_group():
             async with anyio.create_task_group() as tasks:
 
                 async def stop_at_end() -> None:

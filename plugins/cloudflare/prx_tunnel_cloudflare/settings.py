@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from prx_tunnel_cloudflare.credentials import check_token
 from prx_tunnel_cloudflare.team import team_name
-from prx_tunnel_core.config import BackendConfig, Port, Seconds, Settings
+from prx_tunnel_core.config import BackendConfig, ConfigModel, Port, Seconds
 from prx_tunnel_core.urls import normalise
 
 Kind = Literal["quick", "remote", "local"]
@@ -41,7 +41,7 @@ EXAMPLE = """\
 """
 
 
-class AccessConfig(Settings):
+class AccessConfig(ConfigModel):
     """`[tunnel.cloudflare.access]`: who may come, for `prx_tunnel_cloudflare.access`."""
 
     team: str

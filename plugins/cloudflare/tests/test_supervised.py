@@ -14,7 +14,7 @@ from prx_tunnel_core import (
     Tunnel,
     TunnelStatus,
 )
-from prx_tunnel_core.plugins import Plugins
+from prx_tunnel_core._plugins import PluginRegistry
 
 pytestmark = pytest.mark.anyio
 
@@ -35,7 +35,7 @@ async def until(tunnel: Tunnel, kind: type[TunnelStatus]) -> TunnelStatus:
 
 
 def test_the_entry_point() -> None:
-    backend = Plugins().backend("cloudflare")
+    backend = PluginRegistry().backend("cloudflare")
     assert (backend.name, backend.program) == ("cloudflare", "cloudflared")
     assert backend.diagnose is not None
     assert "install cloudflared" in backend.install_hint

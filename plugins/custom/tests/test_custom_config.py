@@ -10,9 +10,9 @@ from prx_tunnel_custom.command import fill, other_port
 from prx_tunnel_custom.config import CustomConfig
 from pydantic import SecretStr
 
+from prx_tunnel_core._configfile import load
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.config import validate
-from prx_tunnel_core.configfile import load
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand
 

@@ -12,7 +12,7 @@ import anyio
 from pydantic import SecretStr
 
 from prx_tunnel_core.backend import Connection, Target
-from prx_tunnel_core.errors import ConnectError, SetupError, single
+from prx_tunnel_core.errors import ConnectError, SetupError, unwrap_group
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import TunnelProcess, open_process
 from prx_tunnel_ngrok import health
@@ -130,7 +130,7 @@ class RunningAgent(Connection):
         self, condition: Callable[[], bool], wake_in: Callable[[], float] = lambda: math.inf
     ) -> None:
         """Return when the condition holds, or the agent has ended and all it said is read."""
-        with single():
+        with unwrap_group():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._notice_end)
                 while not self._ended and not condition():

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from prx_tunnel_core.config import BackendConfig, Port, Settings
+from prx_tunnel_core.config import BackendConfig, ConfigModel, Port
 
 # What goes into an expression of the traffic policy must not be able to end its string literal.
 _EMAIL = re.compile(r"[A-Za-z0-9.!#%&*+/=?^_~-]+@[A-Za-z0-9.-]+")
@@ -26,7 +26,7 @@ EXAMPLE = """\
 Text = Annotated[str, Field(min_length=1)]
 
 
-class LoginConfig(Settings):
+class LoginConfig(ConfigModel):
     """Who gets in after logging in; everybody when no domain and no e-mail is named."""
 
     allow_domains: list[str] = Field(default_factory=list)
@@ -71,7 +71,7 @@ class OidcConfig(LoginConfig):
     client_secret: SecretStr
 
 
-class WebhookConfig(Settings):
+class WebhookConfig(ConfigModel):
     """`[tunnel.ngrok.verify_webhook]`: ngrok checks the signature of every request."""
 
     provider: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]

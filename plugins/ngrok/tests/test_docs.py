@@ -9,13 +9,13 @@ import pytest
 from prx_tunnel_ngrok.codes import RULES, Treatment, refusal_in
 from prx_tunnel_ngrok.config import NgrokConfig, OAuthConfig, OidcConfig, WebhookConfig
 
-from prx_tunnel_core.config import Settings
+from prx_tunnel_core.config import ConfigModel
 
 PAGE = (Path(__file__).parents[3] / "docs/backends/ngrok.md").read_text()
 
 
 @pytest.mark.parametrize("model", [NgrokConfig, OAuthConfig, OidcConfig, WebhookConfig])
-def test_every_key_is_described(model: type[Settings]) -> None:
+def test_every_key_is_described(model: type[ConfigModel]) -> None:
     for key in model.model_fields:
         assert f"`{key}`" in PAGE
 

@@ -47,7 +47,7 @@ class EmbeddedConnection(Connection):
         port = Check("listener", "ok" if listening else "fail", self.public_url)
         return [*await self._connection.check(), port]
 
-    async def sever(self) -> bool:
+    async def abort(self) -> bool:
         """The relay's listener and connections are aborted: the tunnel has to notice by itself."""
         self._relay.abort()
         return True

@@ -56,7 +56,7 @@ class SshConnection(Connection):
             return [Check("ssh", "fail", f"no answer to a keepalive in {self._patience:g} s")]
         return [Check("ssh", "ok", f"the server answered in {seconds * 1000:.0f} ms")]
 
-    async def sever(self) -> bool:
+    async def abort(self) -> bool:
         self._transport.connection.abort()
         return True
 

@@ -58,7 +58,7 @@ async def test_it_is_cut_and_comes_back_with_the_same_url(
 ) -> None:
     async with connect(SshConfig(), app.target) as connection:
         url = connection.public_url
-        assert await connection.sever()
+        assert await connection.abort()
         assert await dropped(connection) == "the connection to the SSH server was lost"
         with pytest.raises(httpx.ConnectError):
             await http.get(url)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ConfigDict, model_validator
 
-from prx_tunnel_core.config import Settings, validate
+from prx_tunnel_core.config import ConfigModel, validate
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.text import one_line
 from prx_tunnel_webhooks.github import GitHubHook, GitHubOrganisationHook
@@ -29,7 +29,7 @@ KINDS: Mapping[str, type[Hook]] = {
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 
 
-class WebhooksConfig(Settings):
+class WebhooksConfig(ConfigModel):
     model_config = ConfigDict(extra="allow")
 
     @model_validator(mode="before")

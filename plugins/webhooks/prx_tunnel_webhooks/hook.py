@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from prx_tunnel_core.config import Seconds, Settings
+from prx_tunnel_core.config import ConfigModel, Seconds
 from prx_tunnel_core.urls import is_loopback, normalise
 from prx_tunnel_webhooks.api import Api
 
@@ -29,7 +29,7 @@ class Provider(ABC):
         """Have none sent to the URL any more; what somebody else registered since stays."""
 
 
-class Hook(Settings):
+class Hook(ConfigModel):
     """`[webhooks.<name>]`."""
 
     kind: str

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from prx_tunnel_core.backend import Watched
+from prx_tunnel_core.backend import TunnelView
 from prx_tunnel_core.config import secrets_of
-from prx_tunnel_core.errors import single
+from prx_tunnel_core.errors import unwrap_group
 from prx_tunnel_core.text import Redactor
 from prx_tunnel_webhooks.api import open_api
 from prx_tunnel_webhooks.config import WebhooksConfig
@@ -20,13 +20,13 @@ FAREWELL = 4.0  # seconds for removing what is to be removed; core waits for 5
 
 @asynccontextmanager
 async def run(
-    config: WebhooksConfig, tunnel: Watched
+    config: WebhooksConfig, tunnel: TunnelView
 ) -> AsyncIterator[Callable[[], Mapping[str, str]]]:
     redact = Redactor(secrets_of(config))
     async with open_api(redact) as api:
         registrations = [Registration(name, hook, api) for name, hook in config.hooks.items()]
         try:
-            with single():
+            with unwrap_group():
                 async with anyio.create_task_group() as tasks:
                     for registration in registrations:
                         tasks.start_soon(registration.keep)
@@ -37,7 +37,7 @@ async def run(
             await _remove(registrations)
 
 
-async def _follow(tunnel: Watched, registrations: Sequence[Registration]) -> None:
+async def _follow(tunnel: TunnelView, registrations: Sequence[Registration]) -> None:
     async for url in tunnel.urls():
         for registration in registrations:
             registration.want(url)

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 from pydantic import Field, SecretStr, field_validator, model_validator
 from typing_extensions import override
 
-from prx_tunnel_core.config import Settings
+from prx_tunnel_core.config import ConfigModel
 from prx_tunnel_core.expansion import Expanded
 from prx_tunnel_core.text import SHORTEST_SECRET
 from prx_tunnel_webhooks.api import Api
@@ -28,7 +28,7 @@ _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 Body = str | dict[str, Any] | list[Any]
 
 
-class Request(Settings):
+class Request(ConfigModel):
     """One request; `{url}` and the names in `secrets` stand for their values."""
 
     method: Literal["POST", "PUT", "PATCH", "DELETE", "GET"] = "POST"

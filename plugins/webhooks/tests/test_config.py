@@ -8,7 +8,7 @@ import pytest
 from prx_tunnel_webhooks import prx_tunnel_observers, webhook_url
 from prx_tunnel_webhooks.config import WebhooksConfig
 
-from prx_tunnel_core import ConfigError, Observer, Plugins
+from prx_tunnel_core import ConfigError, Observer, PluginRegistry
 from prx_tunnel_core.config import literal_secrets, secrets_of, validate
 from prx_tunnel_core.expansion import expand
 
@@ -143,7 +143,7 @@ def test_variables_are_read_as_their_field_s_type() -> None:
 def test_the_plugin_is_found_by_its_table() -> None:
     (observer,) = prx_tunnel_observers()
     assert isinstance(observer, Observer)
-    (found,) = Plugins(environ={}).observers({"webhooks": {"bot": TELEGRAM}, "other": {}})
+    (found,) = PluginRegistry(environ={}).observers({"webhooks": {"bot": TELEGRAM}, "other": {}})
     assert (found.name, found.config) == ("webhooks", WebhooksConfig)
 
 

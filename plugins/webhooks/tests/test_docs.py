@@ -16,7 +16,7 @@ from webhook_kit.django_site import site
 from webhook_kit.posting import post
 from webhook_kit.signing import BODY, SECRET, sign_github
 
-from prx_tunnel_core.config import Settings, validate
+from prx_tunnel_core.config import ConfigModel, validate
 from prx_tunnel_core.expansion import expand
 
 PLUGIN = Path(__file__).parents[1]
@@ -70,7 +70,7 @@ def test_the_function_of_the_manual_works(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.skipif(not MANUAL.exists(), reason="the plugin was taken out of the project")
 def test_every_setting_has_its_row_in_the_manual() -> None:
     text = MANUAL.read_text(encoding="utf-8")
-    models: list[type[Settings]] = [*KINDS.values(), Request]
+    models: list[type[ConfigModel]] = [*KINDS.values(), Request]
     for model in models:
         for name in model.model_fields:
             assert f"\n| `{name}` |" in text, (model, name)

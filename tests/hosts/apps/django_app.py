@@ -12,8 +12,8 @@ from django.http import HttpRequest, JsonResponse  # type: ignore[import-untyped
 from django.urls import path  # type: ignore[import-untyped]
 
 from prx_tunnel_core import blocking
+from prx_tunnel_core.access import is_public_request, scope_of
 from prx_tunnel_core.asgi import with_tunnel
-from prx_tunnel_core.visitors import is_public_request, scope_of
 
 CONFIG = {"backend": "ssh", "local_port": int(os.environ["PORT"])}
 settings.configure(

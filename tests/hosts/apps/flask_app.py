@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask, request
 
 from prx_tunnel_core import blocking
-from prx_tunnel_core.visitors import is_public_request, scope_of
+from prx_tunnel_core.access import is_public_request, scope_of
 
 app = Flask(__name__)
 seen: list[str] = []

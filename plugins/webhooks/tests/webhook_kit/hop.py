@@ -20,7 +20,7 @@ class Hop(Connection):
         await self._severed.wait()
         return "severed"
 
-    async def sever(self) -> bool:
+    async def abort(self) -> bool:
         self._severed.set()
         return True
 

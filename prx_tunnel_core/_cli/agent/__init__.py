@@ -1,0 +1,1 @@
+"""`prx start`: an agent and its tunnel, started, stopped and restarted together."""

@@ -1,0 +1,143 @@
+"""A small agent that receives webhooks over HTTP, on a local port."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import anyio
+import anyio.abc
+import h11
+
+from prx_tunnel_core.errors import unwrap_group
+
+LARGEST_BODY = 1024 * 1024  # bytes
+HEAD_PATIENCE = 5.0  # seconds for the head of a request
+PATIENCE = 30.0  # seconds for all of it
+MOST_CLIENTS = 64
+SIGNATURE = "x-hub-signature-256"
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """What arrived, as it arrived."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+    verified: bool
+    """Whether the signature is that of our secret over these very bytes; False without one."""
+
+
+def sign(secret: bytes, body: bytes) -> str:
+    """The value of GitHub's `X-Hub-Signature-256`: HMAC-SHA256 over the raw body."""
+    return f"sha256={hmac.new(secret, body, hashlib.sha256).hexdigest()}"
+
+
+@asynccontextmanager
+async def listen(
+    secret: bytes | None,
+    receive: Callable[[Webhook], None],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+) -> AsyncIterator[int]:
+    """Serve while the context lasts; yields the port.
+
+    Each POST is passed on; one without a valid signature is answered with 401. With None for a
+    secret, every request is passed on, and answered with 200.
+    """
+    inbox = _Inbox(secret, receive)
+    listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
+    with unwrap_group():
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, inbox.answer)
+            yield int(listener.extra(anyio.abc.SocketAttribute.local_port))  # noqa: S610 - no SQL
+            tasks.cancel_scope.cancel()
+
+
+class _Inbox:
+    def __init__(self, secret: bytes | None, receive: Callable[[Webhook], None]) -> None:
+        self._secret = secret
+        self._receive = receive
+        self._clients: dict[anyio.CancelScope, bool] = {}
+        """Those that are being read, oldest first, and whether their request's head is there."""
+
+    async def answer(self, client: anyio.abc.SocketStream) -> None:
+        """One request, one answer, and the connection is closed."""
+        async with client:
+            http = h11.Connection(h11.SERVER)
+            try:
+                with self._place() as place:
+                    status = await self._serve(http, client, place)
+                    await client.send(_reply(http, status))
+            except (h11.ProtocolError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                return  # it left, or does not speak HTTP
+
+    @contextmanager
+    def _place(self) -> Iterator[anyio.CancelScope]:
+        """One of the places, of which the client that has kept its longest makes way for another.
+
+        Of those first that have not even sent a head: a request that arrives whole needs no time.
+        """
+        if len(self._clients) >= MOST_CLIENTS:
+            longest = min(self._clients, key=self._clients.__getitem__)
+            del self._clients[longest]
+            longest.cancel()
+        with anyio.move_on_after(HEAD_PATIENCE) as place:
+            self._clients[place] = False
+            try:
+                yield place
+            finally:
+                self._clients.pop(place, None)
+
+    async def _serve(
+        self, http: h11.Connection, client: anyio.abc.SocketStream, place: anyio.CancelScope
+    ) -> int:
+        request, body = None, bytearray()
+        while not isinstance(event := await _next(http, client), h11.EndOfMessage):
+            if isinstance(event, h11.Request):
+                request = event
+                place.deadline += PATIENCE - HEAD_PATIENCE
+                if place in self._clients:
+                    self._clients[place] = True
+            elif isinstance(event, h11.Data):
+                body += event.data
+            if len(body) > LARGEST_BODY:
+                return 413
+            if isinstance(event, h11.ConnectionClosed):
+                raise anyio.ClosedResourceError
+        assert request is not None
+        return self._take(request, bytes(body))
+
+    def _take(self, request: h11.Request, body: bytes) -> int:
+        if self._secret is not None and request.method != b"POST":
+            return 405 if body else 204
+        headers = {name.decode(): value.decode("latin-1") for name, value in request.headers}
+        verified = self._secret is not None and hmac.compare_digest(
+            headers.get(SIGNATURE, "").encode(), sign(self._secret, body).encode()
+        )
+        method, path = request.method.decode("latin-1"), request.target.decode("latin-1")
+        self._receive(Webhook(method, path, headers, body, verified))
+        if self._secret is None:
+            return 200
+        return 202 if verified else 401
+
+
+async def _next(http: h11.Connection, client: anyio.abc.SocketStream) -> object:
+    while (event := http.next_event()) is h11.NEED_DATA:
+        try:
+            http.receive_data(await client.receive())
+        except anyio.EndOfStream:
+            http.receive_data(b"")
+    return event
+
+
+def _reply(http: h11.Connection, status: int) -> bytes:
+    headers = [("content-length", "0"), ("connection", "close")]
+    head = http.send(h11.Response(status_code=status, headers=headers)) or b""
+    return head + (http.send(h11.EndOfMessage()) or b"")

@@ -1,0 +1,165 @@
+"""`start --detach`: a daemon that reports once it is connected, or why it is not.
+
+The daemon tells its parent by a pipe: lines `note <text>` while it tries, then `done <exit code>`
+and, after that line, what is to be printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+from collections.abc import Iterable
+from typing import IO
+
+from prx_tunnel_core._cli import FAILED, INTERRUPTED, USAGE, streams
+from prx_tunnel_core._cli.logfile import start_logging
+from prx_tunnel_core._cli.render import ERROR, WARNING, describe
+from prx_tunnel_core._cli.running import Job, run
+from prx_tunnel_core._cli.signals import StopSignals
+from prx_tunnel_core._control import AlreadyRunning
+from prx_tunnel_core._control.render import status_text
+from prx_tunnel_core.errors import ConfigError, TunnelError
+from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.models import (
+    Connected,
+    Failed,
+    Reconnecting,
+    TunnelStatus,
+    status_to_json,
+)
+from prx_tunnel_core.process._inherited import shed_token
+
+logger = get_logger("prx_tunnel_core")
+
+_LEVELS = {WARNING: logging.WARNING, ERROR: logging.ERROR}
+
+
+def detach(job: Job, secrets: Iterable[str], stop: StopSignals, *, as_json: bool) -> int:
+    """Start the daemon and wait until it is connected; gives the exit code."""
+    reading, writing = os.pipe()
+    streams.flush()
+    # Forking is safe here: no thread and no event loop has been started.
+    daemon = os.fork()
+    if daemon == 0:
+        code = FAILED
+        try:
+            _become_daemon(keep=writing)
+            code = _serve(job, secrets, stop, _Report(writing, job, as_json=as_json))
+        finally:
+            os._exit(code)  # never back into the code of the parent
+    os.close(writing)
+    # Ctrl-C reaches only the terminal's processes, and the daemon is none of them any more.
+    stop.tell(lambda: _terminate(daemon))
+    with open(reading, encoding="utf-8") as report:
+        code = _follow(report, daemon)
+    stop.tell(None)
+    return INTERRUPTED if code and stop.requested else code
+
+
+def _become_daemon(*, keep: int) -> None:
+    shed_token()
+    os.setsid()
+    os.umask(0o077)
+    os.chdir("/")
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    for entry in os.listdir("/dev/fd"):
+        # Whoever waits for the end of a pipe that we inherited must not wait for us.
+        if int(entry) > 2 and int(entry) != keep:
+            with contextlib.suppress(OSError):
+                os.close(int(entry))
+
+
+def _serve(job: Job, secrets: Iterable[str], stop: StopSignals, report: _Report) -> int:
+    try:
+        # Not before the name is ours: the log belongs to who runs the tunnel.
+        run(job, report, stop, on_claim=lambda: start_logging(job.name, secrets))
+    except TunnelError as error:
+        if not report.told_failure:
+            logger.error("%s", error)  # noqa: TRY400 - the reason is for a person
+        code = USAGE if isinstance(error, (ConfigError, AlreadyRunning)) else FAILED
+        report.done(code, str(error))
+        return code
+    except BaseException as error:
+        logger.exception("a defect of prx")
+        report.done(FAILED, f"a defect of prx: {type(error).__name__}; see prx tunnel logs")
+        return FAILED
+    finally:
+        logging.shutdown()
+    report.done(FAILED, "it was stopped before it was connected")
+    return 0
+
+
+class _Report:
+    """The daemon's view: the log, and, until it is connected, whoever waits for that."""
+
+    def __init__(self, pipe: int, job: Job, *, as_json: bool) -> None:
+        self._pipe: IO[str] | None = open(pipe, "w", encoding="utf-8")  # noqa: SIM115
+        self._job = job
+        self._as_json = as_json
+        self.told_failure = False
+        """Whether the log has the reason; an error before the first attempt is no status."""
+
+    def show(self, status: TunnelStatus) -> None:
+        config = self._job.config.tunnel
+        level, text = describe(status, config)
+        logger.log(_LEVELS.get(level, logging.INFO), "%s", text)
+        self.told_failure = isinstance(status, Failed)
+        if isinstance(status, Connected):
+            self.done(0, self._status(status))
+        elif isinstance(status, Reconnecting):  # how it ends is for `done` to say, once
+            self._tell(f"note [{level}] {' '.join(text.split())}\n")
+
+    def note(self, line: str) -> None:
+        """The log has it already."""
+
+    def done(self, code: int, text: str) -> None:
+        """The first time, this is what `start --detach` prints and exits with."""
+        self._tell(f"done {code}\n{text}")
+        if self._pipe is not None:
+            with contextlib.suppress(OSError):
+                self._pipe.close()
+            self._pipe = None
+
+    def _status(self, status: Connected) -> str:
+        config = self._job.config.tunnel
+        if self._as_json:
+            return f"{json.dumps(status_to_json(self._job.name, status, pid=os.getpid()))}\n"
+        return status_text(status, config)
+
+    def _tell(self, text: str) -> None:
+        # Whoever started us may be gone; the tunnel was asked for all the same.
+        if self._pipe is not None:
+            with contextlib.suppress(OSError):
+                self._pipe.write(text)
+                self._pipe.flush()
+
+
+def _follow(report: IO[str], daemon: int) -> int:
+    for line in report:
+        kind, _, text = line.rstrip("\n").partition(" ")
+        if kind == "note":
+            streams.complain(text)
+        elif kind == "done":
+            return _conclude(int(text), report.read(), daemon)
+    streams.complain("prx: the tunnel's process died; see prx tunnel logs")
+    os.waitpid(daemon, 0)
+    return FAILED
+
+
+def _conclude(code: int, text: str, daemon: int) -> int:
+    if code == 0:
+        streams.write(text)
+        return 0
+    streams.complain(f"prx: {text.rstrip()}")
+    os.waitpid(daemon, 0)
+    return code
+
+
+def _terminate(daemon: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(daemon, signal.SIGTERM)

@@ -1,0 +1,74 @@
+"""`prx tunnel demo`: the main job in one command, with proof of each step."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from prx_tunnel_core._cli import streams
+
+if TYPE_CHECKING:
+    from prx_tunnel_core._cli.parser import Commands
+    from prx_tunnel_core._cli.showcase import Step
+
+DEFAULT_BACKEND = "ssh"
+
+
+def register(tunnel: Commands) -> None:
+    parser = tunnel.add_parser(
+        "demo",
+        help="deliver a webhook through a tunnel, cut it, and deliver another",
+        description=(
+            "Start a small agent, open a tunnel to it, deliver a signed webhook, cut the tunnel, "
+            "see it come back, deliver another, and leave nothing behind. Without --backend: "
+            "through an SSH relay inside this process, so no account and no network are needed."
+        ),
+    )
+    parser.add_argument("--backend", metavar="B", help="a backend, set up by the configuration")
+    parser.add_argument("--config", metavar="F", help="the configuration file")
+    parser.add_argument("--json", action="store_true", help="print the steps and their times")
+    parser.set_defaults(parser=parser, run=_run)
+
+
+def _run(options: Namespace) -> int:
+    import logging
+
+    import anyio
+
+    from prx_tunnel_core._cli.showcase import Showcase
+
+    # The steps tell what happens; without a handler, Python would print warnings among them.
+    logging.getLogger().addHandler(logging.NullHandler())
+    tell = _say_nothing if options.json else _say
+    showcase = Showcase(_config(options), tell)
+    problem = anyio.run(showcase.run, backend="asyncio")
+    if options.json:
+        import json
+
+        steps = [step.to_json() for step in showcase.steps]
+        report = {"ok": not problem, "problem": problem, "seconds": showcase.seconds}
+        streams.write(f"{json.dumps({**report, 'steps': steps})}\n")
+    elif not problem:
+        streams.write(f"All of it happened, in {showcase.seconds:.1f} s.\n")
+    if problem:
+        streams.complain(f"prx: the demo failed: {problem}")
+    return 1 if problem else 0
+
+
+def _config(options: Namespace) -> dict[str, object]:
+    """The tunnel's settings: from the user's file only when a backend is asked for."""
+    if options.backend is None and options.config is None:
+        return {"backend": DEFAULT_BACKEND}
+    from prx_tunnel_core._configfile import load
+
+    overrides = {"backend": options.backend} if options.backend else {}
+    tunnel = load(options.config, overrides=overrides).tunnel
+    return {"backend": tunnel.backend, tunnel.backend: dict(tunnel.table(tunnel.backend))}
+
+
+def _say(step: Step) -> None:
+    streams.write(f"{step.at:6.2f} s  {step.name:<16} {step.detail}\n")
+
+
+def _say_nothing(step: Step) -> None:
+    """With --json, the steps are printed together."""

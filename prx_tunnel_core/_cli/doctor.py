@@ -1,0 +1,72 @@
+"""`prx tunnel doctor`: what is wrong on this machine, and the fix."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from prx_tunnel_core._cli import streams
+
+if TYPE_CHECKING:
+    from prx_tunnel_core._cli.parser import Commands
+    from prx_tunnel_core.models import Check
+
+_MARKS = {"ok": "ok  ", "fail": "FAIL", "unknown": "?   "}
+
+
+def register(tunnel: Commands) -> None:
+    parser = tunnel.add_parser(
+        "doctor",
+        help="say what is wrong on this machine, and the fix",
+        description="Say what is wrong on this machine, and the fix. Exits with 1 if anything is.",
+    )
+    parser.add_argument("--backend", metavar="B", help="look at this backend")
+    parser.add_argument("--port", type=int, metavar="P", help="look at this local port")
+    parser.add_argument("--name", default="default", help="the tunnel's name (default: default)")
+    parser.add_argument("--config", metavar="F", help="the configuration file")
+    parser.add_argument("--json", action="store_true", help="print one object")
+    parser.set_defaults(parser=parser, run=_run)
+
+
+def _run(options: Namespace) -> int:
+    import anyio
+
+    from prx_tunnel_core._control import runtime_dir
+
+    runtime_dir.check_name(options.name)
+    checks = anyio.run(_examine, options, backend="asyncio")
+    failed = [check for check in checks if check.verdict == "fail"]
+    if options.json:
+        import json
+        from dataclasses import asdict
+
+        found = [asdict(check) for check in checks]
+        report = {"verdict": "fail" if failed else "ok", "checks": found}
+        streams.write(f"{json.dumps(report)}\n")
+    else:
+        problems = f"{len(failed)} of {len(checks)} need to be fixed" if failed else "all well"
+        streams.write(f"{problems}\n")
+    return 1 if failed else 0
+
+
+async def _examine(options: Namespace) -> list[Check]:
+    from prx_tunnel_core._cli.start import overrides
+    from prx_tunnel_core._doctor import examine
+
+    checks = []
+    given = overrides(options)
+    async for check in examine(options.config, name=options.name, overrides=given):
+        checks.append(check)
+        if not options.json:
+            _say(check)
+    return checks
+
+
+def _say(check: Check) -> None:
+    """At once: some take seconds, and a person waits."""
+    from prx_tunnel_core.text import one_line
+
+    first, *others = [one_line(line) for line in check.detail.splitlines()] or [""]
+    streams.write(f"{_MARKS[check.verdict]}  {one_line(check.name):<16} {first}\n")
+    for line in others:
+        streams.write(f"{'':<23}{line}\n")

@@ -1,0 +1,123 @@
+"""`prx tunnel logs`: what a detached tunnel has written, from the oldest line that is kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TextIO
+
+from prx_tunnel_core import trust
+from prx_tunnel_core._cli import streams
+
+if TYPE_CHECKING:
+    from prx_tunnel_core._cli.parser import Commands
+
+POLL = 0.2  # seconds
+NOT_FOUND = 3
+
+
+def register(tunnel: Commands) -> None:
+    parser = tunnel.add_parser(
+        "logs",
+        help="show the log of a detached tunnel",
+        description="Show what a tunnel that was started with --detach has logged.",
+    )
+    parser.add_argument("--name", default="default", help="which tunnel (default: default)")
+    parser.add_argument("--follow", "-f", action="store_true", help="wait for more, until Ctrl-C")
+    parser.add_argument("--json", action="store_true", help="print an object for each line")
+    parser.set_defaults(parser=parser, run=_run)
+
+
+def _run(options: Namespace) -> int:
+    from prx_tunnel_core._cli.logfile import KEPT, path_of
+    from prx_tunnel_core._control.runtime_dir import check_name
+
+    path = path_of(check_name(options.name))
+    older = [path.with_name(f"{path.name}.{number}") for number in range(KEPT, 0, -1)]
+    files = [file for each in (*older, path) if (file := _open(each)) is not None]
+    if not files:
+        streams.complain(
+            f"prx: tunnel {options.name!r} has no log ({path}); `start --detach` writes one"
+        )
+        return NOT_FOUND
+    for file in files[:-1]:
+        with file:
+            _show(file, options.json)
+    with _Followed(path, files[-1]) as followed:
+        _show(followed, options.json)
+        while options.follow:
+            time.sleep(POLL)
+            _show(followed, options.json)
+    return 0
+
+
+def _open(path: Path) -> TextIO | None:
+    try:
+        # Only a line feed ends a line: a carriage return in a record must not begin another.
+        return open(path, encoding="utf-8", errors="replace", newline="\n", opener=_not_elsewhere)
+    except FileNotFoundError:
+        return None
+
+
+def _not_elsewhere(path: str, flags: int) -> int:
+    return trust.open_file(path, flags | os.O_NOFOLLOW)
+
+
+class _Followed:
+    """The lines of a file that grows, and is replaced by a new one when it is large."""
+
+    def __init__(self, path: Path, file: TextIO) -> None:
+        self._path = path
+        self._file = file
+        self._partial = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._complete_lines()
+        if self._was_replaced():
+            newer = _open(self._path)
+            if newer is not None:
+                yield from self._complete_lines()  # written between the two looks
+                self._file.close()
+                self._file = newer
+                yield from self._complete_lines()
+
+    def _complete_lines(self) -> Iterator[str]:
+        for line in self._file:
+            self._partial += line
+            if line.endswith("\n"):
+                whole, self._partial = self._partial, ""
+                yield whole
+
+    def _was_replaced(self) -> bool:
+        try:
+            return not os.path.samestat(os.stat(self._path), os.fstat(self._file.fileno()))
+        except FileNotFoundError:
+            return False
+
+
+def _show(lines: Iterable[str], as_json: bool) -> None:
+    from prx_tunnel_core.text import one_line
+
+    for line in lines:
+        text = one_line(line.rstrip("\n"))
+        streams.write(f"{_as_json(text) if as_json else text}\n")
+
+
+def _as_json(line: str) -> str:
+    """Time and level are null where a record goes on with a further line."""
+    from prx_tunnel_core.text import INDENT
+
+    time_, level, message = None, None, line.removeprefix(INDENT)
+    if not line.startswith(INDENT) and line.count(" ") >= 2:
+        time_, level, message = line.split(" ", 2)
+    return json.dumps({"time": time_, "level": level, "message": message})

@@ -1,0 +1,144 @@
+"""What can be seen before a tunnel is opened, and is worth a warning."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from prx_tunnel_core._cli.running import Job
+from prx_tunnel_core._configfile import Config, readable_by_others
+from prx_tunnel_core._health.listeners import strangers
+from prx_tunnel_core._plugins import PluginRegistry
+from prx_tunnel_core._plugins.choices import Choice, choices
+from prx_tunnel_core._supervisor.observers import settings_of
+from prx_tunnel_core.config import (
+    BackendConfig,
+    ConfigModel,
+    TunnelConfig,
+    literal_secrets,
+    secrets_of,
+    validate,
+)
+from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.text import one_line
+
+LOCAL_PATIENCE = 0.5  # seconds; on loopback an answer takes microseconds
+
+
+def look(job: Job, *, listening: bool = True) -> tuple[list[str], list[str]]:
+    """Warnings for a person, and the secrets that no log may show.
+
+    `listening`: whether something should listen on the local port by now. Raises ConfigError and
+    PluginError, before anything is started.
+    """
+    config = job.config
+    tables = validated(job)
+    about_port = _about_port(config.tunnel, listening=listening)
+    secrets = [secret for _, settings, _ in tables for secret in secrets_of(settings)]
+    return [*config.warnings, *_about_secrets(config, tables), *about_port], secrets
+
+
+def validated(job: Job) -> list[tuple[str, ConfigModel, Mapping[str, Any]]]:
+    """The path, what it says, and the table itself, of the backend and of each observer.
+
+    Raises ConfigError with the name of the file, and PluginError.
+    """
+    try:
+        return list(_tables(job))
+    except ConfigError as error:
+        where = "" if job.config.path is None else f"{job.config.path}: "
+        raise ConfigError(f"{where}{error}") from None
+
+
+def _tables(job: Job) -> Iterator[tuple[str, ConfigModel, Mapping[str, Any]]]:
+    backend = job.plugins.backend(job.config.tunnel.backend)
+    path, table = f"tunnel.{backend.name}", job.config.tunnel.table(backend.name)
+    yield path, validate(backend.config, table, path=path), table
+    for observer in job.plugins.observers(job.config.tables):
+        yield observer.name, *settings_of(observer, job.config.tables)
+
+
+def known_url(job: Job) -> str | None:
+    """The public URL, where the configuration alone decides it."""
+    backend, config = job.plugins.backend(job.config.tunnel.backend), job.config.tunnel
+    table = config.table(backend.name)
+    settings: BackendConfig = validate(backend.config, table, path=f"tunnel.{backend.name}")
+    return settings.known_url()
+
+
+def _about_secrets(
+    config: Config, tables: Iterable[tuple[str, ConfigModel, Mapping[str, Any]]]
+) -> Iterator[str]:
+    literal = [
+        key
+        for path, settings, table in tables
+        for key in literal_secrets(settings, table, path=path)
+    ]
+    for key in literal:
+        yield f"{key} stands in the file itself; write ${{…}} and set the variable"
+    if literal and config.path is not None and readable_by_others(config.path):
+        yield f"others can read the secrets in {config.path}; run: chmod go-r {config.path}"
+
+
+def _about_port(config: TunnelConfig, *, listening: bool) -> Iterator[str]:
+    accepts = _accepts(config)
+    where = f"{config.local_host} port {config.local_port}"
+    if listening and not accepts:
+        yield f"nothing listens on {where} yet: visitors get an error until your program does"
+    if accepts and not listening:
+        yield f"something listens on {where} before the agent has started: the tunnel leads there"
+    for uid in strangers(config.local_host, config.local_port):
+        yield f"{where} belongs to another user (uid {uid}): is it your app?"
+
+
+def _accepts(config: TunnelConfig) -> bool:
+    try:
+        socket.create_connection((config.local_host, config.local_port), LOCAL_PATIENCE).close()
+    except OSError:
+        return False
+    return True
+
+
+def require_choice(plugins: PluginRegistry, config: Config, *, port_given: bool) -> None:
+    """Raise ConfigError when neither the user nor the machine says which backend to use.
+
+    Without a `[tunnel]` table the default backend is used only where a port was given, so that
+    something was asked for, and where that backend can be used.
+    """
+    found = choices(plugins)
+    usable = [choice for choice in found if not choice.lacks and not choice.needs_settings]
+    if port_given and any(choice.name == config.tunnel.backend for choice in usable):
+        return
+    raise ConfigError("\n".join(_explain(found, config)))
+
+
+def _explain(found: list[Choice], config: Config) -> Iterator[str]:
+    lacking = (
+        "there is no configuration file"
+        if config.path is None
+        else f"{config.path} has no [tunnel] table"
+    )
+    yield f"{lacking}, and no --backend: nothing says how to open the tunnel"
+    if not found:
+        yield "No backend is installed; begin with: pip install prx-tunnel-ssh"
+        return
+    usable = [choice for choice in found if not choice.lacks]
+    if usable:
+        yield "Usable here:"
+    for choice in usable:
+        yield from _line(choice, f"prx tunnel start --backend {choice.name} ", config.tunnel)
+    if len(usable) < len(found):
+        yield "Installed, but not usable yet:"
+    for choice in found:
+        if choice.lacks:
+            yield f"  {choice.name:<12}{one_line(choice.lacks)}"
+    yield "To keep the choice, write a configuration file with: prx init --backend NAME"
+
+
+def _line(choice: Choice, command: str, config: TunnelConfig) -> Iterator[str]:
+    yield f"  {choice.name:<12}{one_line(choice.backend.summary)}"
+    if choice.needs_settings:
+        yield f"  {'':<12}needs settings: prx init --backend {choice.name}"
+    else:
+        yield f"  {'':<12}{command}--port {config.local_port}"

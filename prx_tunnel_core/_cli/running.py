@@ -1,0 +1,106 @@
+"""Keep one tunnel open from the first attempt until someone stops it or it fails for good."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+from prx_tunnel_core._cli.signals import StopSignals
+from prx_tunnel_core._cli.views import View
+from prx_tunnel_core._configfile import Config
+from prx_tunnel_core._control import AlreadyRunning, Claim, compared, serve, take
+from prx_tunnel_core._plugins import PluginRegistry
+from prx_tunnel_core._supervisor.telling import TellingTunnel
+from prx_tunnel_core.errors import TunnelError, unwrap_group
+from prx_tunnel_core.models import Failed, Idle, Stopped, TunnelStatus
+from prx_tunnel_core.tunnel import Tunnel
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one `start` is to do."""
+
+    name: str
+    config: Config
+    plugins: PluginRegistry
+
+
+def run(
+    job: Job, view: View, stop: StopSignals, *, on_claim: Callable[[], None] = lambda: None
+) -> None:
+    """Return when the tunnel was stopped; raises TunnelError when it failed.
+
+    `on_claim` is called when it is sure that no other process runs a tunnel of that name.
+    """
+    anyio.run(_keep_open, job, view, stop, on_claim, backend="asyncio")
+
+
+async def _keep_open(job: Job, view: View, stop: StopSignals, on_claim: Callable[[], None]) -> None:
+    # The name first: whoever comes second must not start as much as an observer.
+    claim = await _take(job)
+    try:
+        on_claim()
+        shown = _Shown(view)
+        tunnel = TellingTunnel(
+            job.config.tunnel,
+            name=job.name,
+            plugins=job.plugins,
+            tables=job.config.tables,
+            show=shown.show,
+        )
+        async with tunnel, serve(tunnel, claim=claim, release_on_stop=True):
+            await _until_stopped(tunnel, shown, stop)
+    finally:
+        claim.release()
+
+
+async def _take(job: Job) -> Claim:
+    try:
+        return await take(job.name)
+    except AlreadyRunning as refusal:
+        raise await compared(refusal, job.config.tunnel) from None
+
+
+async def _until_stopped(tunnel: Tunnel, shown: _Shown, stop: StopSignals) -> None:
+    if stop.requested:
+        return
+    failure: TunnelError | None = None
+    with unwrap_group():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_stop_when_asked, tunnel, stop)
+            try:
+                await tunnel.start()
+            except TunnelError as error:
+                failure = error
+            last = await shown.end()
+            tasks.cancel_scope.cancel()
+    if isinstance(last, Failed):
+        raise failure or TunnelError(last.message)
+
+
+class _Shown:
+    """Shows each status, and knows when the last one has come."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._ended = anyio.Event()
+        self._last: TunnelStatus = Idle()
+
+    def show(self, status: TunnelStatus) -> None:
+        if self._ended.is_set():
+            return  # a failed tunnel is also stopped when its context is left: no news
+        self._last = status
+        self._view.show(status)
+        if isinstance(status, Stopped | Failed):
+            self._ended.set()
+
+    async def end(self) -> TunnelStatus:
+        await self._ended.wait()
+        return self._last
+
+
+async def _stop_when_asked(tunnel: Tunnel, stop: StopSignals) -> None:
+    await stop.wait()
+    await tunnel.stop()

@@ -1,0 +1,235 @@
+"""The socket beside a tunnel: bounded in what it reads, in how long it waits, in whom it hears."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.abc
+
+from prx_tunnel_core._control import peer_credentials, protocol
+from prx_tunnel_core._control.handlers import Operations
+from prx_tunnel_core._control.name_lock import AlreadyRunning, Claim
+from prx_tunnel_core._control.reserve import Reserve
+from prx_tunnel_core.errors import TunnelError, unwrap_group
+from prx_tunnel_core.logs import get_logger
+
+if TYPE_CHECKING:
+    from prx_tunnel_core.tunnel import Tunnel
+
+logger = get_logger("prx_tunnel_core")
+
+DEADLINE = 5.0  # seconds for a request to arrive, and for a reply to be taken
+MOST_CONNECTIONS = 32
+WORKING = 1.0  # seconds between two signs of life while an answer is worked out
+SELF_CHECK = 60.0  # seconds between looks at whether clients still find the socket
+LAST_ANSWERS = 2.0  # seconds that the answer to a stop may delay the end
+LOCK_TRIES = 20  # of 10 ms: who looks whether a lock is held, holds it for a moment
+
+
+@asynccontextmanager
+async def serve(
+    tunnel: Tunnel,
+    *,
+    claim: Claim | None = None,
+    release_on_stop: bool = False,
+    self_check: float = SELF_CHECK,
+) -> AsyncIterator[None]:
+    """Answer `prx tunnel status`, `health` and `stop` for this tunnel, under its name.
+
+    `release_on_stop` is for a process that ends with its tunnel: a `stop` by the socket gives the
+    name back before it is answered, so that the tunnel can be started again at once. Without it
+    the tunnel is stopped, and the socket stays. Every `self_check` seconds the server makes sure
+    that clients still find it. `claim` is for who took the name before there was a tunnel.
+
+    Raises AlreadyRunning when another process serves a tunnel of that name, and SetupError when
+    the runtime directory cannot be trusted.
+    """
+    if claim is None:
+        claim = await take(tunnel.name)
+    try:
+        listener = claim.listen()
+        with unwrap_group():
+            async with anyio.create_task_group() as tasks:
+                server = _Server(tunnel, claim, tasks, release_on_stop=release_on_stop)
+                tasks.start_soon(server.run, listener, self_check)
+                try:
+                    yield
+                finally:
+                    await server.finish()
+                    tasks.cancel_scope.cancel()
+    finally:
+        claim.release()
+
+
+async def take(name: str) -> Claim:
+    """The name, for this process; raises AlreadyRunning and SetupError."""
+    for _ in range(LOCK_TRIES):
+        try:
+            return Claim(name)
+        except AlreadyRunning as error:
+            if error.pid:
+                raise
+        await anyio.sleep(0.01)
+    return Claim(name)
+
+
+class _Server:
+    def __init__(
+        self,
+        tunnel: Tunnel,
+        claim: Claim,
+        tasks: anyio.abc.TaskGroup,
+        *,
+        release_on_stop: bool,
+    ) -> None:
+        self._operations = Operations(tunnel)
+        self._claim = claim
+        self._tasks = tasks
+        self._release_on_stop = release_on_stop
+        self._connections = 0
+        self._silent: dict[anyio.CancelScope, None] = {}  # connections, the oldest first
+        self._stops = 0
+        self._stops_answered = anyio.Event()
+        self._accepting = anyio.CancelScope()
+        self._accepted = anyio.Event()
+
+    async def run(self, listener: socket.socket | None, self_check: float) -> None:
+        self._tasks.start_soon(self._operations.note_changes)
+        with self._accepting, Reserve() as reserve:
+            while True:
+                with anyio.move_on_after(self_check):
+                    await self._accept_all(listener, reserve)
+                listener = self._renewed(listener)
+        self._accepted.set()
+
+    def _renewed(self, listener: socket.socket | None) -> socket.socket | None:
+        """The same listener, or another when clients cannot find this one any more."""
+        try:
+            if self._claim.intact():
+                return listener
+            listener = self._claim.renew()
+        except (TunnelError, OSError) as error:
+            logger.error("`prx tunnel status` cannot find this tunnel: %s", error)  # noqa: TRY400
+            return None
+        logger.warning("lock or socket of the tunnel were removed; they are there again")
+        return listener
+
+    async def _accept_all(self, listener: socket.socket | None, reserve: Reserve) -> None:
+        if listener is None:
+            await anyio.sleep_forever()
+            return
+        while True:
+            await anyio.wait_readable(listener)
+            try:
+                connection, _ = listener.accept()
+            except (BlockingIOError, ConnectionError):
+                continue
+            except OSError as error:
+                logger.warning("no descriptor is left for a control connection: %s", error)
+                await self._accept_in_need(listener, reserve)
+            else:
+                self._tasks.start_soon(self._converse, connection)
+
+    async def _accept_in_need(self, listener: socket.socket, reserve: Reserve) -> None:
+        """Answer with the descriptor kept for this, one after the other."""
+        ended = anyio.Event()
+        with reserve.lent(), contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            self._tasks.start_soon(self._converse, connection, ended)
+            await ended.wait()
+        if not ended.is_set():
+            await anyio.sleep(0.1)
+
+    async def _converse(self, connection: socket.socket, ended: anyio.Event | None = None) -> None:
+        self._connections += 1
+        try:
+            with connection:
+                connection.setblocking(False)
+                if self._has_room() and peer_credentials.trusted(
+                    peer_credentials.credentials(connection)[1]
+                ):
+                    await self._answer(connection)
+        except OSError:
+            pass  # it has hung up
+        except Exception:
+            logger.exception("a control connection failed")
+        finally:
+            self._connections -= 1
+            if ended is not None:
+                ended.set()
+
+    def _has_room(self) -> bool:
+        """Make room at the cost of who has not said anything for the longest time."""
+        if self._connections <= MOST_CONNECTIONS:
+            return True
+        if not self._silent:
+            return False
+        oldest = next(iter(self._silent))
+        del self._silent[oldest]
+        oldest.cancel()
+        return True
+
+    async def _answer(self, connection: socket.socket) -> None:
+        try:
+            with anyio.move_on_after(DEADLINE) as scope:
+                self._silent[scope] = None
+                try:
+                    line = await protocol.read_line(connection)
+                finally:
+                    self._silent.pop(scope, None)
+            if scope.cancelled_caught:
+                return
+            op, form = protocol.parse(line, self._operations.table)
+        except ValueError as error:
+            await self._send(connection, protocol.header(2) + f"{error}\n".encode())
+            return
+        if op == "stop":
+            await self._answer_stop(connection, form)
+        else:
+            code, text = await self._work(connection, op, form)
+            await self._send(connection, protocol.header(code) + text.encode())
+
+    async def _answer_stop(self, connection: socket.socket, form: str) -> None:
+        self._stops += 1
+        try:
+            code, text = await self._work(connection, "stop", form)
+            if self._release_on_stop:
+                # Nobody may wait for the socket that is about to be closed.
+                self._accepting.cancel()
+                await self._accepted.wait()
+                self._claim.release()
+            header = protocol.header(code, ending=self._release_on_stop)
+            await self._send(connection, header + text.encode())
+        finally:
+            self._stops -= 1
+            self._stops_answered.set()
+
+    async def _work(self, connection: socket.socket, op: str, form: str) -> tuple[int, str]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._signs_of_life, connection)
+            answer = await self._operations.table[op](form)
+            tasks.cancel_scope.cancel()
+        return answer
+
+    async def _signs_of_life(self, connection: socket.socket) -> None:
+        # Who hangs up does not take back what was asked for.
+        with contextlib.suppress(OSError):
+            while True:
+                await anyio.sleep(WORKING)
+                await protocol.send(connection, protocol.WAIT)
+
+    async def _send(self, connection: socket.socket, reply: bytes) -> None:
+        with anyio.move_on_after(DEADLINE):
+            await protocol.send(connection, reply)
+
+    async def finish(self) -> None:
+        """Let who has asked for the stop hear that it is done."""
+        with anyio.move_on_after(LAST_ANSWERS, shield=True):
+            while self._stops:
+                self._stops_answered = anyio.Event()
+                await self._stops_answered.wait()

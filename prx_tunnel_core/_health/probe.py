@@ -1,0 +1,263 @@
+"""Ask a tunnel from outside: one request to its public URL, one connection to its local port."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
+
+import anyio
+
+from prx_tunnel_core._health.answers import verdict_of
+from prx_tunnel_core._health.marks import marked
+from prx_tunnel_core._health.network import explain, online, resolve
+from prx_tunnel_core._isolation import call_in_thread, describe
+from prx_tunnel_core.backend import Target
+from prx_tunnel_core.models import Check, Verdict
+from prx_tunnel_core.urls import DEFAULT_PORTS, SCHEMES, ip, is_loopback, is_public
+
+if TYPE_CHECKING:
+    import httpx
+
+# `*.trycloudflare.com` gets its record 0.5 to 5 seconds after the first edge connection; a look-up
+# before that makes resolvers remember for half an hour that there is none.
+FIRST_LOOK_UP = 15.0  # seconds after connecting
+NAME_IS_NEW = 180.0  # seconds after connecting in which a missing name is no failure
+PREPARATION = 10.0  # seconds to import an HTTP client and read the certificates
+
+_HEADERS = {
+    "User-Agent": "prx-tunnel (health check)",
+    "Accept": "*/*",
+    # Otherwise ngrok's free plan answers with a page of its own.
+    "ngrok-skip-browser-warning": "1",
+}
+
+
+class Prober:
+    """The probes of one tunnel; its HTTP transport and TLS context are made once.
+
+    `timeout`: seconds that one probe may take in all, look-up and TLS included; what this machine
+    takes to prepare the first one is no part of it. No probe raises.
+    """
+
+    def __init__(self, *, timeout: float = 10.0) -> None:
+        self._timeout = timeout
+        self._transports: dict[str | None, httpx.AsyncHTTPTransport] = {}
+
+    async def aclose(self) -> None:
+        while self._transports:
+            _, transport = self._transports.popitem()
+            await transport.aclose()
+
+    async def local(self, target: Target) -> Check:
+        """Whether something accepts connections on the local port."""
+        try:
+            with anyio.fail_after(self._timeout):
+                await _knock(target.host, target.port)
+        except TimeoutError:
+            return Check("local", "fail", f"{target.authority}: {self._too_slow()}")
+        except OSError as error:
+            verdict, reason = explain(error)
+            return Check("local", verdict, f"nothing accepts on {target.authority}: {reason}")
+        return Check("local", "ok", f"{target.authority} accepts connections")
+
+    async def public(self, url: str, *, connected_for: float) -> tuple[Check, float | None]:
+        """Whether the tunnel answers at its public URL, and after how many seconds.
+
+        Any answer of the user's own application is `ok`. What tells about this machine or its proxy
+        only, and a name that is too new to be known everywhere, is `unknown`; so are 502 to 504,
+        which a proxy on the way says when the application does not answer. `connected_for`:
+        seconds since the tunnel came up.
+        """
+        try:
+            # In a thread: what knows of proxies takes 40 ms to import.
+            address = await call_in_thread(partial(_Address.of, url))
+        except ValueError as error:
+            return Check("public", "unknown", f"{url!r} cannot be probed: {error}"), None
+        if connected_for < FIRST_LOOK_UP and not (address.is_literal or is_loopback(address.host)):
+            reason = (
+                f"{address.host} is looked up {FIRST_LOOK_UP:g} s after connecting: after an "
+                "earlier look-up, resolvers would remember for long that it does not exist"
+            )
+            return Check("public", "unknown", reason), None
+        try:
+            await self._prepare(address)
+            started = anyio.current_time()
+            with anyio.fail_after(self._timeout):
+                verdict, reason = await self._ask(address)
+        except Exception as error:  # noqa: BLE001 - a probe answers, whatever the other side sends
+            verdict, reason = self._explain(error, address, connected_for)
+            return Check("public", verdict, reason), None
+        if not is_public(address.host):
+            reason = f"{reason}; {address.host} is not a public address"
+        return Check("public", verdict, reason), anyio.current_time() - started
+
+    async def _ask(self, address: _Address) -> tuple[Verdict, str]:
+        if not (address.proxy or address.is_literal):
+            await resolve(address.host, address.port)
+        if address.scheme in ("tcp", "tls"):
+            await _touch(address.host, address.port)
+            return "ok", "accepts connections"
+        with marked() as mark:
+            return await self._request(address, mark)
+
+    async def _request(self, address: _Address, mark: Mapping[str, str]) -> tuple[Verdict, str]:
+        import httpx
+
+        # The transport and not a client: no redirects, no cookies, no credentials of the user's.
+        transport = self._transports[address.proxy]
+
+        async with _connections_closed() as trace:
+            request = httpx.Request(
+                "GET", address.url, headers={**_HEADERS, **mark}, extensions={"trace": trace}
+            )
+            try:
+                response = await transport.handle_async_request(request)
+            except httpx.ProtocolError as error:
+                raise _Unanswered("fail", f"no valid HTTP answer: {describe(error)}") from error
+            except httpx.NetworkError as error:
+                raise ConnectionError(str(error) or "the connection broke") from error
+            # The body is not for us, and may be endless.
+            await response.aclose()
+        return verdict_of(response.status_code, response.headers)
+
+    async def _prepare(self, address: _Address) -> None:
+        """Before the clock starts: that this machine is slow tells nothing of the tunnel."""
+        if address.scheme in ("tcp", "tls") or address.proxy in self._transports:
+            return
+        try:
+            with anyio.fail_after(PREPARATION):
+                # Importing httpx and reading the certificates would stall the loop for 150 ms.
+                transport = await call_in_thread(partial(_open_transport, address.proxy))
+        except TimeoutError:
+            reason = f"not probed: the certificates could not be read within {PREPARATION:g} s"
+            raise _Unanswered("unknown", reason) from None
+        except Exception as error:  # no such file of certificates, not a proxy's address
+            raise _Unanswered("unknown", f"not probed: {describe(error)}") from error
+        self._transports[address.proxy] = transport
+
+    def _explain(
+        self, error: Exception, address: _Address, connected_for: float
+    ) -> tuple[Verdict, str]:
+        verdict, reason = explain(error, name_is_new=connected_for < NAME_IS_NEW)
+        if isinstance(error, TimeoutError):
+            reason = self._too_slow()
+        elif isinstance(error, _Unanswered):
+            verdict, reason = error.verdict, error.reason
+        if verdict == "fail" and address.proxy:
+            return "unknown", f"through this machine's proxy: {reason}"
+        if verdict == "fail" and not is_loopback(address.host) and not online():
+            return "unknown", f"this machine is offline: {reason}"
+        return verdict, reason
+
+    def _too_slow(self) -> str:
+        return f"no answer within {self._timeout:g} s"
+
+
+class _Unanswered(Exception):
+    def __init__(self, verdict: Verdict, reason: str) -> None:
+        super().__init__(reason)
+        self.verdict = verdict
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """Where a public URL leads from this machine."""
+
+    scheme: str
+    host: str
+    port: int
+    url: str
+    proxy: str | None
+
+    @classmethod
+    def of(cls, url: str) -> Self:
+        """Raises ValueError when there is nothing in the URL to connect to."""
+        parts = urlsplit(url)
+        if parts.scheme not in SCHEMES:
+            raise ValueError(f"the scheme is not {', '.join(SCHEMES)}")
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+        if not parts.hostname or not port:
+            raise ValueError("the host or the port is missing")
+        scheme = {"wss": "https", "ws": "http"}.get(parts.scheme, parts.scheme)
+        return cls(
+            scheme=scheme,
+            host=parts.hostname,
+            port=port,
+            url=parts._replace(scheme=scheme).geturl(),
+            proxy=_proxy_for(scheme, parts.hostname),
+        )
+
+    @property
+    def is_literal(self) -> bool:
+        return ip(self.host) is not None
+
+
+def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
+    import httpx
+
+    certificates = httpx.create_ssl_context()
+    certificates.load_default_certs()  # the system's too: a company's own authority
+    # Each probe connects anew: a kept connection says little about the next visitor's.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncHTTPTransport(verify=certificates, limits=limits, proxy=proxy)
+
+
+@asynccontextmanager
+async def _connections_closed() -> AsyncIterator[Callable[[str, Mapping[str, Any]], Any]]:
+    """Close what one request opened: httpcore forgets a connection that is cancelled while TLS is
+    being negotiated. Yields the callback of its `trace` extension.
+    """
+    opened: list[Any] = []
+
+    async def trace(event: str, told: Mapping[str, Any]) -> None:
+        if event.endswith(".connect_tcp.complete"):
+            opened.append(told["return_value"])
+
+    try:
+        yield trace
+    finally:
+        with anyio.CancelScope(shield=True):
+            for stream in opened:
+                await stream.aclose()
+
+
+async def _knock(host: str, port: int) -> None:
+    """Connect to an address of this machine, which needs none of what leads to a name's server.
+
+    A host of a thousand tunnels does this thirty times a second.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        error = client.connect_ex((host, port))
+        if error == errno.EINPROGRESS:
+            await anyio.wait_writable(client)
+            error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))
+
+
+async def _touch(host: str, port: int) -> None:
+    stream = await anyio.connect_tcp(host, port)
+    await stream.aclose()
+
+
+def _proxy_for(scheme: str, host: str) -> str | None:
+    """What the environment (on macOS also the system) says; never a proxy to this machine."""
+    if scheme not in ("http", "https") or is_loopback(host):
+        return None
+    from urllib.request import getproxies, proxy_bypass
+
+    if proxy_bypass(host):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(scheme) or proxies.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"

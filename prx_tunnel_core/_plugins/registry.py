@@ -1,0 +1,198 @@
+"""Which plugins are used: by name, by table of the configuration, unless switched off."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, NoReturn
+
+from prx_tunnel_core._plugins.discovery import (
+    PLUGINS,
+    WATCHERS,
+    FoundPlugin,
+    canonical,
+    find_installed,
+)
+from prx_tunnel_core._plugins.listing import ListedPlugin, blank_entry, described, listed
+from prx_tunnel_core._plugins.loading import LoadedPlugin, load
+from prx_tunnel_core._plugins.names import missing_backend
+from prx_tunnel_core._plugins.observers import DEADLINE, notify
+from prx_tunnel_core.backend import Backend, Observer
+from prx_tunnel_core.errors import ConfigError, PluginError, UnknownBackend
+from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.models import TunnelHealth, TunnelStatus
+
+logger = get_logger(__name__)
+
+SWITCH = "PRX_TUNNEL_DISABLED_PLUGINS"
+"""The variable that names entry points or distributions, with commas between; `*` for all."""
+
+
+class PluginRegistry:
+    """The plugins of one host. Nothing is looked for before it is needed.
+
+    `entry_points` takes the place of the search among the installed distributions.
+    """
+
+    def __init__(
+        self,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        entry_points: Callable[[], Iterable[FoundPlugin]] | None = None,
+    ) -> None:
+        self._environ = environ
+        self._find = entry_points or find_installed
+        self._registered: list[LoadedPlugin] = []
+        self._loaded: dict[FoundPlugin, LoadedPlugin] = {}
+        self.problems: list[str] = []
+        """What is wrong with plugins that nobody selected by name."""
+
+    def register(self, plugin: object, *, name: str | None = None) -> None:
+        """Add a plugin that has no entry point: an object or a module with hooks.
+
+        Its backends may have any name; an installed plugin with the same one is a conflict.
+        Raises PluginError when its hooks, or what they yield, are wrong.
+        """
+        label = name or getattr(plugin, "__name__", type(plugin).__name__)
+        loaded = LoadedPlugin(plugin, label=f"registered plugin {label}")
+        # Asked now: the host that registers it is the one who can mend it.
+        _ = loaded.backends, loaded.observers
+        self._registered.append(loaded)
+
+    def backend(self, name: str) -> Backend[Any]:
+        """The backend of that name; of the installed plugins, only its own is imported.
+
+        Raises UnknownBackend, with how to install it, or PluginError when its plugin is broken,
+        switched off, or not the only one of that name.
+        """
+        plugin = self._only(name, [p for p in self._registered if name in p.backends])
+        if plugin is None:
+            self._raise_missing(name)
+        if name not in plugin.backends:
+            raise _misnamed(plugin, name, "backend", plugin.backends)
+        return plugin.backends[name]
+
+    def observers(self, tables: Mapping[str, Any]) -> list[Observer[Any]]:
+        """Those whose table is among the top-level tables; a broken one is a problem, no error.
+
+        Raises ConfigError for the table of a backend, which belongs below `[tunnel]`.
+        """
+        chosen: list[Observer[Any]] = []
+        for name in (name for name, table in tables.items() if isinstance(table, Mapping)):
+            try:
+                plugin = self._only(name, [p for p in self._registered if name in p.observers])
+                if plugin is not None and name not in plugin.observers:
+                    if name in plugin.backends:
+                        raise ConfigError(
+                            f"[{name}]: {plugin.label} provides a backend; write [tunnel.{name}]"
+                        )
+                    raise _misnamed(plugin, name, "observer", plugin.observers)
+            except PluginError as error:
+                self._report(f"[{name}]: {error}")
+            else:
+                chosen += [plugin.observers[name]] if plugin is not None else []
+        return chosen
+
+    def load_watchers(self) -> None:
+        """Import the plugins of the group `prx_tunnel.observers`; a broken one is a problem."""
+        for found in self._found:
+            if found.group == WATCHERS and not self._is_off(found):
+                try:
+                    self._load(found)
+                except PluginError as error:
+                    self._report(str(error))
+
+    def listing(self) -> list[ListedPlugin]:
+        """Every plugin, each imported alone, and what is wrong with it."""
+        entries = [self._list(found) for found in self._found]
+        for plugin in self._registered:
+            blank = ListedPlugin(name="", distribution=plugin.label)
+            own: list[Backend[Any] | Observer[Any]] = [
+                *plugin.backends.values(),
+                *plugin.observers.values(),
+            ]
+            entries += [described(descriptor, blank) for descriptor in own]
+        return entries
+
+    async def status_changed(
+        self, tunnel: str, old: TunnelStatus, new: TunnelStatus, *, deadline: float = DEADLINE
+    ) -> None:
+        """Tell each loaded plugin, one after the other, each for `deadline` seconds at most."""
+        arguments = {"tunnel": tunnel, "old": old, "new": new}
+        await notify(self._told(), "prx_tunnel_status_changed", arguments, deadline=deadline)
+
+    async def health_checked(
+        self, tunnel: str, health: TunnelHealth, *, deadline: float = DEADLINE
+    ) -> None:
+        """Tell each loaded plugin, one after the other, each for `deadline` seconds at most."""
+        arguments = {"tunnel": tunnel, "health": health}
+        await notify(self._told(), "prx_tunnel_health_checked", arguments, deadline=deadline)
+
+    @cached_property
+    def _found(self) -> tuple[FoundPlugin, ...]:
+        """In an order that does not depend on the order of the file system."""
+        by = sorted(self._find(), key=lambda f: (f.group, f.name, f.distribution, f.version))
+        return tuple(by)
+
+    def _told(self) -> list[LoadedPlugin]:
+        return list(dict.fromkeys((*self._registered, *self._loaded.values())))
+
+    def _is_off(self, found: FoundPlugin) -> bool:
+        off = {canonical(name.strip()) for name in self._environ.get(SWITCH, "").split(",")} - {""}
+        return not off.isdisjoint({"*", canonical(found.name), canonical(found.distribution)})
+
+    def _load(self, found: FoundPlugin) -> LoadedPlugin:
+        if found not in self._loaded:
+            plugin = load(found)
+            # One module may stand behind several entries: its hooks are called once.
+            same = (p for p in self._told() if p.plugin is plugin.plugin)
+            self._loaded[found] = next(same, plugin)
+        return self._loaded[found]
+
+    def _named(self, name: str) -> list[FoundPlugin]:
+        named = (f for f in self._found if f.group == PLUGINS and f.name == name)
+        return [found for found in named if not self._is_off(found)]
+
+    def _only(self, name: str, registered: list[LoadedPlugin]) -> LoadedPlugin | None:
+        """The one plugin of that name; PluginError, before an import, when several claim it."""
+        found = self._named(name)
+        if len(found) == len(registered) == 1 and self._load(found[0]) is registered[0]:
+            return registered[0]
+        if len(found) + len(registered) > 1:
+            labels = " and ".join([*(f.label for f in found), *(p.label for p in registered)])
+            raise PluginError(
+                f"{name!r} is provided by {labels}: uninstall all but one, or name the "
+                f"distributions not to use in {SWITCH}"
+            )
+        return registered[0] if registered else self._load(found[0]) if found else None
+
+    def _raise_missing(self, name: str) -> NoReturn:
+        for found in self._found:
+            if found.group == PLUGINS and found.name == name:
+                raise PluginError(f"backend {name!r} ({found.label}) is switched off by {SWITCH}")
+        names = {found.name for found in self._found if found.group == PLUGINS}
+        names |= {backend for plugin in self._registered for backend in plugin.backends}
+        raise UnknownBackend(missing_backend(name, names))
+
+    def _list(self, found: FoundPlugin) -> ListedPlugin:
+        if self._is_off(found):
+            return replace(blank_entry(found), problem=f"switched off by {SWITCH}")
+        entry = listed(found)
+        rivals = [other.label for other in self._named(found.name) if other is not found]
+        if found.group == PLUGINS and rivals and not entry.problem:
+            return replace(entry, problem=f"{' and '.join(rivals)} has the same name")
+        return entry
+
+    def _report(self, problem: str) -> None:
+        if problem not in self.problems:
+            self.problems.append(problem)
+            logger.warning("%s", problem)
+
+
+def _misnamed(plugin: LoadedPlugin, name: str, kind: str, provided: Iterable[str]) -> PluginError:
+    return PluginError(
+        f"{plugin.label}: provides no {kind} {name!r} (but: {', '.join(provided) or 'none'}); "
+        "its entry point and what it yields must have one name"
+    )

@@ -1,0 +1,1 @@
+"""Ends processes that would otherwise outlive their tunnel or their host."""
