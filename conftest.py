@@ -1,7 +1,12 @@
-"""Which tests are left out of the default run; `.ci/run` runs them all."""
+"""Which tests `pytest` alone leaves out, and the signals that every run begins with.
+
+`pytest` alone, or with `-k` or `--last-failed`, leaves the heavy tests out; `.ci/run` runs them
+all. Tests, files and folders named on the command line run whatever their mark.
+"""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -44,6 +49,20 @@ HEAVY = (
     "tests/test_isolation_of_plugins",
     "tests/testing/",
 )
+
+# `nohup`, a shell's background job and some CI runners have them ignored. A program inherits that,
+# so tests that send them to programs would wait for nothing. Runs before xdist starts its workers.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+for _number in (signal.SIGHUP, signal.SIGQUIT):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A worker of xdist is given the paths and the marks of the run that started it.
+    if config.args_source is not config.ArgsSource.ARGS and not config.option.markexpr:
+        config.option.markexpr = "not heavy"
 
 
 @pytest.hookimpl(tryfirst=True)
