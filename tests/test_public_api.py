@@ -6,37 +6,73 @@ meaning also moves the upper bound of every plugin: `python .ci/version.py`.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
+from types import ModuleType
 from typing import Any
 
 import pluggy
 from pydantic import BaseModel
 
 import prx_tunnel_core
-from prx_tunnel_core import blocking, testing
-from prx_tunnel_core.hookspecs import TunnelSpecs
 from prx_tunnel_core.testing._contract import TESTS
 
 SNAPSHOT = Path(__file__).with_name("snapshots") / "public_api.txt"
-FOREIGN = ("pydantic", "builtins", "typing", "abc")
 
 
 def public_api() -> str:
+    """Every public module, and what each adds to those before it."""
     lines: list[str] = []
-    for name in sorted(prx_tunnel_core.__all__):
-        lines += described(name, getattr(prx_tunnel_core, name))
-    for name in sorted(vars(TunnelSpecs)):
-        if name.startswith("prx_tunnel"):
-            lines += described(f"hook {name}", getattr(TunnelSpecs, name))
-    lines += described("class Tunnel.__init__", prx_tunnel_core.Tunnel.__init__)
-    for name in sorted(blocking.__all__):
-        lines += described(f"blocking.{name}", getattr(blocking, name))
-    for name in sorted(testing.__all__):
-        lines += described(f"testing.{name}", getattr(testing, name))
-    return "\n".join(lines) + "\n"
+    for module in public_modules():
+        lines += ["", f"# {module.__name__}"]
+        for name in public_names(module):
+            lines += described(name, getattr(module, name))
+    return "\n".join(lines[1:]) + "\n"
+
+
+def public_modules() -> Iterator[ModuleType]:
+    """Those without an underscore in their path; the package itself comes first."""
+    yield prx_tunnel_core
+    for found in walk_packages(prx_tunnel_core.__path__, f"{prx_tunnel_core.__name__}."):
+        if not any(part.startswith("_") for part in found.name.split(".")):
+            yield import_module(found.name)
+
+
+def public_names(module: ModuleType) -> list[str]:
+    """`__all__`, else what the module defines: not what it imports."""
+    if (listed := getattr(module, "__all__", None)) is not None:
+        return sorted(listed)
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and not isinstance(value, ModuleType)
+        and getattr(value, "__module__", module.__name__) == module.__name__
+        and name in defined(module)
+    )
+
+
+def defined(module: ModuleType) -> set[str]:
+    """What stands at the module's top level, imports left out."""
+    names: set[str] = set()
+    for node in ast.parse(inspect.getsource(module)).body:
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                names.add(name)
+            case ast.AsyncFunctionDef(name=name):
+                names.add(name)
+            case ast.Assign(targets=targets):
+                names.update(target.id for target in targets if isinstance(target, ast.Name))
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+            case _:
+                pass
+    return names
 
 
 def described(name: str, value: object) -> Iterator[str]:
@@ -50,7 +86,7 @@ def described(name: str, value: object) -> Iterator[str]:
 
 def _members(kind: type[Any]) -> Iterator[str]:
     for owner in kind.__mro__:
-        if owner.__module__.split(".")[0] not in FOREIGN:
+        if owner.__module__.startswith(prx_tunnel_core.__name__):
             yield from _attributes(kind, owner)
             yield from _methods(kind, owner)
 
@@ -90,10 +126,10 @@ def _function(name: str, value: object) -> str:
 
 def _signature(value: Any) -> str:
     """As it is written: with `from __future__ import annotations`, types are text."""
-    if not callable(value):
-        return f" = {value!r}"
     if isinstance(value, pluggy.HookimplMarker | pluggy.HookspecMarker):
         return f" = {type(value).__name__}({value.project_name!r})"
+    if not inspect.isroutine(value):  # a constant, an alias of a type
+        return f" = {_Shown(value)!r}"
     signature = inspect.signature(value)
     plain = [
         parameter.replace(default=_Shown(parameter.default))
