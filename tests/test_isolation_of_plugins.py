@@ -1,6 +1,6 @@
 """Twenty plugins, five of them broken: a host starts as with one, and each message says what to do.
 
-What one broken plugin does, of every kind, is in tests/faults/test_l_loading.py.
+What one broken plugin does, of every kind, is in tests/faults/test_plugin_loading.py.
 """
 
 from __future__ import annotations

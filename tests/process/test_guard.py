@@ -1,4 +1,4 @@
-"""The guard of a host: its own life, and what it is told. Its work: `faults/test_c_host.py`."""
+"""The guard of a host: its own life, and what it is told. Its work: `faults/test_host_ends.py`."""
 
 from __future__ import annotations
 
