@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -15,6 +17,8 @@ import trustme
 from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.forwarding import WINDOW, End
+from prx_tunnel_ssh.relay.listening import listen
+from prx_tunnel_ssh.relay.log import Log
 from ssh_programs import PATIENCE, App, StandaloneRelay, listening, make_key
 from ssh_sites import CLOSE, SITE, certificate_in, host_of, open_site, request, site_port
 
@@ -144,6 +148,47 @@ async def test_s02_a_handshake_has_a_deadline(
         await strangers.connect(port, "127.0.0.9")
         await strangers.connect(port, "127.0.0.9", b"\x16\x03\x01\x02\x00\x01\x00")
         await strangers.until_left(0)
+
+
+@pytest.mark.parametrize("moment", ["handshake", "head", "body"])
+async def test_s02_a_tls_visitor_that_disconnects_writes_no_traceback(
+    relay: StandaloneRelay, app: App, tmp_path: Path, moment: str
+) -> None:
+    """An exception that a task does not handle is logged by asyncio, with its traceback."""
+    authority = trustme.CA()
+    certificate_in(tmp_path / "tls.pem", authority)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    unhandled: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, details: unhandled.append(details))
+    async with (
+        relay.here(*SITE, "--certificate", str(tmp_path / "tls.pem")) as program,
+        open_site(relay, app.target) as connection,
+        asyncio.timeout(PATIENCE),
+    ):
+        port, host = await site_port(program), host_of(connection)
+        before = asyncio.all_tasks()
+        tls: dict[str, Any] = {"ssl": context, "server_hostname": host}
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", port, **({} if moment == "handshake" else tls)
+        )
+        if moment == "handshake":
+            writer.write(b"\x16\x03\x01\x02\x00\x01\x00")
+        elif moment == "head":
+            writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\nX: ".encode())
+        else:
+            writer.write(request(host, "Content-Length: 1000\r\n"))
+            while not app.requests:
+                await asyncio.sleep(0.01)
+        while not asyncio.all_tasks() - before:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # until the relay has read it
+        writer.transport.abort()
+        while asyncio.all_tasks() - before:
+            await asyncio.sleep(0.01)
+    gc.collect()
+    assert unhandled == []
 
 
 async def test_s03_slow_bodies_of_one_address_leave_room_for_another(
@@ -371,6 +416,29 @@ async def test_s08_honest_logins_get_through_beside_silent_addresses(
             await connection.wait_closed()
         assert await strangers.left() <= 20
         await program.line("too many have not logged in")
+
+
+async def test_s10_the_kernel_takes_little_for_a_visitor_that_reads_nothing() -> None:
+    """Bytes that the kernel accepts have passed through the tunnel and been encrypted in vain."""
+    accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
+
+    def accept(connection: socket.socket, _address: tuple[str, int]) -> bool:
+        accepted.put_nowait(connection)
+        return True
+
+    listener = await listen("127.0.0.1", 0, accept, Log(), buffers=WINDOW)
+    try:
+        with socket.socket() as visitor:
+            visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            visitor.connect(("127.0.0.1", listener.port))
+            with await accepted.get() as connection:
+                taken = 0
+                with suppress(BlockingIOError):
+                    while taken < 10 * WINDOW:
+                        taken += connection.send(bytes(4096))
+        assert taken < WINDOW // 2
+    finally:
+        listener.close()
 
 
 async def test_s10_the_window_is_set_on_both_sides(relay: StandaloneRelay, app: App) -> None:

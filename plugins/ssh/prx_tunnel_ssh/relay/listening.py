@@ -20,6 +20,9 @@ _AT_ONCE = 8
 _LOOKED_AT = 256
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS = 0.5
+# Bytes that the kernel accepts beyond those in flight. Each has passed through a tunnel and been
+# encrypted, in vain when the visitor reads nothing: a full send buffer would cost eight times that.
+_UNSENT = 32 * 1024
 
 
 class Listener:
@@ -82,7 +85,8 @@ async def listen(
     """Accept connections at an address; raises OSError when it cannot be had.
 
     `buffers` bounds what the kernel holds for each connection in each direction: it would take
-    megabytes for one that reads nothing, and hand out hundreds of kilobytes at once.
+    megabytes for one that reads nothing, and hand out hundreds of kilobytes at once. Of what is to
+    be sent, it then takes little more than the other side has room for.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(
@@ -111,6 +115,8 @@ def _bind(family: int, address: tuple[object, ...], buffers: int) -> socket.sock
         if buffers:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError:

@@ -17,8 +17,15 @@ from prx_tunnel_ssh.relay.settings import Limits
 
 T = TypeVar("T")
 
-GONE = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.BusyResourceError)
-"""What a stream raises when the visitor has left, or was too slow, or speaks no TLS."""
+GONE = (
+    OSError,
+    anyio.BrokenResourceError,
+    anyio.ClosedResourceError,
+    anyio.BusyResourceError,
+    # The TLS stream raises this for a handshake or a write after the visitor has disconnected.
+    anyio.EndOfStream,
+)
+"""What a stream raises when the visitor has disconnected, was too slow, or does not speak TLS."""
 
 LAST_WORDS_SECONDS = 30.0
 """How long a visitor may take to read what is left when it is over."""
