@@ -1,8 +1,15 @@
 """Hostile and honest visitors of a relay, side by side: `python relay_load.py 10000 60`.
 
-The relay, its tenants, the hostile and the honest are separate processes. The same honest visitors
-ask a second relay that is not attacked, so that other load on the machine falls on both. Everything
-happens on the loopback, from many of its addresses.
+The relay, its tenants, the hostile and the honest visitors are separate processes on one machine,
+and connect through many addresses of its loopback. The same honest visitors ask a second relay that
+is not attacked, so that other load on the machine falls on both.
+
+A relay shares its CPU neither with its attackers nor with this measurement. So the time of an
+answer excludes the time during which the relay could have run and no CPU was free, as Linux counts
+it (`/proc/PID/schedstat`), for both relays alike. A relay that computes for too long, or too much,
+does not wait for a CPU: all of that counts. The report says which part of the time the relay waited
+and how many connections the attackers opened in a second: when little CPU is left for either, the
+attack is weak, and the result says little.
 """
 
 from __future__ import annotations
@@ -43,16 +50,20 @@ LARGE = 1024 * 1024
 @dataclass
 class Result:
     undisturbed: list[float] = field(default_factory=list)
-    """Seconds until each answer, through a relay that is not attacked, at the same time."""
+    """Seconds until each answer of a relay that is not attacked, while the other one is."""
     attacked: list[float] = field(default_factory=list)
-    """The same through the other; infinite: no answer, or a wrong one."""
+    """The same of the one that is; infinite: no answer, or a wrong one."""
     logins: list[float] = field(default_factory=list)
     memory: int = 0
     """The largest resident size of the relay, in bytes."""
     hostile: int = 0
-    """Connections that the hostile had open at one time."""
+    """Connections that the attackers had open at one time."""
+    rate: float = 0.0
+    """Connections that the attackers opened in a second."""
     busy: float = 0.0
-    """The part of its time that the relay computed."""
+    """The part of the time that the attacked relay computed."""
+    starved: float = 0.0
+    """The part of the time that it waited for a CPU."""
     lines: int = 0
     """What the relay wrote into its log."""
 
@@ -88,9 +99,24 @@ class Site:
     @property
     def visits(self) -> list[Callable[[], Awaitable[float]]]:
         return [
-            *(functools.partial(_ask_site, self.web, name, self.context) for name in self.names),
-            *(functools.partial(_ask_port, port) for port in self.ports),
+            *(functools.partial(self._ask_site, name) for name in self.names),
+            *(functools.partial(self._ask_port, port) for port in self.ports),
         ]
+
+    async def _ask_site(self, name: str) -> float:
+        tls = {"ssl": self.context, "server_hostname": name}
+        return await self._time(_ask(self.web, name, source="127.0.0.2", **tls))
+
+    async def _ask_port(self, port: int) -> float:
+        return await self._time(_ask(port, "any", source="127.0.0.3"))
+
+    async def _time(self, asking: Awaitable[bool]) -> float:
+        """Seconds until the answer, without those that the relay waited for a CPU."""
+        pid = self.program.process.pid
+        start, waited = time.monotonic(), _waited_for_cpu(pid)
+        if not await asking:
+            return float("inf")
+        return time.monotonic() - start - (_waited_for_cpu(pid) - waited)
 
 
 @asynccontextmanager
@@ -140,22 +166,31 @@ async def measure(directory: Path, hostile: int, seconds: float) -> Result:
         command = [sys.executable, __file__, "hostile", json.dumps(where), str(hostile)]
         async with run(command) as attackers:
             await _hear(attackers, "attacking")
-            before, start = _cpu(pid), time.monotonic()
+            start, cpu, waited = time.monotonic(), _cpu(pid), _waited_for_cpu(pid)
+            opened = (await _count(attackers))[1]
             await _ask_for(seconds, quiet, attacked, result)
-            result.busy = (_cpu(pid) - before) / (time.monotonic() - start)
-            result.hostile = max(
-                int(line.rpartition(" ")[2]) for line in attackers.lines if "open" in line
-            )
+            result.hostile, opened_in_all = await _count(attackers)
+            lasted = time.monotonic() - start
+            result.busy = (_cpu(pid) - cpu) / lasted
+            result.starved = (_waited_for_cpu(pid) - waited) / lasted
+            result.rate = (opened_in_all - opened) / lasted
         result.lines = len(attacked.program.lines)
     return result
 
 
 async def _hear(program: Program, text: str) -> str:
-    """What takes longer than a line as a rule: thousands of connections on a busy machine."""
+    """Wait for a line with more patience than usual: it follows thousands of connections."""
     async with asyncio.timeout(10 * PATIENCE):
         while True:
             with suppress(TimeoutError):
                 return await program.line(text)
+
+
+async def _count(attackers: Program) -> tuple[int, int]:
+    """The next count of the connections that the attackers had open at one time, and opened."""
+    attackers.lines.clear()
+    _, most, opened = (await _hear(attackers, "open ")).split()
+    return int(most), int(opened)
 
 
 async def _ask_for(seconds: float, quiet: Site, attacked: Site, result: Result) -> None:
@@ -194,17 +229,8 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     writer.close()
 
 
-async def _ask_site(port: int, name: str, context: ssl.SSLContext) -> float:
-    return await _ask(port, name, source="127.0.0.2", ssl=context, server_hostname=name)
-
-
-async def _ask_port(port: int) -> float:
-    return await _ask(port, "any", source="127.0.0.3")
-
-
-async def _ask(port: int, host: str, *, source: str, **tls: Any) -> float:
-    """Seconds until the whole answer was there; infinite when it never was."""
-    start = time.monotonic()
+async def _ask(port: int, host: str, *, source: str, **tls: Any) -> bool:
+    """Whether the whole answer arrived."""
     try:
         async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_connection(
@@ -214,9 +240,8 @@ async def _ask(port: int, host: str, *, source: str, **tls: Any) -> float:
             answer = await reader.read(-1)
             writer.transport.abort()
     except (OSError, TimeoutError):
-        return float("inf")
-    good = answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"x" * 100)
-    return time.monotonic() - start if good else float("inf")
+        return False
+    return answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"x" * 100)
 
 
 async def _log_in(relay: StandaloneRelay) -> float:
@@ -244,6 +269,17 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def _waited_for_cpu(pid: int) -> float:
+    """Seconds for which the main thread could have run and did not; 0 where they are not counted.
+
+    A wait is added when it ends, so a visit that begins amid one has all of it excluded.
+    """
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -251,13 +287,14 @@ def _free_port() -> int:
 
 
 class Hostile:
-    """So many connections, which are opened again whenever the relay ends them."""
+    """A number of connections, each of which is opened again when the relay has ended it."""
 
     def __init__(self, plan: dict[str, Any]) -> None:
         self.web, self.ssh = plan["web"], plan["ssh"]
         self.names, self.ports = plan["names"], plan["ports"]
         self.open = 0
         self.most = 0
+        self.opened = 0
         self.context = ssl.create_default_context()
         self.context.check_hostname = False
         self.context.verify_mode = ssl.CERT_NONE
@@ -280,7 +317,7 @@ class Hostile:
         print("attacking", flush=True)
         while tasks:
             await asyncio.sleep(0.5)
-            print("open", self.most, flush=True)
+            print("open", self.most, self.opened, flush=True)
 
     async def _again_and_again(
         self, kind: Callable[[int, str], Any], number: int, ramp: float
@@ -297,6 +334,7 @@ class Hostile:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, drip: bool
     ) -> None:
         self.open += 1
+        self.opened += 1
         self.most = max(self.most, self.open)
         try:
             while not reader.at_eof() and not writer.transport.is_closing():
@@ -349,7 +387,7 @@ class Hostile:
         return self._say(number, source, head)
 
     def greedy(self, number: int, source: str) -> Any:
-        """Asks for much, and reads nothing."""
+        """Asks for much, and reads half of it at most: what the TLS of asyncio buffers."""
         return self._say(number, source, "GET /large HTTP/1.1\r\nHost: {name}\r\n\r\n")
 
 
@@ -357,6 +395,7 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if sys.argv[1] == "hostile":
+        os.nice(5)  # the relay, its tenants and the honest visitors come first
         asyncio.run(Hostile(json.loads(sys.argv[2])).attack(int(sys.argv[3])))
         return
     if sys.argv[1] == "tenants":
@@ -364,14 +403,14 @@ def main() -> None:
         return
     with TemporaryDirectory() as directory:
         result = asyncio.run(measure(Path(directory), int(sys.argv[1]), float(sys.argv[2])))
-    print(f"hostile connections open at one time: {result.hostile}")
+    print(f"attackers: {result.hostile} connections at one time, {result.rate:.0f} opened a second")
     for name, times in (("undisturbed", result.undisturbed), ("attacked", result.attacked)):
         middle, most = (_percentile(times, percent) * 1000 for percent in (50, 99))
         print(f"{name}: {middle:.0f} ms, 99 %: {most:.0f} ms, of {len(times)}")
     print(f"answered within {result.limit * 1000:.0f} ms: {result.in_time:.2%}")
     print(f"logged in: {result.logged_in:.2%} of {len(result.logins)}")
     print(f"memory of the relay: {result.memory / 1e6:.0f} MB; busy: {result.busy:.0%}; "
-          f"lines in its log: {result.lines}")  # fmt: skip
+          f"without a CPU: {result.starved:.0%}; lines in its log: {result.lines}")  # fmt: skip
 
 
 if __name__ == "__main__":
