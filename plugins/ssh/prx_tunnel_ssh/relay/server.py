@@ -1,4 +1,4 @@
-"""The relay as a whole."""
+"""The relay: its listeners, its SSH connections, and how it ends."""
 
 from __future__ import annotations
 
@@ -7,55 +7,40 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import asyncssh
 from anyio import CancelScope
 
 from prx_tunnel_core.errors import ConnectError
-from prx_tunnel_ssh.forwarding import End
 from prx_tunnel_ssh.relay.algorithms import accepts_signature, agreed_on
-from prx_tunnel_ssh.relay.crowd import Crowd
-from prx_tunnel_ssh.relay.grants import Grants
 from prx_tunnel_ssh.relay.guest import Guest
 from prx_tunnel_ssh.relay.keys import Admits
 from prx_tunnel_ssh.relay.limits import Places, Rate, source_of
 from prx_tunnel_ssh.relay.listening import Listener, listen
 from prx_tunnel_ssh.relay.log import Log
 from prx_tunnel_ssh.relay.settings import Limits, RelaySettings, Site
-from prx_tunnel_ssh.relay.startups import Startups
-from prx_tunnel_ssh.relay.web import SiteTunnel, Web
+from prx_tunnel_ssh.relay.state import RelayState
+from prx_tunnel_ssh.relay.web import Web
 
-# A guest that is silent for 45 seconds is gone, and its ports are free again.
+# A guest that is silent for 45 seconds is disconnected, which frees its ports.
 _KEEPALIVE_SECONDS = 15.0
 _KEEPALIVE_COUNT = 2
 
 
 class Relay:
-    """Who is connected, and what is taken. Made by `open_relay`."""
+    """Accepts SSH connections and visitors. `open_relay` makes one."""
 
     def __init__(
         self, settings: RelaySettings, admits: Admits, host_key: asyncssh.SSHKey, log: Log
     ) -> None:
         limits = settings.limits
-        self.settings = settings
-        self.admits = admits
-        self.log = log
         self.guests: set[Guest] = set()
-        self.startups = Startups(limits)
-        """Those among them that have not logged in yet."""
-        self.places: dict[str, Grants] = {}
-        """Ports and sites that are taken, and by whom."""
-        self.ends: set[End] = set()
-        self.leftovers: set[asyncio.Task[Any]] = set()
-        """What goes on for a moment after that which it was for has ended."""
-        self.crowd = Crowd(limits, settings.proxies)
-        self.owners = Places(limits.per_key)
-        self.tunnels = Places(limits.tunnels_per_key)
-        self.web: Web | None = None
+        self._state = RelayState(settings, admits, log)
+        self._limits = limits
+        self._web: Web | None = None
         self._sources = Places(limits.per_address)
         self._arrivals = Rate(limits.new_per_minute)
-        self._options = _options(settings.limits, host_key)
+        self._options = _options(limits, host_key)
         self._listener: Listener | None = None
 
     @property
@@ -65,26 +50,25 @@ class Relay:
 
     @property
     def web_port(self) -> int:
-        """The port of the sites; 0: there are none."""
-        return 0 if self.web is None else self.web.port
+        """The port of the web sites; 0 when there are none."""
+        return self._state.web_port
 
-    def leave(self, guest: Guest) -> None:
-        """A guest has gone."""
+    def _leave(self, guest: Guest) -> None:
         if guest in self.guests:
             self.guests.discard(guest)
-            self.startups.leave(guest)
+            self._state.startups.leave(guest)
             self._sources.give_back(guest.source)
 
     def _refusal(self, source: str) -> str | None:
-        """Count a new connection; why it cannot stay, or None."""
-        limits = self.settings.limits
+        """Count a new connection; the reason when it is refused."""
+        limits, startups = self._limits, self._state.startups
         if not self._arrivals.allows(source):
             return "too many connections in a minute"
-        if len(self.guests) >= limits.connections and not self.startups.make_room(source):
+        if len(self.guests) >= limits.connections and not startups.make_room(source):
             return "the relay is full"
-        if self.startups.count(source) >= limits.startups_per_address:
+        if startups.count(source) >= limits.startups_per_address:
             return "too many connections from this address that have not logged in"
-        if not self.startups.has_room(source):
+        if not startups.has_room(source):
             return "too many connections that have not logged in"
         if not self._sources.take(source):
             return "too many connections from this address"
@@ -93,66 +77,58 @@ class Relay:
     def _accepted(self, connection: socket.socket, address: tuple[str, int]) -> bool:
         refusal = self._refusal(source_of(address[0]))
         if refusal is not None:
-            self.log.limited("connection refused", address=address[0], reason=refusal)
+            self._state.log.limited("connection refused", address=address[0], reason=refusal)
             connection.close()
             return False
-        guest = Guest(self, self._options, address[0])
+        guest = Guest(self._state, self._options, address[0], self._leave)
         self.guests.add(guest)
-        self.startups.enter(guest)
+        self._state.startups.enter(guest)
         task = asyncio.get_running_loop().create_task(self._receive(guest, connection))
-        self.leftovers.add(task)
-        task.add_done_callback(self.leftovers.discard)
+        self._state.tasks.add(task)
+        task.add_done_callback(self._state.tasks.discard)
         return True
 
-    def find_site(self, name: str) -> SiteTunnel | None:
-        holder = self.places.get(f"site {name}")
-        return None if holder is None else holder.site(name)
-
-    def outlasted_by(self, connection: asyncssh.SSHServerConnection) -> None:
-        """Remember what asyncssh is still doing for a connection that is closed.
-
-        A moment later it is done. To cancel it would be worse: a port may be half open.
-        """
-        for task in tuple(connection._tasks):  # noqa: SLF001
-            self.leftovers.add(task)
-            task.add_done_callback(self.leftovers.discard)
-
     def abort(self) -> None:
-        """Cut everything at once, as a power failure would."""
+        """Close all sockets at once, as a power failure would."""
         if self._listener is not None:
             self._listener.close()
         for guest in tuple(self.guests):
             if guest.grants is not None:
                 guest.grants.close()
             guest.connection.abort()
-        for end in tuple(self.ends):
+        for end in tuple(self._state.ends):
             end.abort()
 
     async def listen_for_visitors(
         self, site: Site, address: tuple[str, int], tls: ssl.SSLContext | None
     ) -> None:
-        """Serve the web sites; raises OSError when the address cannot be had."""
-        self.web = Web(
-            site, self.find_site, self.log, limits=self.settings.limits, crowd=self.crowd
-        )
-        await self.web.listen(*address, tls)
+        """Serve the web sites; raises OSError when the address is not available."""
+        state = self._state
+        self._web = Web(site, state.tunnels.site, state.log, limits=self._limits, crowd=state.crowd)
+        await self._web.listen(*address, tls)
+        state.web_port = self._web.port
 
     async def listen(self, host: str, port: int) -> None:
-        """Raises OSError when the address cannot be had."""
-        self._listener = await listen(host, port, self._accepted, self.log)
+        """Raises OSError when the address is not available."""
+        self._listener = await listen(host, port, self._accepted, self._state.log)
 
     async def end(self) -> None:
+        """Close everything, and wait for tasks that outlast their connection.
+
+        They end within a moment. To cancel them would be worse: a port may be half open.
+        """
         if self._listener is not None:
             self._listener.close()
-        if self.web is not None:
-            await self.web.end()
+        if self._web is not None:
+            await self._web.end()
         for guest in tuple(self.guests):
             guest.connection.close()
             await guest.connection.wait_closed()
-        while self.ends or self.leftovers:
-            for end in tuple(self.ends):
+        state = self._state
+        while state.ends or state.tasks:
+            for end in tuple(state.ends):
                 end.abort()
-            await asyncio.wait({*self.leftovers, asyncio.ensure_future(asyncio.sleep(0))})
+            await asyncio.wait({*state.tasks, asyncio.ensure_future(asyncio.sleep(0))})
 
     async def _receive(self, guest: Guest, connection: socket.socket) -> None:
         try:
@@ -161,7 +137,7 @@ class Relay:
             )
         except OSError:
             connection.close()
-            self.leave(guest)
+            self._leave(guest)
 
 
 def _options(limits: Limits, host_key: asyncssh.SSHKey) -> asyncssh.SSHServerConnectionOptions:
@@ -170,7 +146,7 @@ def _options(limits: Limits, host_key: asyncssh.SSHKey) -> asyncssh.SSHServerCon
         login_timeout=limits.login_seconds,
         keepalive_interval=_KEEPALIVE_SECONDS,
         keepalive_count_max=_KEEPALIVE_COUNT,
-        # Who may come in, `admits` says; () would mean the files of the user's own account.
+        # `admits` decides about keys; () would mean the files of the user's own account.
         authorized_client_keys=None,
         config=None,
         gss_host=None,
@@ -204,8 +180,8 @@ async def open_relay(
 ) -> AsyncIterator[Relay]:
     """A relay that serves as long as the context is open.
 
-    `web` is the address of the sites' one HTTP listener. Raises ConnectError when an address cannot
-    be had.
+    `web` is the address of the HTTP listener of all web sites. Raises ConnectError when an address
+    is not available.
     """
     relay = Relay(settings, admits, host_key, log or Log())
     try:
