@@ -1,4 +1,4 @@
-"""Ask the other side of an SSH connection for a sign of life."""
+"""Measure whether the other side of an SSH connection still answers."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from asyncssh.connection import SSHConnection
 async def round_trip(connection: SSHConnection, *, timeout: float) -> float | None:
     """Seconds until the other side answered a keepalive, or None when it did not within `timeout`.
 
-    Every implementation answers, if only that it does not know the request (RFC 4254, section 4).
-    asyncssh sends the same one by itself, but tells nobody that it was answered.
+    Every implementation answers, if only with a failure (RFC 4254, section 4). asyncssh has no
+    public function for a request with an answer; its own keepalives do not report theirs. The test
+    of this function fails when a new version renames or replaces the private one.
     """
     start = time.monotonic()
     with move_on_after(timeout):

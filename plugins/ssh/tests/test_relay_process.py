@@ -125,7 +125,7 @@ async def test_the_host_key_is_made_once_and_private(relay: StandaloneRelay) -> 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--ports", "20000-"], "is no port"),
+        (["--ports", "20000-"], "is neither a port nor"),
         (["--ports", "70000"], "is not within"),
         (["--domain", "t.test"], "--domain and --http belong together"),
         (["--http", "80"], "is not HOST:PORT"),

@@ -19,7 +19,7 @@ def test_ports() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "1-", "-1", "2-1", "0-5", "65536", "1,,2"])
 def test_what_is_no_list_of_ports(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no port|is not within"):
+    with pytest.raises(ValueError, match=r"is neither a port nor|is not within"):
         parse_ports(text)
 
 

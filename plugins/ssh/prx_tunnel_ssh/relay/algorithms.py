@@ -1,4 +1,4 @@
-"""What the relay agrees on with a client, and which keys it takes: no SHA-1, nothing short."""
+"""The algorithms and keys that the relay accepts: no SHA-1, no short keys."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def accepts_signature(algorithm: bytes) -> bool:
 
 
 def weakness(key: asyncssh.SSHKey) -> str | None:
-    """Why a key is refused, whoever it belongs to; None when it is strong enough."""
+    """Why a key is refused even when it is authorized; None when it is strong enough."""
     kind = key.get_algorithm()
     if kind not in _KEY_TYPES:
         return f"{kind} keys are not accepted; use ed25519, ECDSA or RSA"

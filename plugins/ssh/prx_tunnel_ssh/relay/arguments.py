@@ -26,7 +26,7 @@ class Arguments:
 
 
 def parse(argv: Sequence[str] | None) -> Arguments:
-    """Exits with 2 and a line that says why when they make no sense."""
+    """Exit with status 2 and a message when the arguments contradict each other."""
     parser = _parser()
     given = parser.parse_args(argv)
     if (given.domain is None) != (given.http is None):
@@ -61,11 +61,17 @@ def parse(argv: Sequence[str] | None) -> Arguments:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m prx_tunnel_ssh.relay",
-        description="An SSH server that forwards ports to those who have a key, and nothing else.",
+        description="An SSH server that only forwards its ports to clients with an authorized key.",
     )
     add = parser.add_argument
     add("--listen", type=_address, required=True, metavar="HOST:PORT", help="of the SSH server")
-    add("--authorized-keys", type=Path, required=True, metavar="FILE", help="who may come in")
+    add(
+        "--authorized-keys",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the keys that may log in",
+    )
     add("--host-key", type=Path, metavar="FILE", help="made when it is missing (default: "
         "relay_host_key beside the authorized keys)")  # fmt: skip
     add("--bind", default="127.0.0.1", metavar="HOST", help="of forwarded ports (%(default)s)")

@@ -12,12 +12,12 @@ from prx_tunnel_ssh.congestion import Congestion
 
 
 class Channel(asyncssh.SSHTCPSession[bytes]):
-    """Holds one packet at a time: what else the guest sends ahead is bounded by the window."""
+    """Holds one packet at a time; the window bounds what else the guest sends ahead."""
 
     _channel: asyncssh.SSHTCPChannel[bytes]
 
     def __init__(self, congestion: Congestion, patience: float) -> None:
-        """`patience` is how long the guest may let one of these wait, in seconds."""
+        """`patience` is the time in seconds for which a call waits for the guest."""
         self._congestion = congestion
         self._patience: float | None = patience
         self._received: deque[bytes] = deque()
@@ -59,11 +59,11 @@ class Channel(asyncssh.SSHTCPSession[bytes]):
         self._room.set()
 
     def wait_for_ever(self) -> None:
-        """From now on the guest may be silent for as long as it likes."""
+        """Wait for the guest without a deadline from now on."""
         self._patience = None
 
     async def receive(self) -> bytes:
-        """The next bytes; none at the end. Raises TimeoutError, asyncssh.Error or OSError."""
+        """The next bytes; empty at the end. Raises TimeoutError, asyncssh.Error or OSError."""
         while not self._received:
             if self._error is not None:
                 raise self._error

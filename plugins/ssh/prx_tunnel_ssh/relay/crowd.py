@@ -1,4 +1,4 @@
-"""The visitors of all tunnels, and which of them has to go when there are too many."""
+"""The visitors of all tunnels, and which of them is evicted when there are too many."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from prx_tunnel_ssh.relay.pool import Pool
 from prx_tunnel_ssh.relay.settings import Limits
 
 BUSY_SECONDS = 5.0
-"""A visitor that has moved something within this time does not go for one that has no less."""
-# Connections that came in one burst with a newcomer are no less worth than it.
+"""A visitor that has sent or received within this time is not evicted for one of an equal share."""
+# Connections that arrived in one burst with a newcomer are worth as much as it.
 _BURST_SECONDS = 1.0
-# A quarter of the places is for those who have not asked for anything yet.
+# A quarter of the places is for visitors that have not requested anything yet.
 _SHARE_OF_IDLE = 4
 
 
 class Visitor(Protocol):
-    """A connection of a stranger."""
+    """A connection that is not authenticated."""
 
     source: str
     """Its address, as `source_of` has it."""
@@ -28,7 +28,7 @@ class Visitor(Protocol):
 
 
 def make_room(pool: Pool[Visitor], group: str) -> bool:
-    """Whether a visitor of this group can enter; another may have to go for it."""
+    """Whether a visitor of this group can enter; another may be evicted for it."""
     if not pool.full:
         return True
     victim = pool.victim(group, idle=BUSY_SECONDS)
@@ -42,16 +42,17 @@ def make_room(pool: Pool[Visitor], group: str) -> bool:
 class Crowd:
     """At most so many visitors, with a fair share for each address and for each tenant.
 
-    A visitor is idle until it asks for something, and between two requests. Idle ones go first, as
-    long as they have more than a quarter of the places.
+    A visitor is idle before its first request and between two requests. Idle ones are evicted
+    first, as long as they have more than a quarter of the places.
     """
 
     def __init__(self, limits: Limits, proxies: Collection[str] = ()) -> None:
-        """`proxies` are sources that stand for many visitors, and have no share of their own."""
+        """`proxies` are sources that stand for many visitors, and are not limited to one share."""
         self._most = limits.visitors_in_all
         self._proxies = frozenset(proxies)
         self._wasted = Rate(limits.wasted_per_minute)
-        # Of the web sites, by address; of these, who is idle; and of all, by tenant, who is not.
+        # All visitors of web sites, by address; the idle ones among them, by address; visitors of
+        # web sites and ports that are being served, by tenant.
         self._of_sites: Pool[Visitor] = Pool(limits.visitors_per_address)
         self._idle: Pool[Visitor] = Pool(self._most)
         self._served: Pool[Visitor] = Pool(self._most)
@@ -83,29 +84,29 @@ class Crowd:
         return True
 
     def serve(self, visitor: Visitor, tenant: str) -> None:
-        """An idle visitor asks for something of this tenant."""
+        """An idle visitor requests something from this tenant."""
         if self._idle.leave(visitor):
             self._served.enter(visitor, tenant)
 
     def rest(self, visitor: Visitor) -> None:
-        """A visitor of a web site has got its answer."""
+        """A visitor of a web site has received its response."""
         if self._served.leave(visitor):
             self._idle.enter(visitor, visitor.source)
 
     def finish(self, visitor: Visitor) -> None:
-        """A visitor has got its last answer, and need only take it: it counts for nobody now."""
+        """A visitor only has to read its last response: it no longer counts for its address."""
         self.leave(visitor)
         self._idle.enter(visitor, "")
 
     def touch(self, visitor: Visitor) -> None:
-        """The visitor has moved something."""
+        """The visitor has sent or received something."""
         self._served.touch(visitor)
 
     def waste(self, visitor: Visitor) -> None:
-        """The connection came to nothing: it counts against its address.
+        """Count a connection without a complete request against its address.
 
-        What an address holds is bounded, but each connection costs a handshake, however short it
-        is kept.
+        The number of connections of an address is bounded, but each new one costs a handshake,
+        however briefly it lasts.
         """
         self._wasted.allows(visitor.source)
 
@@ -123,8 +124,8 @@ class Crowd:
         if len(self._idle) <= self._most // _SHARE_OF_IDLE:
             victim = self._served.victim(tenant, idle=BUSY_SECONDS)
         if victim is None:
-            # An address that has the most already does not get another by ending and opening them
-            # ever faster: each costs a handshake.
+            # The address with the most connections gains nothing from opening and closing them
+            # faster, which would cost a handshake each.
             patience = BUSY_SECONDS if self._idle.is_largest(source) else 0.0
             victim = self._idle.victim(source, idle=patience)
         if victim is None:

@@ -1,4 +1,4 @@
-"""One HTTP request of a visitor, passed on through a channel, and its response."""
+"""One HTTP request of a visitor, passed on through an SSH channel, and its response."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from h11._headers import Headers
 from prx_tunnel_ssh.relay.channel import Channel
 from prx_tunnel_ssh.relay.visit import LAST_WORDS_SECONDS, Visit
 
-# What concerns one connection only, and so is not passed on (RFC 9110, section 7.6.1). Framing
+# Headers that concern one connection only, and are not passed on (RFC 9110, section 7.6.1). Framing
 # belongs to h11, which needs to see Transfer-Encoding.
 _HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade"})
 
@@ -25,7 +25,7 @@ class Outcome(Enum):
     """The visitor may send another request on this connection."""
     FINISHED = auto()
     UPGRADED = auto()
-    """From now on it is no HTTP: a WebSocket, as a rule."""
+    """The connection no longer carries HTTP, but a WebSocket, as a rule."""
 
 
 async def exchange(visit: Visit, request: h11.Request, channel: Channel) -> bool:
@@ -37,7 +37,7 @@ async def exchange(visit: Visit, request: h11.Request, channel: Channel) -> bool
     try:
         await asyncio.wait({upward, downward}, return_when=asyncio.FIRST_COMPLETED)
         if not downward.done() and not await upward:
-            return False  # the visitor has gone, and nobody waits for the response
+            return False  # the visitor has disconnected before the response was complete
         outcome = await downward
     finally:
         await _end(upward, downward)
@@ -74,11 +74,11 @@ class _Passage:
                 if isinstance(event, h11.Data | h11.EndOfMessage):
                     await self._send(event)
             except (asyncssh.Error, OSError):
-                return True  # answered before it was asked to the end: 413, as a rule
+                return True  # answered before the request was complete: 413, as a rule
             if not isinstance(event, h11.Data):
                 break
-        # From now on the visitor can only leave, or send ahead: its next request, or what follows
-        # an upgrade. Either stays with the visitor's side of the protocol.
+        # From now on the visitor can only disconnect, or send ahead: its next request, or the data
+        # after an upgrade. Either is kept in the visitor's protocol object.
         data = await self._visit.receive()
         self._visit.http.receive_data(data)
         return bool(data)
@@ -121,7 +121,7 @@ class _Passage:
                 raise h11.RemoteProtocolError("the response broke off")
 
     async def pass_everything(self) -> None:
-        """Both directions as they come, each to its own end: one may outlast the other."""
+        """Copy both directions until each has ended: one may outlast the other."""
         visit, channel = self._visit, self._channel
         channel.wait_for_ever()
         await channel.send(visit.http.trailing_data[0])
@@ -160,7 +160,7 @@ class _Passage:
         return event
 
     async def _receive(self) -> bytes:
-        """The program may wait for the end of a request that takes long to arrive."""
+        """Wait on while the request still arrives: the program may need all of it to respond."""
         while True:
             before = self._passed
             try:
@@ -176,11 +176,11 @@ class _Passage:
 
 
 def _end_to_end(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Those that are not about one connection only, spelled as they came."""
+    """The headers that do not concern one connection only, in their original spelling."""
     named = [value for name, value in headers if name == b"connection"]
     listed = {token.strip().lower() for value in named for token in value.split(b",")}
-    # Framing and routing are not for a client to switch off by naming them here.
+    # A client cannot remove headers of framing and routing by listing them here.
     dropped = _HOP_BY_HOP | (listed - {b"content-length", b"transfer-encoding", b"host"})
     if any(name == b"transfer-encoding" for name, _ in headers):
-        dropped |= {b"content-length"}  # RFC 9112, section 6.3: it has no say
+        dropped |= {b"content-length"}  # RFC 9112, section 6.3: Transfer-Encoding overrides it
     return [(name, value) for name, value in headers.raw_items() if name.lower() not in dropped]

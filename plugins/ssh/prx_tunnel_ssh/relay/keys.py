@@ -1,4 +1,4 @@
-"""Who may come in, and who the relay is."""
+"""The keys that may log in, and the host key of the relay."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from prx_tunnel_ssh.relay.authorized import Entry, parse
 from prx_tunnel_ssh.relay.log import Log
 
 Admits = Callable[[asyncssh.SSHKey, str], bool]
-"""Whether a key may come in from an address."""
+"""Whether a key may log in from an address."""
 
 _LARGEST_FILE = 4 * 1024 * 1024
 
 
 class AuthorizedKeys:
-    """A file in OpenSSH's format, read anew whenever it has changed."""
+    """A file in the format of OpenSSH, which is read again whenever it has changed."""
 
     def __init__(self, path: Path, log: Log) -> None:
         self._path = path
@@ -45,12 +45,12 @@ class AuthorizedKeys:
                 self._entries, self._stamp = self._read()
                 self._log("authorized keys read", file=self._path)
         except (SetupError, OSError) as error:
-            # Fail closed: what cannot be read admits nobody, until it can be read again.
+            # Fail closed: as long as the file cannot be read, no key is accepted.
             self._entries, self._stamp = {}, ()
             self._log.limited("authorized keys unreadable", reason=error)
 
     def _read(self) -> tuple[dict[bytes, list[Entry]], tuple[int, ...]]:
-        """A line that cannot be used is skipped, with a warning; the others hold."""
+        """Read the file; a line that cannot be used is skipped and logged."""
         try:
             with open(trust.open_file(str(self._path)), "rb") as file:
                 stamp = _stamp(os.fstat(file.fileno()))
@@ -81,7 +81,7 @@ def _stamp(status: os.stat_result) -> tuple[int, ...]:
 
 
 def read_host_key(path: Path, log: Log) -> asyncssh.SSHKey:
-    """The relay's own key; made, readable by its owner only, when there is none yet."""
+    """Read the host key, or make one that only its owner can read."""
     try:
         with open(trust.open_file(str(path), private=True), "rb") as file:
             key = asyncssh.import_private_key(file.read())
@@ -92,7 +92,7 @@ def read_host_key(path: Path, log: Log) -> asyncssh.SSHKey:
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
         raise SetupError(f"host key: {path}: {error}") from None
     if (why := weakness(key)) is not None:
-        raise SetupError(f"host key: {path}: {why}; move it away, and the relay makes another")
+        raise SetupError(f"host key: {path}: {why}; move the file away to have a new key made")
     return key
 
 

@@ -1,4 +1,4 @@
-"""Counting who is here, and how fast they come."""
+"""Limits by address or key: connections at a time, and events in a minute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Places:
         self._taken: Counter[str] = Counter()
 
     def take(self, holder: str) -> bool:
-        """Take a place; False when the holder has no more."""
+        """Take a place; False when the holder has taken all of its places."""
         if self._taken[holder] >= self._each:
             return False
         self._taken[holder] += 1
@@ -30,18 +30,18 @@ class Places:
             del self._taken[holder]
 
     def __len__(self) -> int:
-        """How many hold a place."""
+        """The number of holders."""
         return len(self._taken)
 
 
 class Rate:
-    """At most `per_minute` events of one source in a minute, on average; a burst of as many."""
+    """At most `per_minute` events of one source in a minute on average, or in one burst."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute = per_minute
         self._clock = clock
-        # Sources of the last minute, and of the one before. Replaced as a whole, so that no single
-        # event has to look through the others.
+        # Sources of this minute, and of the one before. They are replaced as a whole, so that no
+        # event has to search through the others.
         self._buckets: dict[str, tuple[float, float]] = {}
         self._earlier: dict[str, tuple[float, float]] = {}
         self._since = clock()
@@ -67,7 +67,7 @@ class Rate:
 
 
 def source_of(address: str) -> str:
-    """Whom an address stands for: of IPv6, whoever has one address has its whole /64."""
+    """The source that limits count: the address or, for IPv6, its /64 network (one host's)."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Accepting connections: what becomes of one is decided before anything is read or allocated."""
+"""Accepting connections: each is taken or refused before anything is read or allocated."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Accepted = Callable[[socket.socket, tuple[str, int]], bool]
 """Takes a connection, or closes it and returns False."""
 
 _BACKLOG = 1024
-# Connections that are taken before those that make room for them are really closed.
+# Connections that are taken at a time, before those that make room for them are closed.
 _AT_ONCE = 8
-# And that are looked at: to refuse one costs next to nothing, and whoever waits behind it in the
-# backlog, which overflows, would otherwise be heard only when TCP tries again, seconds later.
+# Connections that are judged at a time. A refusal costs next to nothing, and connections behind it
+# must not be dropped from a backlog that overflows: TCP tries again only after a second or more.
 _LOOKED_AT = 256
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _PAUSE_SECONDS = 0.5
@@ -26,10 +26,10 @@ _UNSENT = 32 * 1024
 
 
 class Listener:
-    """The sockets of one address, and who is called for each connection.
+    """The listening sockets of one address; `accepted` is called for each connection.
 
-    asyncio's own server reads before it can be asked, and writes thousands of lines when the
-    descriptors of the process are exhausted.
+    The server of asyncio starts to read before a connection can be refused, and logs thousands of
+    lines when the process has no more descriptors.
     """
 
     def __init__(self, sockets: list[socket.socket], accepted: Accepted, log: Log) -> None:
@@ -55,7 +55,7 @@ class Listener:
         taken = 0
         for _ in range(_LOOKED_AT):
             if taken == _AT_ONCE or listener not in self._sockets:
-                return  # enough for now, or closed by what an earlier connection led to
+                return  # enough for now, or closed meanwhile
             try:
                 connection, address = listener.accept()
             except (BlockingIOError, InterruptedError):
@@ -64,12 +64,12 @@ class Listener:
                 if error.errno in _EXHAUSTED:
                     self._pause(listener, error)
                     return
-                continue  # it has gone already
+                continue  # the other side has closed it already
             connection.setblocking(False)
             taken += self._accepted(connection, (str(address[0]), int(address[1])))
 
     def _pause(self, listener: socket.socket, error: OSError) -> None:
-        """Those who wait in the backlog stay there until descriptors are free again."""
+        """Leave connections in the backlog until descriptors are free again."""
         self._loop.remove_reader(listener)
         self._loop.call_later(_PAUSE_SECONDS, self._resume, listener)
         self._log.seldom("cannot accept connections", port=self.port, reason=error.strerror)
@@ -82,11 +82,11 @@ class Listener:
 async def listen(
     host: str, port: int, accepted: Accepted, log: Log, *, buffers: int = 0
 ) -> Listener:
-    """Accept connections at an address; raises OSError when it cannot be had.
+    """Accept connections at an address; raises OSError when it is not available.
 
-    `buffers` bounds what the kernel holds for each connection in each direction: it would take
-    megabytes for one that reads nothing, and hand out hundreds of kilobytes at once. Of what is to
-    be sent, it then takes little more than the other side has room for.
+    `buffers` bounds the kernel's buffers of each connection, in bytes: by default it accepts
+    megabytes for a peer that reads nothing, and delivers hundreds of kilobytes at once. With a
+    bound, it also accepts little more than the window of the peer has room for.
     """
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(

@@ -20,9 +20,9 @@ class Log:
     def __init__(self, level: int = logging.INFO) -> None:
         self._level = level
         self.limited = LimitedLog(self)
-        """For events that strangers cause."""
+        """For events that anyone can cause."""
         self.seldom = LimitedLog(self, 1)
-        """For what would be said again and again, and is one trouble."""
+        """For one problem that would be logged again and again."""
 
     def __call__(self, event: str, **fields: object) -> None:
         if logger.isEnabledFor(self._level):
@@ -30,10 +30,7 @@ class Log:
 
 
 class LimitedLog:
-    """So many lines of each event in a minute, and then none.
-
-    The next line says how many were left out.
-    """
+    """At most `most` lines of each event in a minute; the next one says how many were left out."""
 
     def __init__(
         self, log: Log, most: int = 100, *, clock: Callable[[], float] = time.monotonic
@@ -42,7 +39,7 @@ class LimitedLog:
         self._most = most
         self._clock = clock
         self._lines: dict[str, tuple[float, int]] = {}
-        """When the minute of an event began, and how many lines of it there were to write since."""
+        """By event: when its minute began, and how often it has happened since."""
 
     def __call__(self, event: str, **fields: object) -> None:
         now = self._clock()
@@ -56,7 +53,7 @@ class LimitedLog:
 
 
 def line(event: str, **fields: object) -> str:
-    """The event as one line; what strangers wrote can neither end it nor pose as another field."""
+    """The event as one line; a value can neither end the line nor imitate another field."""
     shown = [f"{name}={_value(value)}" for name, value in fields.items() if value is not None]
     return " ".join([event, *shown])
 

@@ -1,4 +1,4 @@
-"""The session of a guest: it prints where the tunnel can be reached, and does nothing else."""
+"""The session of a guest, which only prints the URLs of its web sites."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MOST_UNREAD = 16 * 1024
 
 
 class Notice(asyncssh.SSHServerSession[bytes]):
-    """No command, no subsystem, no terminal; what the guest types is dropped."""
+    """Accepts no command, subsystem or terminal; input is dropped."""
 
     def __init__(self, urls: Iterable[str]) -> None:
         self._urls = list(urls)
@@ -26,7 +26,7 @@ class Notice(asyncssh.SSHServerSession[bytes]):
 
     @override
     def shell_requested(self) -> bool:
-        return True  # the one request for which OpenSSH's client shows what is printed
+        return True  # the only request for which the client of OpenSSH shows the output
 
     @override
     def session_started(self) -> None:
@@ -35,14 +35,14 @@ class Notice(asyncssh.SSHServerSession[bytes]):
             self._print(url)
 
     def announce(self, url: str) -> None:
-        """Print a URL, as soon as there is somebody to print it for."""
+        """Print a URL as soon as the session has started."""
         if self._started:
             self._print(url)
         elif len(self._urls) < _MOST_URLS:
             self._urls.append(url)
 
     def _print(self, url: str) -> None:
-        """A guest that reads nothing, and asks again and again, has the rest left out."""
+        """Print the URL, unless the guest does not read earlier ones."""
         channel = self._channel
         if channel is not None and channel.get_write_buffer_size() < _MOST_UNREAD:
             with suppress(OSError):  # it has closed the session a moment ago
@@ -50,7 +50,7 @@ class Notice(asyncssh.SSHServerSession[bytes]):
 
     @override
     def eof_received(self) -> bool:
-        return True  # the tunnel lives on although the guest has nothing to say
+        return True  # the tunnel stays open when the guest closes its input
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:

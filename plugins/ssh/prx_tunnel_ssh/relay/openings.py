@@ -1,4 +1,4 @@
-"""Channels to a guest: it may take its time to accept one, but not for ever."""
+"""Opening channels to a guest, within a deadline."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ T = TypeVar("T")
 
 
 class Openings:
-    """The channels that one guest has been asked for, and has not answered.
+    """The channels that one guest has not accepted or refused yet.
 
-    One that it does not answer in time stays counted, for asyncssh keeps it until the guest does.
+    A channel that misses the deadline stays counted, because asyncssh keeps it until the guest
+    answers.
     """
 
     def __init__(self, most: int, seconds: float, tasks: set[asyncio.Task[Any]]) -> None:
-        """What is still opening when a visitor has given up is in `tasks`."""
+        """`tasks` gets the tasks that open channels, which may outlast their visitors."""
         self._most = most
         self._seconds = seconds
         self._tasks = tasks
         self._open = 0
 
     async def open(self, opening: Coroutine[Any, Any, T], discard: Callable[[T], object]) -> T:
-        """Raises TimeoutError; what opens too late is discarded."""
+        """Raises TimeoutError; a channel that opens too late is discarded."""
         if self._open >= self._most:
             opening.close()
             raise TimeoutError

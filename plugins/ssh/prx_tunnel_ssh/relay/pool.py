@@ -1,4 +1,4 @@
-"""A bounded number of connections, shared fairly between those who hold them."""
+"""A bounded number of connections, shared fairly between groups."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ T = TypeVar("T")
 class Pool(Generic[T]):
     """Members of groups (addresses, tenants), at most `most`. Every method takes constant time.
 
-    A full pool makes room for a newcomer at the cost of the group that holds the most: its member
-    that has been idle for longest goes. A group cannot push out one that holds less than itself.
+    A full pool makes room for a newcomer at the cost of the group with the most members: the one
+    that has been idle for longest is evicted. A group cannot displace a member of a smaller one.
     """
 
     def __init__(self, most: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.most = most
         self._clock = clock
         self._group_of: dict[T, str] = {}
-        # All three are in the order of the last movement, the longest idle first.
+        # All three are in the order of the last activity, the longest idle first.
         self._members: dict[str, dict[T, float]] = {}
         self._by_size: dict[int, dict[str, None]] = {}
         self._largest = 0
@@ -46,7 +46,7 @@ class Pool(Generic[T]):
         return self.count(group) >= self._largest
 
     def longest_idle(self, group: str, *, idle: float) -> T | None:
-        """The member of the group that has been idle for longest, and for so many seconds."""
+        """The member of the group that has been idle for longest, and at least `idle` seconds."""
         for member, moved in self._members.get(group, {}).items():
             return member if self._clock() - moved >= idle else None
         return None
@@ -70,7 +70,7 @@ class Pool(Generic[T]):
         return True
 
     def touch(self, member: T) -> None:
-        """The member has just moved something."""
+        """The member has just been active."""
         group = self._group_of.get(member)
         if group is not None:
             members = self._members[group]
@@ -81,8 +81,8 @@ class Pool(Generic[T]):
     def victim(self, group: str, *, idle: float = 0.0) -> T | None:
         """The member that a newcomer of this group may displace, if any.
 
-        One whose group would still hold as many as the newcomer's goes in any case; another only
-        when it has been idle for so many seconds.
+        A member whose group would still be as large as that of the newcomer can be displaced at
+        once, another only when it has been idle for `idle` seconds.
         """
         if not self._group_of:
             return None

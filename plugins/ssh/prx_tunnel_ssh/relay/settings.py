@@ -47,13 +47,13 @@ class Ports:
 
 
 def parse_ports(text: str) -> Ports:
-    """`0,8080,20000-30000`; raises ValueError for what is no such list."""
+    """`0,8080,20000-30000`; raises ValueError for anything else."""
     ranges: list[range] = []
     chosen = False
     for part in text.replace(" ", "").split(","):
         first, dash, last = part.partition("-")
         if not first.isdigit() or (dash and not last.isdigit()):
-            raise ValueError(f"{part!r} is no port and no range of ports like 20000-30000")
+            raise ValueError(f"{part!r} is neither a port nor a range of ports like 20000-30000")
         low, high = int(first), int(last or first)
         if not low <= high <= 65_535 or (dash and low == 0):
             raise ValueError(f"{part!r} is not within 1-65535")
@@ -115,9 +115,9 @@ class Site:
 
     domain: str
     url: str
-    """What is announced; `{name}` is the name of the tunnel, `{port}` that of the sites."""
+    """The announced URL, with `{name}` for the name of the tunnel and `{port}` for the port."""
     ports: frozenset[int] = frozenset({80, 443})
-    """A guest who asks for one of these gets a host name instead of a port."""
+    """A guest that requests one of these gets a host name instead of a port."""
 
     def url_of(self, name: str, port: int) -> str:
         return normalise(self.url.replace("{name}", name).replace("{port}", str(port)))
@@ -133,10 +133,10 @@ class Site:
 
 
 def site_name(key: bytes, wanted: str) -> str:
-    """The name of a key's tunnel: always the same, and nobody else's.
+    """The name of a key's tunnel, which is always the same and differs from that of other keys.
 
-    `wanted` is the address that the guest asked to listen on: when it is a label, it stands in
-    front, so that one key can have several tunnels.
+    `wanted` is the address on which the guest requested to listen. A label is put in front, so that
+    one key can have several tunnels.
     """
     digest = hashlib.sha256(key).hexdigest()[:12]
     label = wanted.lower()

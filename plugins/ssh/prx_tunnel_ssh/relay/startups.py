@@ -1,4 +1,4 @@
-"""SSH connections that have not logged in yet: a pool of their own, as OpenSSH's MaxStartups."""
+"""SSH connections that have not logged in yet, limited as by MaxStartups of OpenSSH."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from prx_tunnel_ssh.relay.crowd import Visitor
 from prx_tunnel_ssh.relay.pool import Pool
 from prx_tunnel_ssh.relay.settings import Limits
 
-# A login that goes on takes no longer, as a rule.
+# A login in progress takes no longer, as a rule.
 _LOGIN_SECONDS = 2.0
 
 
 class Startups:
-    """Silent connections make room for others before the pool is full.
+    """Evicts silent connections before the pool is full.
 
-    From half of it on, a newcomer pushes out another with growing probability: of the address that
-    has the most, or else one that has waited for longer than a login takes. OpenSSH drops the
-    newcomer instead, which an attacker who keeps the pool full has dropped as well.
+    From half of the pool on, a newcomer displaces another connection with growing probability: one
+    of the address with the most connections, or one that has taken longer than a login does.
+    OpenSSH drops the newcomer instead, so an attacker that keeps the pool full keeps others out.
     """
 
     def __init__(self, limits: Limits, chance: Callable[[], float] = random.random) -> None:
@@ -33,12 +33,12 @@ class Startups:
         return self._pool.count(source)
 
     def has_room(self, source: str) -> bool:
-        """Whether another of this address can enter; one that is there may have to go for it."""
+        """Whether another connection of this address can enter; one may be evicted for it."""
         begin = self._pool.most // 2
         pressure = (len(self._pool) - begin) / (self._pool.most - begin)
         if self._chance() >= pressure:
             return True
-        # An address that has the most waits until another has had the time of a login.
+        # The address with the most connections waits until another has had time to log in.
         full = pressure >= 1
         patience = 0.0 if full and not self._pool.is_largest(source) else _LOGIN_SECONDS
         victim = self._pool.victim(source, idle=patience)
@@ -49,7 +49,7 @@ class Startups:
         self._pool.enter(guest, guest.source)
 
     def make_room(self, source: str) -> bool:
-        """Whether one of an address that holds more than this one was pushed out."""
+        """Whether a connection of an address that has more than this one was evicted."""
         victim = self._pool.victim(source, idle=math.inf)
         self._evict(victim)
         return victim is not None

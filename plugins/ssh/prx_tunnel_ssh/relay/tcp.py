@@ -1,4 +1,4 @@
-"""A forwarded port: whoever connects to it is passed on to one guest."""
+"""A forwarded port, whose visitors are all passed on to one guest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PortTunnel(Tunnel):
     _listener: Listener | None = None
 
     async def listen(self, bind: str, port: int, log: Log) -> None:
-        """Raises OSError when the port cannot be had."""
+        """Raises OSError when the port is not available."""
         self._listener = await listen(bind, port, self._accepted, log, buffers=WINDOW)
         self._port = self._listener.port
 
@@ -62,7 +62,7 @@ class PortTunnel(Tunnel):
             )
             await lease.openings.open(opening, lambda _: channel.abort())
         except (asyncssh.Error, OSError, TimeoutError):
-            # Nothing listens at the guest's end, or it does not answer, or it has gone.
+            # Nothing listens at the guest's end, or the guest does not answer or has disconnected.
             visitor.abort()
             channel.abort()
 

@@ -1,4 +1,4 @@
-"""What a port and a web site have in common: they belong to a guest, and have visitors."""
+"""The common part of ports and web sites: the guest that they belong to, and their visitors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ALL_WINDOWS = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Lease:
-    """What a guest asked for, and was given."""
+    """The resources of one tunnel, and the address that the guest requested."""
 
     connection: asyncssh.SSHServerConnection
     congestion: Congestion
@@ -38,22 +38,22 @@ class Lease:
     on_close: Callable[[], None]
 
     def has_room_for(self, visitor: Visitor) -> bool:
-        """Another visitor, the longest idle of the address that has the most, may go for it."""
+        """Whether a visitor can enter; an idle one of a larger address may be evicted for it."""
         return make_room(self.visitors, visitor.source)
 
     @property
     def window(self) -> int:
-        """How much the guest may send ahead for another visitor: the less, the more there are."""
+        """Bytes that the guest may send ahead for another visitor: fewer, the more there are."""
         return max(_LEAST_WINDOW, min(_MOST_WINDOW, _ALL_WINDOWS // (len(self.crowd) + 1)))
 
     def touch(self, visitor: Visitor) -> None:
-        """The visitor has moved something."""
+        """The visitor has sent or received something."""
         self.visitors.touch(visitor)
         self.crowd.touch(visitor)
 
 
 class Tunnel(asyncssh.SSHListener):
-    """What asyncssh closes when the guest cancels the forwarding, or goes."""
+    """A listener for asyncssh, which closes it when the guest cancels it or disconnects."""
 
     def __init__(self, lease: Lease) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Tunnel(asyncssh.SSHListener):
 
     @override
     def close(self) -> None:
-        """Accept nobody else; those who are here may stay as long as the connection does."""
+        """Accept no more visitors; present ones may stay as long as the connection does."""
         self.lease.on_close()
 
     @override

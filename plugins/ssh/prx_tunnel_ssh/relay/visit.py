@@ -28,7 +28,7 @@ GONE = (
 """What a stream raises when the visitor has disconnected, was too slow, or does not speak TLS."""
 
 LAST_WORDS_SECONDS = 30.0
-"""How long a visitor may take to read what is left when it is over."""
+"""How long a visitor may take to read the rest after the end."""
 
 CHUNK = 16 * 1024
 _LARGEST_HEAD = 16 * 1024
@@ -38,7 +38,7 @@ _BYTES_PER_SECOND = 1024
 
 
 class _Stall:
-    """How long a visitor may still hold up a body or a response; what passes gives time back."""
+    """The time for which a visitor may still hold up a body or a response; progress extends it."""
 
     def __init__(self, seconds: float) -> None:
         self._most = seconds
@@ -59,7 +59,7 @@ class _Stall:
 
 class Visit:
     def __init__(self, stream: ByteStream, limits: Limits, moved: Callable[[], None]) -> None:
-        """`moved` is called whenever something has come from the visitor or gone to it."""
+        """`moved` is called whenever the visitor has sent or received something."""
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
         self._stream = stream
         self._moved = moved
@@ -67,9 +67,9 @@ class Visit:
         self._body = self._response = _Stall(limits.stall_seconds)
 
     async def next_request(self) -> h11.Request | None:
-        """The head of the next request; None when the visitor has gone.
+        """The head of the next request; None when the visitor has disconnected.
 
-        Raises h11.RemoteProtocolError for what is no valid request.
+        Raises h11.RemoteProtocolError for an invalid request.
         """
         if self.http.our_state is h11.DONE:
             self.http.start_next_cycle()
@@ -114,7 +114,7 @@ class Visit:
         await self._stream.send_eof()
 
     async def refuse(self, status: int, reason: str) -> None:
-        """Answer in the relay's own name, and end the connection."""
+        """Send a response of the relay itself, and end the connection."""
         body = f"prx-tunnel relay: {reason}\n".encode()
         headers = [
             ("content-type", "text/plain; charset=utf-8"),
@@ -129,16 +129,16 @@ class Visit:
         await self.send(h11.EndOfMessage())
 
     async def finish(self) -> None:
-        """Let what was sent arrive, as long as somebody reads it.
+        """Close the connection once the visitor has read everything.
 
-        What the visitor still sends is read and dropped: a socket that is closed with unread data
-        in it takes back what it has sent.
+        Until then its input is read and dropped: a socket that is closed with unread input resets
+        the connection, and the visitor loses data that it has not read yet.
         """
         with suppress(TimeoutError, anyio.EndOfStream):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
                 stream = self._stream
                 if isinstance(stream, TLSStream):
-                    with suppress(OSError):  # the visitor still sends, instead of saying good-bye
+                    with suppress(OSError):  # the visitor sends data instead of a closure alert
                         await stream.unwrap()
                     stream = cast("ByteStream", stream.transport_stream)
                 await stream.send_eof()

@@ -1,9 +1,9 @@
 """Web sites by host name: each request is routed by its own Host header.
 
-One connection of a visitor may carry requests for several tunnels: a proxy in front keeps its
-connections and uses them for whoever comes next. So a connection is never tied to the tunnel of its
-first request. Requests and responses are parsed and framed anew by h11, which refuses what two
-parsers could read in two ways; bodies are passed on as they are.
+One connection may carry requests for several tunnels: a proxy in front of the relay keeps its
+connections and uses them for all visitors. So a connection is never tied to the tunnel of its first
+request. h11 parses requests and responses and frames them anew, and refuses messages that two
+parsers could read in two ways; bodies are passed on unchanged.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class SiteTunnel(Tunnel):
     async def open(self, address: tuple[str, int], patience: float) -> Channel:
         """A channel to the guest.
 
-        Raises asyncssh.Error or OSError when it does not take it, TimeoutError when it is silent.
+        Raises asyncssh.Error or OSError when the guest refuses it, TimeoutError when it does not
+        answer.
         """
         lease = self.lease
         channel = Channel(lease.congestion, patience)
@@ -55,7 +56,7 @@ class SiteTunnel(Tunnel):
 
 
 class Web:
-    """The one listener of all sites."""
+    """The HTTP listener of all web sites."""
 
     def __init__(
         self,
@@ -76,7 +77,7 @@ class Web:
         self._listener: Listener | None = None
 
     async def listen(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
-        """Raises OSError when the address cannot be had."""
+        """Raises OSError when the address is not available."""
         self.tls = tls
         self._listener = await listen(host, port, self._accepted, self._log, buffers=WINDOW)
 
@@ -105,7 +106,7 @@ class Web:
 
 
 class _Visitor:
-    """A connection to the web sites, from the moment when it is accepted."""
+    """A connection to the web sites, from when it is accepted."""
 
     _task: asyncio.Task[None]
 
@@ -118,7 +119,7 @@ class _Visitor:
 
     def start(self, connection: socket.socket) -> asyncio.Task[None]:
         self._task = asyncio.get_running_loop().create_task(self._run(connection))
-        # Also when it has to make room before it had its first turn.
+        # Also when it is evicted before it has started.
         self._task.add_done_callback(lambda _: connection.close())
         return self._task
 
@@ -134,7 +135,7 @@ class _Visitor:
                 self._web.crowd.finish(self)
                 await visit.finish()
         except (*GONE, asyncssh.Error, h11.ProtocolError, asyncio.CancelledError):
-            pass  # the visitor has gone, or is too slow, or makes room, or the relay ends
+            pass  # the visitor has disconnected, is too slow or is evicted, or the relay ends
         finally:
             self._web.crowd.leave(self)
             if not self._answered:
@@ -219,5 +220,5 @@ class _Visitor:
 async def _stream(connection: socket.socket) -> SocketStream:
     try:
         return await SocketStream.from_socket(connection)
-    except ValueError as error:  # "not connected": the visitor has gone already
+    except ValueError as error:  # "not connected": the visitor has disconnected already
         raise ConnectionError(error) from None
