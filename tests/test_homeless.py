@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 from prx_tunnel_cloudflare import diagnose as cloudflare
-from prx_tunnel_cloudflare.credentials import load_credentials
-from prx_tunnel_cloudflare.settings import CloudflareConfig
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_ngrok import policy
 from prx_tunnel_ngrok.agentfile import users_file
 from prx_tunnel_ngrok.config import NgrokConfig
@@ -47,7 +46,7 @@ def _nobody_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 PLACES: dict[str, Callable[[], object]] = {
     "a program": lambda: find_program("~/x"),
-    "cloudflare token_file": lambda: load_credentials(CloudflareConfig(token_file="~/x")),
+    "cloudflare token_file": lambda: CloudflareConfig(token_file="~/x").load_credentials(),
     "ngrok config_file": lambda: users_file(NgrokConfig(config_file="~/x")),
     "ngrok traffic_policy": lambda: policy.build(NgrokConfig(traffic_policy="~/x")),
     "ssh known_hosts": lambda: read_known_hosts(SshConfig(host="a", known_hosts="~/x")),

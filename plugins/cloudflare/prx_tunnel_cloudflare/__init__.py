@@ -1,9 +1,19 @@
-"""prx-tunnel backend for Cloudflare Tunnel.
+"""The backend `cloudflare`: Cloudflare Tunnel, by cloudflared.
 
-`connect` runs cloudflared (`command`, `connector`), waits for the edge (`readiness`, `metrics`),
-learns the public name (`naming`, `ingress`) and yields the connection (`connection`). What the log
-says of a failure goes `logline` -> `wordings` -> `reasons`, gathered by `journal`. `access` stands
-alone: it is for the origin behind the tunnel.
+config       [tunnel.cloudflare]
+connect      runs cloudflared, waits for the edge, learns the public name
+connection   a tunnel that is up: its checks, and when it counts as dropped
+diagnose     for `prx tunnel doctor`
+credentials  token and credentials file
+command      the arguments, environment and configuration file of cloudflared
+connector    a running cloudflared
+readiness    waits for the first edge connection
+refusal      finds out why Cloudflare refuses a tunnel
+naming       the public host name
+ingress      which host names lead where
+metrics      cloudflared's metrics server
+journal      what the log has shown so far, read by `logline`, explained by `reasons`
+access       Cloudflare Access, for the origin behind the tunnel; its keys: `access_keys`
 """
 
 from __future__ import annotations
@@ -15,10 +25,10 @@ from prx_tunnel_core import AnyBackend, hookimpl
 
 @hookimpl
 def prx_tunnel_backends() -> Iterable[AnyBackend]:
+    from prx_tunnel_cloudflare.config import EXAMPLE, CloudflareConfig
     from prx_tunnel_cloudflare.connect import connect
     from prx_tunnel_cloudflare.connector import INSTALL_HINT
     from prx_tunnel_cloudflare.diagnose import diagnose
-    from prx_tunnel_cloudflare.settings import EXAMPLE, CloudflareConfig
     from prx_tunnel_core import Backend
 
     yield Backend(

@@ -12,21 +12,18 @@ signature does. This module needs the extra: `pip install prx-tunnel-cloudflare[
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import anyio
 import anyio.to_thread
 import jwt
 
 from prx_tunnel_cloudflare.access_keys import KeyStore, KeysUnavailable
-from prx_tunnel_cloudflare.team import team_name
+from prx_tunnel_cloudflare.config import AccessConfig, team_name
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.middleware import App, Receive, Scope, Send, is_request, respond
 from prx_tunnel_core.models import header_name
 from prx_tunnel_core.text import one_line
-
-if TYPE_CHECKING:
-    from prx_tunnel_cloudflare.settings import AccessConfig
 
 __all__ = ["AccessDenied", "AccessMiddleware", "AccessVerifier", "KeysUnavailable"]
 

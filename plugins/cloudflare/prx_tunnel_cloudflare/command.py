@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from pydantic import SecretStr
 
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.credentials import Credentials
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_core.process import private_file

@@ -8,15 +8,14 @@ from contextlib import asynccontextmanager
 
 import anyio
 
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.connection import CloudflareConnection
 from prx_tunnel_cloudflare.connector import Connector, run_cloudflared
-from prx_tunnel_cloudflare.credentials import load_credentials
 from prx_tunnel_cloudflare.ingress import read_ingress
 from prx_tunnel_cloudflare.metrics import Metrics, NoAnswer
 from prx_tunnel_cloudflare.naming import public_hostname
 from prx_tunnel_cloudflare.readiness import Refused, until_registered
 from prx_tunnel_cloudflare.refusal import explain_refusal
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.errors import ConnectError, TunnelError
 from prx_tunnel_core.logs import get_logger
@@ -30,7 +29,7 @@ _DEFAULT_TIMEOUT = 60.0  # seconds
 
 @asynccontextmanager
 async def connect(config: CloudflareConfig, target: Target) -> AsyncIterator[Connection]:
-    credentials = load_credentials(config)
+    credentials = config.load_credentials()
     _check_metrics_port(config)
     try:
         async with run_cloudflared(config, target, credentials) as connector:

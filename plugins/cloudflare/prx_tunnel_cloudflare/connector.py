@@ -10,10 +10,10 @@ from typing import TypeVar
 import anyio
 
 from prx_tunnel_cloudflare.command import Protocol, command, own_config_file
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.credentials import Credentials
 from prx_tunnel_cloudflare.journal import Journal
 from prx_tunnel_cloudflare.reasons import Cause
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import ProgramExited, TunnelError, unwrap_group
 from prx_tunnel_core.process import TunnelProcess, open_process

@@ -11,16 +11,13 @@ import binascii
 import json
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import SecretStr
 
 from prx_tunnel_core import trust
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.expansion import expand_home
-
-if TYPE_CHECKING:
-    from prx_tunnel_cloudflare.settings import CloudflareConfig
 
 _LARGEST = 64 * 1024  # bytes; a token has about 200, a credentials file about 180
 
@@ -36,14 +33,20 @@ class Credentials:
         return "<Credentials>"
 
 
-def load_credentials(config: CloudflareConfig) -> Credentials:
+def load_credentials(
+    *,
+    token: SecretStr | None = None,
+    token_file: str | None = None,
+    credentials_file: str | None = None,
+    tunnel_id: str | None = None,
+) -> Credentials:
     """Read at each attempt, so that a renewed file is seen. Raises SetupError."""
-    if config.credentials_file is not None:
-        return Credentials(hidden=(_tunnel_secret(config.credentials_file, config.tunnel_id),))
-    if config.token_file is not None:
-        text = _read_token(config.token_file)
-    elif config.token is not None:
-        text = config.token.get_secret_value().strip()
+    if credentials_file is not None:
+        return Credentials(hidden=(_tunnel_secret(credentials_file, tunnel_id),))
+    if token_file is not None:
+        text = _read_token(token_file)
+    elif token is not None:
+        text = token.get_secret_value().strip()
     else:
         return Credentials()
     return Credentials(SecretStr(text), hidden=(text, str(_decode(text)["s"])))

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 
 import anyio
 
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.connector import INSTALL_HINT
-from prx_tunnel_cloudflare.credentials import load_credentials
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 from prx_tunnel_core.errors import ConnectError, ProgramExited, TunnelError
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import find_program, open_process
@@ -63,7 +62,7 @@ async def _version(path: str) -> tuple[int, ...] | None:
 
 def _credentials(config: CloudflareConfig) -> Check:
     try:
-        load_credentials(config)
+        config.load_credentials()
     except TunnelError as error:
         return Check("credentials", "fail", str(error))
     return Check("credentials", "ok", _KINDS[config.kind])

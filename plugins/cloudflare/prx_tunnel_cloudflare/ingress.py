@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from prx_tunnel_cloudflare.settings import bare_hostname
+from prx_tunnel_cloudflare.config import bare_hostname
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.text import one_line
 from prx_tunnel_core.urls import DEFAULT_PORTS

@@ -10,8 +10,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from prx_tunnel_cloudflare.logline import LogLine, parse
-from prx_tunnel_cloudflare.reasons import REFUSALS, Cause, Reason
-from prx_tunnel_cloudflare.wordings import classify
+from prx_tunnel_cloudflare.reasons import REFUSALS, Cause, Reason, classify
 
 _METRICS = re.compile(r"Starting metrics server on 127\.0\.0\.1:([0-9]{1,5})/metrics")
 _CONNECTOR = re.compile(r"Generated Connector ID: ([0-9a-f-]{36})")

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import anyio
 
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.ingress import Ingress, read_ingress
 from prx_tunnel_cloudflare.metrics import Metrics, NoAnswer
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import ConnectError, SetupError
 from prx_tunnel_core.urls import UrlRule

@@ -10,10 +10,10 @@ from functools import partial
 
 import anyio
 
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.connector import Connector, run_cloudflared
 from prx_tunnel_cloudflare.credentials import Credentials
 from prx_tunnel_cloudflare.reasons import Cause, Reason
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
 

@@ -17,7 +17,7 @@ from cloudflare_kit.installed import StandIn  # noqa: E402
 from cloudflare_kit.team import AUDIENCE, Clock, Team  # noqa: E402
 from prx_tunnel_cloudflare.access import AccessVerifier  # noqa: E402
 from prx_tunnel_cloudflare.access_keys import KeyStore  # noqa: E402
-from prx_tunnel_cloudflare.settings import CloudflareConfig  # noqa: E402
+from prx_tunnel_cloudflare.config import CloudflareConfig  # noqa: E402
 
 from prx_tunnel_core.backend import Target  # noqa: E402
 from prx_tunnel_core.config import validate  # noqa: E402

@@ -8,7 +8,7 @@ import pytest
 from cloudflare_kit.team import AUDIENCE, BAD, Clock, Team, mint
 from prx_tunnel_cloudflare.access import AccessDenied, AccessVerifier, KeysUnavailable
 from prx_tunnel_cloudflare.access_keys import KEPT, LIFESPAN, PAUSE, KeyStore
-from prx_tunnel_cloudflare.settings import AccessConfig
+from prx_tunnel_cloudflare.config import AccessConfig
 
 
 def test_a_good_token(verifier: AccessVerifier, team: Team) -> None:

@@ -13,9 +13,9 @@ from urllib.parse import quote
 import pytest
 from cloudflare_kit.installed import StandIn
 from prx_tunnel_cloudflare import readiness
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.connect import connect
 from prx_tunnel_cloudflare.diagnose import diagnose
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 
 from prx_tunnel_core import Tunnel
 from prx_tunnel_core.backend import Backend, Target

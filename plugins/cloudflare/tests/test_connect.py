@@ -12,8 +12,8 @@ import anyio
 import pytest
 from cloudflare_kit.installed import StandIn, order
 from prx_tunnel_cloudflare import naming
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.connect import connect
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import ConnectError, ProgramExited, ProgramNotFound, SetupError

@@ -10,11 +10,11 @@ import pytest
 import trio
 import trio.testing
 from cloudflare_kit.installed import StandIn, order
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.connect import connect
 from prx_tunnel_cloudflare.connection import LOOK_EVERY, RECOVERY, CloudflareConnection
 from prx_tunnel_cloudflare.connector import Connector
 from prx_tunnel_cloudflare.metrics import Metrics, NoAnswer, Registrations
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.models import Check

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prx_tunnel_cloudflare.credentials import load_credentials
-from prx_tunnel_cloudflare.settings import CloudflareConfig
+from prx_tunnel_cloudflare.config import CloudflareConfig
 
 from prx_tunnel_core.config import validate
 from prx_tunnel_core.errors import SetupError
@@ -25,14 +24,14 @@ def local(path: Path) -> CloudflareConfig:
 
 
 def test_a_quick_tunnel_has_none() -> None:
-    assert load_credentials(read()).token is None
+    assert read().load_credentials().token is None
 
 
 def test_token_file_is_read_at_each_attempt(tmp_path: Path, token: str) -> None:
     path = tmp_path / "token"
     config = read(token_file=str(path))
     path.write_text(f"  {token}\n")
-    credentials = load_credentials(config)
+    credentials = config.load_credentials()
     assert credentials.token is not None
     assert credentials.token.get_secret_value() == token
     assert token in credentials.hidden
@@ -40,18 +39,18 @@ def test_token_file_is_read_at_each_attempt(tmp_path: Path, token: str) -> None:
     assert repr(credentials) == "<Credentials>"
     path.unlink()
     with pytest.raises(SetupError, match=r"token_file: .*No such file"):
-        load_credentials(config)
+        config.load_credentials()
 
 
 def test_home_is_expanded(tmp_path: Path, token: str) -> None:
     (tmp_path / "home" / "token").write_text(token)
-    assert load_credentials(read(token_file="~/token")).token is not None
+    assert read(token_file="~/token").load_credentials().token is not None
 
 
 def test_credentials_file(tmp_path: Path) -> None:
     path = tmp_path / "tunnel.json"
     path.write_text(json.dumps(FILE))
-    assert load_credentials(local(path)).hidden == ("canary-secret",)
+    assert local(path).load_credentials().hidden == ("canary-secret",)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +68,7 @@ def test_a_file_that_is_not_it(tmp_path: Path, content: str, words: str) -> None
     path = tmp_path / "tunnel.json"
     path.write_text(content)
     with pytest.raises(SetupError, match=r"tunnel\.cloudflare\.credentials_file") as refused:
-        load_credentials(local(path))
+        local(path).load_credentials()
     assert words in str(refused.value)
     assert "canary" not in str(refused.value)
 
@@ -83,11 +82,11 @@ def test_what_is_no_file_does_not_block(tmp_path: Path) -> None:
         ("binary", "not a text file"),
     ):
         with pytest.raises(SetupError, match=words):
-            load_credentials(read(token_file=str(tmp_path / name)))
+            read(token_file=str(tmp_path / name)).load_credentials()
 
 
 def test_a_token_file_with_something_else(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("canary-token")
     with pytest.raises(SetupError, match="eyJ") as refused:
-        load_credentials(read(token_file=str(tmp_path / "token")))
+        read(token_file=str(tmp_path / "token")).load_credentials()
     assert "canary" not in str(refused.value)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from cloudflare_kit.installed import StandIn
 from prx_tunnel_cloudflare import diagnose as module
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.diagnose import diagnose
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from prx_tunnel_cloudflare.access import AccessMiddleware
-from prx_tunnel_cloudflare.settings import AccessConfig, CloudflareConfig
+from prx_tunnel_cloudflare.config import AccessConfig, CloudflareConfig
 
 PAGE = Path(__file__).parents[3] / "docs" / "backends" / "cloudflare.md"
 BLOCKS = {

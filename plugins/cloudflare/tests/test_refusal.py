@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from cloudflare_kit.installed import StandIn
 from prx_tunnel_cloudflare import readiness
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.connect import connect
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import ConnectError, SetupError

@@ -10,8 +10,8 @@ import anyio
 import pytest
 from cloudflare_kit.installed import StandIn
 from prx_tunnel_cloudflare import connector
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.connect import connect
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 
 from prx_tunnel_core.backend import Target
 

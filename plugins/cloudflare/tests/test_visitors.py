@@ -7,8 +7,8 @@ import re
 
 import pytest
 from cloudflare_kit.recordings import FOLDER
+from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.connection import CloudflareConnection
-from prx_tunnel_cloudflare.settings import CloudflareConfig
 
 REQUEST = re.compile(r"GET https://\S+/headers\?a=1 -> 200 '(.*)' \(")
 

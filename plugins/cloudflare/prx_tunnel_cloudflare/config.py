@@ -7,8 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from prx_tunnel_cloudflare.credentials import check_token
-from prx_tunnel_cloudflare.team import team_name
+from prx_tunnel_cloudflare.credentials import Credentials, check_token, load_credentials
 from prx_tunnel_core.config import BackendConfig, ConfigModel, Port, Seconds
 from prx_tunnel_core.urls import normalise
 
@@ -16,6 +15,8 @@ Kind = Literal["quick", "remote", "local"]
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _FLAG = re.compile(r"--(?P<name>[a-z0-9][a-z0-9-]*)(=.*)?", re.DOTALL)
+_TEAM = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_TEAM_DOMAIN = ".cloudflareaccess.com"
 
 # Set by us, or by a key of ours, or something that makes cloudflared do another thing than run.
 _NOT_EXTRA = frozenset({
@@ -93,6 +94,15 @@ class CloudflareConfig(BackendConfig):
     def known_url(self) -> str | None:
         return None if self.hostname is None else f"https://{self.hostname}"
 
+    def load_credentials(self) -> Credentials:
+        """The token, or the secret of the credentials file. Raises SetupError."""
+        return load_credentials(
+            token=self.token,
+            token_file=self.token_file,
+            credentials_file=self.credentials_file,
+            tunnel_id=self.tunnel_id,
+        )
+
     @field_validator("token")
     @classmethod
     def _token(cls, token: SecretStr | None) -> SecretStr | None:
@@ -152,4 +162,17 @@ def bare_hostname(text: str) -> str:
     name = normalise(f"https://{text}", schemes=("https",)).removeprefix("https://")
     if name.rsplit(".", 1)[-1].isdigit():
         raise ValueError("use a host name, not an address")
+    return name
+
+
+def team_name(team: str) -> str:
+    """The part before `.cloudflareaccess.com`, also when the whole address is given.
+
+    Raises ValueError for anything else: it could make another server the source of the keys.
+    """
+    name = team.removeprefix("https://").removesuffix("/").removesuffix(_TEAM_DOMAIN)
+    if not _TEAM.fullmatch(name):
+        raise ValueError(
+            f"team: {team!r} is not a team name; use the part before {_TEAM_DOMAIN}, in lower case"
+        )
     return name

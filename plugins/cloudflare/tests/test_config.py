@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from prx_tunnel_cloudflare.settings import CloudflareConfig
+from prx_tunnel_cloudflare.config import CloudflareConfig
 
 from prx_tunnel_core.config import secrets_of, validate
 from prx_tunnel_core.errors import ConfigError
