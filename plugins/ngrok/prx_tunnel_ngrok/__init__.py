@@ -1,16 +1,14 @@
-"""ngrok as a backend of prx-tunnel: its agent, version 3, run as a child process.
+"""The backend `ngrok`: ngrok's agent, version 3.
 
-config     [tunnel.ngrok]
-policy     the keys that protect the tunnel, as one traffic policy
-agentfile  the files that the agent reads
-program    whether `ngrok` is ngrok's agent
-log        its log as a state machine
-codes      what to do about ERR_NGROK_n
-reasons    what network errors mean
-agent      one run of the agent
-health     its checks
-connect    all of it together
-diagnose   for `prx tunnel doctor`
+config      [tunnel.ngrok]
+connect     starts the agent, and again while ngrok still counts our last one
+connection  a running agent, and its checks
+diagnose    for `prx tunnel doctor`
+program     whether `ngrok` is ngrok's agent, and recent enough
+agentfile   the files that the agent reads
+policy      the keys that protect the tunnel, as one traffic policy; `yaml12` reads the user's own
+log         the agent's log as a state machine
+reasons     what ngrok's error codes and network errors mean, and what to do
 """
 
 from __future__ import annotations

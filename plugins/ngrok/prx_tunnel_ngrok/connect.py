@@ -14,11 +14,11 @@ from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import VisitorHeaders
 from prx_tunnel_ngrok import policy
-from prx_tunnel_ngrok.agent import Launch, Patience, RunningAgent, running
 from prx_tunnel_ngrok.agentfile import AgentFiles, users_file, written
-from prx_tunnel_ngrok.codes import Refusal
 from prx_tunnel_ngrok.config import NgrokConfig
+from prx_tunnel_ngrok.connection import Launch, Patience, RunningAgent, running
 from prx_tunnel_ngrok.program import Agent, check_configuration, recognise
+from prx_tunnel_ngrok.reasons import Refusal
 
 logger = get_logger("prx_tunnel_ngrok")
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.urls import DEFAULT_PORTS, UrlRule
-from prx_tunnel_ngrok.codes import Refusal, refusal_in, words
+from prx_tunnel_ngrok.reasons import Refusal, refusal_in, words
 
 PUBLIC_URL = UrlRule(
     schemes=("https",),

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from prx_tunnel_core.errors import ConnectError, SetupError
 from prx_tunnel_core.process import TunnelProcess, find_program, open_process
-from prx_tunnel_ngrok.codes import words
+from prx_tunnel_ngrok.reasons import words
 
 INSTALL_HINT = "install the ngrok agent, version 3: https://ngrok.com/download"
 # The first with `--url`, and with version 3 of its configuration file.

@@ -218,7 +218,7 @@ async def test_stopping_is_quick_and_in_order(standin: StandIn, target: Target) 
 async def test_an_agent_that_ignores_the_signal_is_killed(
     standin: StandIn, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prx_tunnel_ngrok.agent.GRACE", 0.1)
+    monkeypatch.setattr("prx_tunnel_ngrok.connection.GRACE", 0.1)
     standin.does(["ignore_term", "connect"])
     async with connect(standin.config(), target) as connection:
         pass

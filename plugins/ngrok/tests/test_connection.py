@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from prx_tunnel_ngrok.agent import Patience, RunningAgent
 from prx_tunnel_ngrok.connect import connect
+from prx_tunnel_ngrok.connection import Patience, RunningAgent
 from prx_tunnel_ngrok.log import AgentLog
 
 from prx_tunnel_core.backend import Connection, Target
@@ -133,7 +133,7 @@ async def test_a_transient_code_is_left_to_the_agent(standin: StandIn, target: T
 async def test_a_frozen_agent_is_found_out(
     standin: StandIn, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prx_tunnel_ngrok.health.ANSWER", 0.2)
+    monkeypatch.setattr("prx_tunnel_ngrok.connection.ANSWER", 0.2)
     async with connect(standin.config(), target) as connection:
         pid = standin.runs()[0].pid
         os.kill(pid, signal.SIGSTOP)

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
-from prx_tunnel_ngrok.codes import RULES, Treatment, refusal_in
 from prx_tunnel_ngrok.config import NgrokConfig, OAuthConfig, OidcConfig, WebhookConfig
+from prx_tunnel_ngrok.reasons import RULES, Treatment, refusal_in
 
 from prx_tunnel_core.config import ConfigModel
 

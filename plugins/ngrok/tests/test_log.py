@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from prx_tunnel_ngrok.health import session
+from prx_tunnel_ngrok.connection import session
 from prx_tunnel_ngrok.log import AgentLog
 
 from prx_tunnel_core.backend import Target

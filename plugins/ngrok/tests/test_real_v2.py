@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from prx_tunnel_ngrok.codes import words
 from prx_tunnel_ngrok.connect import connect
 from prx_tunnel_ngrok.diagnose import diagnose
 from prx_tunnel_ngrok.log import AgentLog
+from prx_tunnel_ngrok.reasons import words
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import SetupError

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from prx_tunnel_ngrok.codes import Treatment, words
 from prx_tunnel_ngrok.log import AgentLog
-from prx_tunnel_ngrok.reasons import explain
+from prx_tunnel_ngrok.reasons import Treatment, explain, words
 
 from prx_tunnel_core.backend import Target
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from prx_tunnel_ngrok.agent import Patience
 from prx_tunnel_ngrok.connect import _patience, connect
+from prx_tunnel_ngrok.connection import Patience
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import ConnectError, SetupError

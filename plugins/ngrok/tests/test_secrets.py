@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from prx_tunnel_ngrok.agent import Patience, RunningAgent
 from prx_tunnel_ngrok.connect import connect
+from prx_tunnel_ngrok.connection import Patience, RunningAgent
 from prx_tunnel_ngrok.diagnose import diagnose
 
 from prx_tunnel_core.backend import Target

@@ -7,7 +7,7 @@ import json
 import anyio
 import pytest
 from anyio.abc import SocketStream
-from prx_tunnel_ngrok.health import agent_answers
+from prx_tunnel_ngrok.connection import agent_answers
 
 from prx_tunnel_core.models import Check
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.anyio
 
 async def asked(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[Check, bytes]:
     """The check made of that answer, and the question."""
-    monkeypatch.setattr("prx_tunnel_ngrok.health.ANSWER", 2.0)
+    monkeypatch.setattr("prx_tunnel_ngrok.connection.ANSWER", 2.0)
     heard: list[bytes] = []
 
     async def serve(stream: SocketStream) -> None:

@@ -1,26 +1,31 @@
-"""Drive one agent: start it, wait until visitors reach it, notice when they do not any more."""
+"""A running agent: started, waited for until visitors reach it, and checked while it is up."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 
 import anyio
+import anyio.to_thread
 from pydantic import SecretStr
 
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.errors import ConnectError, SetupError, unwrap_group
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import TunnelProcess, open_process
-from prx_tunnel_ngrok import health
-from prx_tunnel_ngrok.codes import Refusal, Treatment, refusal_in, words
 from prx_tunnel_ngrok.log import AgentLog
-from prx_tunnel_ngrok.reasons import explain
+from prx_tunnel_ngrok.reasons import Refusal, Treatment, explain, refusal_in, words
 
 GRACE = 5.0  # seconds to stop in; the agent takes 0.3
+# Seconds that the agent may take to reconnect by itself: it pauses up to 30 s between tries.
+RECOVERY = 60.0
+ANSWER = 5.0  # seconds for a local answer
+LONGEST_ANSWER = 1 << 16  # bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +39,7 @@ class Patience:
     ngrok, one that was killed is online until its heartbeat lapses, 25 s later."""
     refused: float = 60.0
     """That an agent which was connected may go on being refused for such a reason."""
-    recovery: float = health.RECOVERY
+    recovery: float = RECOVERY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,9 +117,9 @@ class RunningAgent(Connection):
         return str(self.log.refusal)
 
     async def check(self) -> Iterable[Check]:
-        checks = [health.session(self.log, time.monotonic(), self._patience.recovery)]
+        checks = [session(self.log, time.monotonic(), self._patience.recovery)]
         if self.log.inspector is not None:
-            checks.append(await health.agent_answers(self.log.inspector))
+            checks.append(await agent_answers(self.log.inspector))
         return checks
 
     def _patience_left(self) -> float:
@@ -170,3 +175,49 @@ class RunningAgent(Connection):
         if any(sign in text.lower() for sign in _OUR_FAULT):
             return SetupError(f"the agent does not start: {text}")
         return ConnectError(f"the agent ended: {text}" if text else self.process.exit_reason())
+
+
+def session(log: AgentLog, now: float, recovery: float = RECOVERY) -> Check:
+    """The state of the agent's session with ngrok, from its log."""
+    if log.connected:
+        times = "once" if log.losses == 1 else f"{log.losses} times"
+        notes = [f"reconnected {times}"] if log.losses else []
+        if log.unreachable_target:
+            notes.append(f"a visitor met a closed local port: {log.unreachable_target}")
+        return Check("session", "ok", "; ".join(["online", *notes]))
+    lost_for = 0.0 if log.lost_at is None else now - log.lost_at
+    detail = (
+        f"the agent has been reconnecting for {lost_for:.0f} s: {log.error or 'no reason given'}"
+    )
+    return Check("session", "unknown" if lost_for < recovery else "fail", detail)
+
+
+async def agent_answers(address: str) -> Check:
+    """Whether the agent still runs its course; a frozen one says nothing more in its log.
+
+    Asks for `/api/status`, seldom, since the agent logs each request. What the API says of the
+    tunnel is only used against it, and `/api/tunnels` not at all: it lists a lost tunnel.
+    """
+    try:
+        with anyio.fail_after(ANSWER):
+            status = await anyio.to_thread.run_sync(_ask, address, ANSWER, abandon_on_cancel=True)
+    except (OSError, HTTPException) as error:
+        reason = str(error) or type(error).__name__
+        return Check("agent", "fail", f"its local API does not answer: {reason}")
+    if status in ("", "online"):
+        return Check("agent", "ok", "answers")
+    return Check("agent", "unknown", f"says of itself: {status}")
+
+
+def _ask(address: str, timeout: float) -> str:
+    """What the agent says of itself; empty when its answer is something else."""
+    with closing(HTTPConnection(address, timeout=timeout)) as connection:
+        connection.request("GET", "/api/status")
+        answer = connection.getresponse()
+        body = answer.read(LONGEST_ANSWER)
+    if answer.status != 200:
+        return ""
+    try:
+        return str(json.loads(body)["status"])[:40]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return ""
