@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prx_tunnel_custom.config import CustomConfig
-from prx_tunnel_custom.search import Search
+from prx_tunnel_custom.connect import Search
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.config import validate

@@ -13,7 +13,8 @@ from typing import Any
 
 import anyio
 import pytest
-from prx_tunnel_custom import prx_tunnel_backends, tunnel
+from prx_tunnel_custom import connect as module
+from prx_tunnel_custom import prx_tunnel_backends
 from prx_tunnel_custom.config import CustomConfig
 
 from prx_tunnel_core import Failed, Tunnel
@@ -29,7 +30,7 @@ SOON = 20.0  # seconds: only a broken test waits this long
 STAY = "time.sleep(60)"
 
 
-def connect(*lines: str, **table: Any) -> AbstractAsyncContextManager[Connection]:
+def opened(*lines: str, **table: Any) -> AbstractAsyncContextManager[Connection]:
     """Connect through a program of these Python lines; it stays unless it says otherwise."""
     code = "\n".join(["import os, sys, time", "out = sys.stdout.buffer", *lines, STAY])
     command = [sys.executable, "-u", "-c", code, "{port}"]
@@ -38,7 +39,7 @@ def connect(*lines: str, **table: Any) -> AbstractAsyncContextManager[Connection
         given.setdefault("url_pattern", "bore.pub")
     expanded = expand(given, os.environ, path="tunnel.custom")
     assert isinstance(expanded, dict)
-    return tunnel.connect(validate(CustomConfig, expanded, path="tunnel.custom"), TARGET)
+    return module.connect(validate(CustomConfig, expanded, path="tunnel.custom"), TARGET)
 
 
 URL = "http://bore.pub:41234"
@@ -66,20 +67,20 @@ PRINTED = {
 @pytest.mark.parametrize("line", PRINTED.values(), ids=PRINTED)
 async def test_the_url_is_learnt_however_it_is_printed(line: str) -> None:
     with anyio.fail_after(SOON):
-        async with connect(line) as connection:
+        async with opened(line) as connection:
             assert connection.public_url == URL
 
 
 async def test_the_end_of_an_overlong_line_is_not_taken_for_a_line() -> None:
     lines = ["out.write(b'x' * 10_000_000 + b' at bore.pub:1\\n'); out.flush()", f"print({SAID!r})"]
     with anyio.fail_after(SOON):
-        async with connect(*lines) as connection:
+        async with opened(*lines) as connection:
             assert connection.public_url == URL
 
 
 async def test_an_unfinished_line_is_no_announcement() -> None:
     with anyio.move_on_after(0.5) as waited:
-        async with connect("out.write(b'at bore.pub:4'); out.flush()"):
+        async with opened("out.write(b'at bore.pub:4'); out.flush()"):
             pytest.fail("half of a port was taken for the whole")
     assert waited.cancelled_caught
 
@@ -99,7 +100,7 @@ async def test_the_program_gets_the_port_and_its_variables_and_nothing_else(
     ]
     env = {"TOKEN": "${TUNNEL_TOKEN}", "LEVEL": "debug"}
     with anyio.fail_after(SOON):
-        async with connect(*lines, env=env) as connection:
+        async with opened(*lines, env=env) as connection:
             assert connection.public_url == URL
             assert "canary" not in f"{connection!r} {vars(connection)}"
     assert "debug: token is **********" in caplog.text
@@ -108,14 +109,14 @@ async def test_the_program_gets_the_port_and_its_variables_and_nothing_else(
 
 async def test_a_program_that_ends_early_is_an_error_with_its_last_lines() -> None:
     with pytest.raises(ProgramExited, match=r"exited with code 3: .*name is taken") as caught:
-        async with connect("print('the name is taken', file=sys.stderr)", "sys.exit(3)"):
+        async with opened("print('the name is taken', file=sys.stderr)", "sys.exit(3)"):
             pytest.fail("connected without a URL")
     assert caught.value.returncode == 3
 
 
 async def test_a_program_that_ends_well_without_a_url_has_failed_too() -> None:
     with pytest.raises(ProgramExited, match="exited with code 0"):
-        async with connect("sys.exit(0)"):
+        async with opened("sys.exit(0)"):
             pytest.fail("connected without a URL")
 
 
@@ -124,7 +125,7 @@ LOCAL_ONLY = ["print('at http://127.0.0.1:3000')", "print('at http://localhost:3
 
 async def test_a_program_that_told_only_the_local_url_ends() -> None:
     with pytest.raises(ProgramExited) as caught:
-        async with connect(*LOCAL_ONLY, "sys.exit(3)", url_pattern=r"at (\S+)"):
+        async with opened(*LOCAL_ONLY, "sys.exit(3)", url_pattern=r"at (\S+)"):
             pytest.fail("connected to the local target")
     assert str(caught.value).endswith(
         "; url_pattern matched only http://localhost:3000, the local target itself, which many "
@@ -137,17 +138,18 @@ async def test_a_program_that_told_only_the_local_url_ends() -> None:
 async def test_a_program_that_tells_only_the_local_url_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tunnel, "LAST_WORD", SOON - 1)  # for a program that takes a second to begin
+    # The program takes a second to begin.
+    monkeypatch.setattr(module, "LAST_WORD", SOON - 1)
     with pytest.raises(ConnectError, match="url_pattern matched only http://localhost:3000, "):
         with anyio.fail_after(SOON):
-            async with connect(*LOCAL_ONLY, url_pattern=r"at (\S+)"):
+            async with opened(*LOCAL_ONLY, url_pattern=r"at (\S+)"):
                 pytest.fail("connected to the local target")
 
 
 async def test_the_public_url_may_come_in_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tunnel, "LAST_WORD", SOON + 1)
+    monkeypatch.setattr(module, "LAST_WORD", SOON + 1)
     with anyio.fail_after(SOON):
-        async with connect(f"print({SAID!r})") as connection:
+        async with opened(f"print({SAID!r})") as connection:
             assert connection.public_url == URL
 
 
@@ -159,20 +161,20 @@ async def test_a_public_url_that_is_the_local_target_is_an_error_of_the_configur
     with pytest.raises(
         ConfigError, match=r"^tunnel\.custom\.public_url: http://localhost:3000 is "
     ):
-        async with tunnel.connect(config, TARGET):
+        async with module.connect(config, TARGET):
             pytest.fail("connected to the local target")
 
 
 async def test_a_missing_program_is_named() -> None:
     with pytest.raises(ProgramNotFound, match="no-such-tunnel-program"):
-        async with connect(command="no-such-tunnel-program"):
+        async with opened(command="no-such-tunnel-program"):
             pytest.fail("connected through nothing")
 
 
 async def test_the_end_of_the_program_is_the_end_of_the_connection() -> None:
     with anyio.fail_after(SOON):
         lines = [f"print({SAID!r})", "time.sleep(0.3)", "print('server closed')", "sys.exit(1)"]
-        async with connect(*lines) as connection:
+        async with opened(*lines) as connection:
             reason = await connection.wait_closed()
     assert "exited with code 1" in reason
     assert "server closed" in reason
@@ -187,7 +189,7 @@ async def test_leaving_ends_the_program_and_its_children(tmp_path: Path) -> None
         f"print({SAID!r})",
     ]
     with anyio.fail_after(SOON):
-        async with connect(*lines):
+        async with opened(*lines):
             started = [int(pid) for pid in pids.read_text().split()]
             assert all(alive(started))
     assert not any(alive(started))
@@ -237,7 +239,7 @@ async def test_no_secret_is_in_the_arguments_of_any_process(
         f"print({SAID!r})",
     ]
     with anyio.fail_after(SOON):
-        async with connect(*lines, env={"X": "${TUNNEL_TOKEN}"}):
+        async with opened(*lines, env={"X": "${TUNNEL_TOKEN}"}):
             for process in pids.read_text().split():
                 assert b"canary" not in told(process, "cmdline")
                 assert b"canary" in told(process, "environ")
@@ -252,7 +254,7 @@ def told(pid: str, name: str) -> bytes:
 
 async def test_a_known_url_is_up_when_the_program_says_so() -> None:
     with anyio.fail_after(SOON):
-        async with connect(
+        async with opened(
             "print('starting')",
             "print('tunnel is up')",
             public_url="https://a.example",
@@ -267,13 +269,13 @@ async def test_a_url_counts_when_the_program_is_ready_in_any_order(ready_first: 
     lines = ["print('all is ready now')", "time.sleep(0.05)", f"print({SAID!r})"]
     with anyio.fail_after(SOON):
         ordered = lines if ready_first else lines[::-1]
-        async with connect(*ordered, ready_pattern=r"(ready) now") as connection:
+        async with opened(*ordered, ready_pattern=r"(ready) now") as connection:
             assert connection.public_url == URL
 
 
 async def test_a_url_without_readiness_is_not_up() -> None:
     with anyio.move_on_after(0.5) as waited:
-        async with connect(f"print({SAID!r})", ready_pattern="is ready"):
+        async with opened(f"print({SAID!r})", ready_pattern="is ready"):
             pytest.fail("up before it was ready")
     assert waited.cancelled_caught
 
@@ -281,22 +283,22 @@ async def test_a_url_without_readiness_is_not_up() -> None:
 async def test_a_silent_program_with_a_known_url_is_up_once_it_has_stayed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tunnel, "SETTLED", 0.2)
+    monkeypatch.setattr(module, "SETTLED", 0.2)
     with anyio.fail_after(SOON):
-        async with connect(public_url="https://a.example") as connection:
+        async with opened(public_url="https://a.example") as connection:
             assert connection.public_url == "https://a.example"
 
 
 async def test_a_silent_program_settles_within_a_short_time_to_connect() -> None:
     with anyio.fail_after(1.0) as scope:
-        async with connect(public_url="https://a.example") as connection:
+        async with opened(public_url="https://a.example") as connection:
             scope.deadline += SOON
             assert connection.public_url == "https://a.example"
 
 
 async def test_a_program_that_is_refused_does_not_look_up_for_a_moment() -> None:
     with anyio.fail_after(SOON), pytest.raises(ProgramExited, match="wrong token"):
-        async with connect(
+        async with opened(
             "time.sleep(0.2); print('wrong token'); sys.exit(1)", public_url="https://a.example"
         ):
             pytest.fail("up although it was refused")
@@ -304,7 +306,7 @@ async def test_a_program_that_is_refused_does_not_look_up_for_a_moment() -> None
 
 async def test_a_tunnel_of_somebody_else_has_no_process_and_never_closes() -> None:
     config = validate(CustomConfig, {"public_url": "https://a.example"}, path="tunnel.custom")
-    async with tunnel.connect(config, TARGET) as connection:
+    async with module.connect(config, TARGET) as connection:
         assert connection.public_url == "https://a.example"
         assert list(await connection.check()) == []
         with anyio.move_on_after(0.1) as waited:
@@ -321,7 +323,7 @@ async def test_a_command_with_another_port_is_warned_about(
     program = tmp_path / "program.py"
     program.write_text(f"import time\nprint({SAID!r})\n{STAY}\n")
     with anyio.fail_after(SOON):
-        async with connect(command=[sys.executable, "-u", str(program), "8080"]):
+        async with opened(command=[sys.executable, "-u", str(program), "8080"]):
             pass
     assert "names port 8080, but the tunnel is to lead to 3000" in caplog.text
 
@@ -341,12 +343,12 @@ async def test_the_agent_is_passed_on_to_ssh_only(
         {"command": [str(program)], "url_pattern": r"^agent (\S+)", "env": {"A": "b"}},
         path="tunnel.custom",
     )
-    assert tunnel._environment(config) == (
+    assert module._environment(config) == (
         {"SSH_AUTH_SOCK": "/run/agent.sock", "A": "b"} if passed else {"A": "b"}
     )
     seen = ["none", "/run/agent.sock"][passed]
     with anyio.fail_after(SOON):
-        async with connect(command=[str(program)], ready_pattern=f"agent {seen}") as connection:
+        async with opened(command=[str(program)], ready_pattern=f"agent {seen}") as connection:
             assert connection.public_url == URL
 
 

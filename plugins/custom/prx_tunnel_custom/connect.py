@@ -16,7 +16,8 @@ from prx_tunnel_core.process import TunnelProcess, open_process
 from prx_tunnel_core.urls import leads_here
 from prx_tunnel_custom.command import fill, other_port, secret_options, secret_values
 from prx_tunnel_custom.config import CustomConfig
-from prx_tunnel_custom.search import Search
+from prx_tunnel_custom.connection import External
+from prx_tunnel_custom.pattern import compile_pattern
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -67,17 +68,6 @@ async def connect(config: CustomConfig, target: Target) -> AsyncIterator[Connect
         yield process.connection(await _public_url(config, process, target))
 
 
-class External(Connection):
-    """A tunnel that somebody else keeps open: whether it works, only a probe can tell."""
-
-    def __init__(self, public_url: str) -> None:
-        self.public_url = public_url
-
-    async def wait_closed(self) -> str:
-        await anyio.Event().wait()
-        return ""
-
-
 async def _public_url(config: CustomConfig, process: TunnelProcess, target: Target) -> str:
     """Wait until the tunnel is up, and return its URL."""
     if config.public_url is not None and config.ready_pattern is None:
@@ -98,6 +88,44 @@ async def _public_url(config: CustomConfig, process: TunnelProcess, target: Targ
                 f"{error}; {why}", returncode=error.returncode, tail=error.tail
             ) from None
         raise
+
+
+class Search:
+    """Looks at line after line, and remembers what it did not take."""
+
+    def __init__(self, config: CustomConfig, target: Target) -> None:
+        self._announcement = None if config.url_pattern is None else config.announcement()
+        pattern = config.ready_pattern
+        self._ready = None if pattern is None else compile_pattern(pattern)
+        self._is_ready = self._ready is None
+        self._url = config.public_url
+        self._port = target.port
+        self._refused = ""
+
+    def find(self, line: str) -> str | None:
+        """The URL as soon as it is known and the program has said it is ready, in any order."""
+        if self._url is None:
+            self._url = self._announced(line)
+        self._is_ready = self._is_ready or (self._ready is not None and self._ready.occurs(line))
+        return self._url if self._is_ready else None
+
+    def why_not(self) -> str:
+        """Why there is no URL although the pattern matched one; nothing when it matched none."""
+        if self._url is not None or not self._refused:
+            return ""
+        return (
+            f"url_pattern matched only {self._refused}, the local target itself, which many "
+            "programs print too; let it match the public URL"
+        )
+
+    def _announced(self, line: str) -> str | None:
+        if self._announcement is None:
+            return None
+        for url in self._announcement.urls(line):
+            if not leads_here(url, self._port):
+                return url
+            self._refused = url
+        return None
 
 
 def _never(_: str) -> str | None:
