@@ -7,21 +7,18 @@ theirs public, or replace it. So such a port is refused, and only our own mount 
 from __future__ import annotations
 
 import shlex
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import anyio
 
-from prx_tunnel_core import Check, ConnectError, Connection, TunnelError
+from prx_tunnel_core import ConnectError, Connection, TunnelError
 from prx_tunnel_core.logs import get_logger
-from prx_tunnel_tailscale.health import ROUTE, check_route
+from prx_tunnel_tailscale.connection import KeptRoute
 from prx_tunnel_tailscale.preflight import check_free
-from prx_tunnel_tailscale.problems import EditRace
-from prx_tunnel_tailscale.program import Tailscale
-from prx_tunnel_tailscale.refusals import GONE
-from prx_tunnel_tailscale.retry import TRIES, pause
+from prx_tunnel_tailscale.program import TRIES, Tailscale, pause
+from prx_tunnel_tailscale.reasons import GONE, EditRace
 from prx_tunnel_tailscale.route import Route
-from prx_tunnel_tailscale.serveconfig import ServeConfig
 
 logger = get_logger(__name__)
 
@@ -37,33 +34,10 @@ async def in_background(
     try:
         if not kept:
             await switch_on(tailscale, route)
-        yield _KeptRoute(tailscale, route, details)
+        yield KeptRoute(tailscale, route, details)
     finally:
         with anyio.CancelScope(shield=True):
             await remove(tailscale, route)
-
-
-class _KeptRoute(Connection):
-    def __init__(self, tailscale: Tailscale, route: Route, details: Mapping[str, str]) -> None:
-        self.public_url = route.url
-        self.details = details
-        self._tailscale = tailscale
-        self._route = route
-        self._gone = anyio.Event()
-
-    async def wait_closed(self) -> str:
-        """No program ends with such a route: a check finds that it is gone."""
-        await self._gone.wait()
-        return "the route was removed or changed in tailscaled"
-
-    async def check(self) -> Iterable[Check]:
-        checks = await check_route(self._tailscale, self._route, self._holds)
-        if any(check.name == ROUTE and check.verdict == "fail" for check in checks):
-            self._gone.set()
-        return checks
-
-    def _holds(self, served: ServeConfig) -> bool:
-        return served.in_background(self._route)
 
 
 async def switch_on(tailscale: Tailscale, route: Route) -> None:

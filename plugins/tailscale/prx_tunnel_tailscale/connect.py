@@ -11,8 +11,8 @@ from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import VisitorHeaders
 from prx_tunnel_tailscale.background import in_background
 from prx_tunnel_tailscale.config import TailscaleConfig
+from prx_tunnel_tailscale.connection import check_key
 from prx_tunnel_tailscale.foreground import in_foreground
-from prx_tunnel_tailscale.health import check_key
 from prx_tunnel_tailscale.node import Node
 from prx_tunnel_tailscale.preflight import prepare
 from prx_tunnel_tailscale.program import Tailscale

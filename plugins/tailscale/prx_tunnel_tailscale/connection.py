@@ -6,16 +6,16 @@ expired or an admin took the permission away, and tailscaled goes on listing the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import anyio
 
-from prx_tunnel_core import Check, TunnelError
+from prx_tunnel_core import Check, Connection, TunnelError
 from prx_tunnel_tailscale import capability
 from prx_tunnel_tailscale.node import RUNNING, SETTLING, Node
-from prx_tunnel_tailscale.problems import Unreadable
 from prx_tunnel_tailscale.program import Tailscale
+from prx_tunnel_tailscale.reasons import Unreadable
 from prx_tunnel_tailscale.route import Route
 from prx_tunnel_tailscale.serveconfig import ServeConfig
 
@@ -35,6 +35,29 @@ SOON = timedelta(days=7)
 # updates and of routes of other nodes.
 _NO_WAY_IN = ("relay server", "network is down", "derp")
 _NO_NEWS = ("coordination server",)
+
+
+class KeptRoute(Connection):
+    def __init__(self, tailscale: Tailscale, route: Route, details: Mapping[str, str]) -> None:
+        self.public_url = route.url
+        self.details = details
+        self._tailscale = tailscale
+        self._route = route
+        self._gone = anyio.Event()
+
+    async def wait_closed(self) -> str:
+        """No program ends with such a route: a check finds that it is gone."""
+        await self._gone.wait()
+        return "the route was removed or changed in tailscaled"
+
+    async def check(self) -> Iterable[Check]:
+        checks = await check_route(self._tailscale, self._route, self._holds)
+        if any(check.name == ROUTE and check.verdict == "fail" for check in checks):
+            self._gone.set()
+        return checks
+
+    def _holds(self, served: ServeConfig) -> bool:
+        return served.in_background(self._route)
 
 
 async def check_route(

@@ -13,12 +13,10 @@ from dataclasses import replace
 import anyio
 
 from prx_tunnel_core import ProgramExited, TunnelError, UrlRule, open_process
-from prx_tunnel_tailscale import problems
-from prx_tunnel_tailscale.problems import Problem
-from prx_tunnel_tailscale.program import Tailscale
-from prx_tunnel_tailscale.refusals import explain, find_problem
+from prx_tunnel_tailscale import reasons
+from prx_tunnel_tailscale.program import STOP_GRACE, STOP_SIGNALS, Tailscale, announces
+from prx_tunnel_tailscale.reasons import Problem, explain, find_problem
 from prx_tunnel_tailscale.route import Route
-from prx_tunnel_tailscale.running import STOP_GRACE, STOP_SIGNALS, announces
 
 PATIENCE = 10.0  # seconds for the coordination server's answer
 _LINK = UrlRule(hosts=("tailscale.com",), path=True)
@@ -39,7 +37,7 @@ async def ask_for_consent(tailscale: Tailscale, route: Route, lacking: Problem) 
         try:
             with anyio.move_on_after(PATIENCE):
                 said = await process.first_match(_link_or_grant)
-                return _offered(lacking, said) if said else problems.ENABLED_NOW.error()
+                return _offered(lacking, said) if said else reasons.ENABLED_NOW.error()
         except ProgramExited as ended:
             return explain(ended) if find_problem(ended.tail) else lacking.error()
     return lacking.error()

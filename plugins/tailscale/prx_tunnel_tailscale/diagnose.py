@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from prx_tunnel_core import Check, TunnelError
 from prx_tunnel_tailscale.config import TailscaleConfig
-from prx_tunnel_tailscale.health import check_control, check_key, check_network
+from prx_tunnel_tailscale.connection import check_control, check_key, check_network
 from prx_tunnel_tailscale.node import Node
 from prx_tunnel_tailscale.preflight import check_node, check_port, lacks, settled
 from prx_tunnel_tailscale.program import Tailscale

@@ -20,13 +20,17 @@ from prx_tunnel_core import (
     TunnelProcess,
     open_process,
 )
-from prx_tunnel_tailscale.health import check_route
-from prx_tunnel_tailscale.problems import EditRace
-from prx_tunnel_tailscale.program import Tailscale
-from prx_tunnel_tailscale.refusals import explain
-from prx_tunnel_tailscale.retry import TRIES, pause
+from prx_tunnel_tailscale.connection import check_route
+from prx_tunnel_tailscale.program import (
+    STOP_GRACE,
+    STOP_SIGNALS,
+    TRIES,
+    Tailscale,
+    announces,
+    pause,
+)
+from prx_tunnel_tailscale.reasons import EditRace, explain
 from prx_tunnel_tailscale.route import Route
-from prx_tunnel_tailscale.running import STOP_GRACE, STOP_SIGNALS, announces
 from prx_tunnel_tailscale.serveconfig import ServeConfig
 
 ANNOUNCED = 5.0  # seconds; should the announcement be worded anew, we look all the same

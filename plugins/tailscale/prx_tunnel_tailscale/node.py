@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from prx_tunnel_core.urls import UrlRule, is_loopback, normalise
-from prx_tunnel_tailscale.problems import Unreadable
+from prx_tunnel_tailscale.reasons import Unreadable
 from prx_tunnel_tailscale.version import Version
 
 RUNNING = "Running"

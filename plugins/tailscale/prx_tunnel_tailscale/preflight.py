@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import anyio
 
 from prx_tunnel_core import ConnectError, Target
-from prx_tunnel_tailscale import capability, problems
+from prx_tunnel_tailscale import capability, reasons
 from prx_tunnel_tailscale.config import TailscaleConfig
 from prx_tunnel_tailscale.consent import ask_for_consent
 from prx_tunnel_tailscale.node import RUNNING, SETTLING, Node
-from prx_tunnel_tailscale.problems import Problem
 from prx_tunnel_tailscale.program import Tailscale
+from prx_tunnel_tailscale.reasons import Problem
 from prx_tunnel_tailscale.route import Route, route_for
 from prx_tunnel_tailscale.serveconfig import ServeConfig
 from prx_tunnel_tailscale.version import OLDEST
@@ -22,10 +22,10 @@ LEAVE = 2.0  # seconds that a foreground session may take to be forgotten
 LOOK_AGAIN = 0.25
 
 _STATES: dict[str, Problem] = {
-    "NeedsLogin": problems.LOGGED_OUT,
-    "NeedsMachineAuth": problems.NEEDS_APPROVAL,
-    "Stopped": problems.STOPPED,
-    "InUseOtherUser": problems.OTHER_USER,
+    "NeedsLogin": reasons.LOGGED_OUT,
+    "NeedsMachineAuth": reasons.NEEDS_APPROVAL,
+    "Stopped": reasons.STOPPED,
+    "InUseOtherUser": reasons.OTHER_USER,
 }
 
 
@@ -51,17 +51,17 @@ async def settled(tailscale: Tailscale, *, patience: float) -> Node:
         while (node := await tailscale.node()).state in SETTLING:
             await anyio.sleep(LOOK_AGAIN)
         return node
-    raise problems.SETTLING.error()
+    raise reasons.SETTLING.error()
 
 
 def check_node(node: Node) -> None:
     """Raise what stands between this node and any route at all."""
     if node.version is not None and node.version < OLDEST:
-        raise problems.TOO_OLD.error(f"tailscaled is {node.version}")
+        raise reasons.TOO_OLD.error(f"tailscaled is {node.version}")
     if node.state != RUNNING:
         raise _not_running(node)
     if not node.dns_name:
-        raise problems.NO_NAME.error()
+        raise reasons.NO_NAME.error()
 
 
 def _not_running(node: Node) -> Exception:
@@ -71,8 +71,8 @@ def _not_running(node: Node) -> Exception:
             f"tailscaled is in the state {node.state[:40]!r}; see: tailscale status"
         )
     left = node.key_left(datetime.now(UTC))
-    if problem is problems.LOGGED_OUT and left is not None and left.total_seconds() <= 0:
-        return problems.KEY_EXPIRED.error(f"on {node.key_expiry:%Y-%m-%d}")
+    if problem is reasons.LOGGED_OUT and left is not None and left.total_seconds() <= 0:
+        return reasons.KEY_EXPIRED.error(f"on {node.key_expiry:%Y-%m-%d}")
     return problem.error(f"or log in at {node.login_url}" if node.login_url else "")
 
 
@@ -81,14 +81,14 @@ def lacks(node: Node, *, public: bool) -> Problem | None:
     missing = capability.missing(node.capabilities, public=public)
     if missing is None:
         return None
-    return problems.HTTPS_OFF if missing == capability.HTTPS else problems.FUNNEL_OFF
+    return reasons.HTTPS_OFF if missing == capability.HTTPS else reasons.FUNNEL_OFF
 
 
 def check_port(node: Node, port: int, *, public: bool) -> None:
     """Compare with the node's own list: the program announces a port that nobody can reach."""
     allowed = capability.funnel_ports(node.capabilities)
     if public and port not in allowed:
-        raise problems.PORT_NOT_ALLOWED.error(f"{port}; allowed: {allowed}")
+        raise reasons.PORT_NOT_ALLOWED.error(f"{port}; allowed: {allowed}")
 
 
 async def wait_until_free(tailscale: Tailscale, route: Route, *, background: bool) -> None:
@@ -105,6 +105,6 @@ def check_free(served: ServeConfig, route: Route, *, background: bool) -> None:
     # A route of ours that tailscaled keeps is taken over, but only by what keeps routes there.
     taken = served.strangers(route) if background else served.handlers(route.port)
     if taken:
-        raise problems.PORT_TAKEN.error(f"{route.port}: {'; '.join(taken[:5])}")
+        raise reasons.PORT_TAKEN.error(f"{route.port}: {'; '.join(taken[:5])}")
     if not route.public and not background and served.public(route.host_port):
-        raise problems.STALE_FUNNEL.error(f"port {route.port}")
+        raise reasons.STALE_FUNNEL.error(f"port {route.port}")

@@ -1,10 +1,12 @@
-"""The `tailscale` program: how it is called, and its short commands."""
+"""The `tailscale` program: how it is called and ended, and its short commands."""
 
 from __future__ import annotations
 
 import os
+import random
 import sys
 from dataclasses import dataclass, field
+from signal import Signals
 
 import anyio
 
@@ -12,14 +14,20 @@ from prx_tunnel_core import ConnectError, ProgramNotFound, find_program, open_pr
 from prx_tunnel_core.errors import ProgramExited, TunnelError
 from prx_tunnel_tailscale.config import TailscaleConfig
 from prx_tunnel_tailscale.node import Node, parse_node
-from prx_tunnel_tailscale.problems import NO_VERSION, TOO_OLD
-from prx_tunnel_tailscale.refusals import explain
+from prx_tunnel_tailscale.reasons import NO_VERSION, TOO_OLD, explain
 from prx_tunnel_tailscale.serveconfig import ServeConfig, parse_serve_config
 from prx_tunnel_tailscale.version import OLDEST, Version, parse_version
 
 INSTALL_HINT = "install it from https://tailscale.com/download, or set tunnel.tailscale.program"
 DEADLINE = 10.0  # seconds; the program itself tries for two to reach its daemon
 LARGEST_ANSWER = 4 * 1024 * 1024  # characters
+TRIES = 5
+"""What tailscaled stores has one version: of two who change it at once, one is refused."""
+_STEP = 0.03  # seconds
+# The program handles only SIGINT (cli/serve_v2.go); every other signal ends it as well, and
+# tailscaled forgets its route at once, whatever ended it.
+STOP_SIGNALS = (Signals.SIGINT, Signals.SIGTERM)
+STOP_GRACE = 3.0  # seconds
 _MAC_APP = "/Applications/Tailscale.app/Contents/MacOS/Tailscale"
 
 
@@ -136,3 +144,13 @@ class Tailscale:
                 tail=answer.lines,
             )
         )
+
+
+def announces(line: str) -> bool:
+    """Whether the program says that it is done: a moment to look, no proof of anything."""
+    return line.startswith(("Available on the internet", "Available within your tailnet"))
+
+
+async def pause(number: int) -> None:
+    """Let the rivals finish before the next try; at random, so that they do not meet again."""
+    await anyio.sleep(random.uniform(_STEP, 2 * _STEP) * number)  # noqa: S311 - guards nothing

@@ -1,10 +1,15 @@
-"""Everything that can be wrong with a node, each with its fix: the words, in one place."""
+"""Everything that can be wrong with a node, each with its fix, and the sentences that tell of it.
+
+What `tailscale` says when it refuses is used for reasons only: whether a route is up is read from
+JSON. The sentences are those of 1.52 to 1.102, of the program itself unless noted.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from prx_tunnel_core import ConnectError, SetupError
+from prx_tunnel_core import ConnectError, ProgramExited, SetupError, TunnelError
 
 
 class EditRace(ConnectError):
@@ -145,3 +150,53 @@ TARGET_REFUSED = Problem(
     "this tailscale cannot forward to that address",
     'set tunnel.local_host = "127.0.0.1", or update tailscale to 1.92 or later',
 )
+
+_SAID: tuple[tuple[str, Problem], ...] = (
+    # The order counts: the first that fits. A socket that may not be opened is also "not running".
+    ("connect: permission denied", SOCKET_DENIED),
+    ("failed to connect to local tailscale", DAEMON_DOWN),  # also the daemon, the service
+    ("unexpected eof", DAEMON_LOST),
+    ("lost connection to tailscaled", DAEMON_LOST),
+    ("logged out.", LOGGED_OUT),
+    ("tailscale is stopped.", STOPPED),
+    ("tailscale is starting. please wait", SETTLING),
+    ("not yet approved by tailnet admin", NEEDS_APPROVAL),
+    ("https must be enabled", HTTPS_OFF),
+    ('"funnel" node attribute not set', FUNNEL_OFF),
+    ("is not allowed for funnel", PORT_NOT_ALLOWED),
+    ("access denied", NO_PERMISSION),
+    ("while shields-up is enabled", SHIELDS_UP),
+    ("etag mismatch", EDIT_RACE),
+    ("another client is changing the serve config", EDIT_RACE),
+    ("listener already exists for port", PORT_TAKEN),  # 1.92 and later, from the daemon
+    ("foreground already exists under this port", PORT_TAKEN),  # until 1.90
+    ("background configuration already exists", PORT_TAKEN),  # until 1.90
+    ("already serving", PORT_TAKEN),
+    ("netmap is nil", NOT_SETTLED),
+    ("only localhost or 127.0.0.1 proxies", TARGET_REFUSED),  # until 1.90
+    ("must include a scheme", TARGET_REFUSED),
+    ("flag provided but not defined", TOO_OLD),
+    ("the cli for serve and funnel has changed", TOO_OLD),
+)
+
+GONE = "handler does not exist"
+"""What `off` says when there is nothing to remove."""
+
+
+def find_problem(lines: Iterable[str]) -> tuple[Problem, str] | None:
+    """The problem that the lines tell of, and the line."""
+    spoken = [(line.strip(), line.lower()) for line in lines]
+    for sentence, problem in _SAID:
+        for line, lowered in spoken:
+            if sentence in lowered:
+                return problem, line
+    return None
+
+
+def explain(ended: ProgramExited) -> TunnelError:
+    """The error that a person can act on; the program's own when nothing better is known."""
+    found = find_problem(ended.tail)
+    if found is None:
+        return ended
+    problem, line = found
+    return problem.error(line)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from prx_tunnel_tailscale.problems import Unreadable
+from prx_tunnel_tailscale.reasons import Unreadable
 from prx_tunnel_tailscale.route import Route
 
 

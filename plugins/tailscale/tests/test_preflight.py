@@ -10,7 +10,7 @@ import pytest
 from prx_tunnel_tailscale.connect import connect
 from prx_tunnel_tailscale.node import parse_node
 from prx_tunnel_tailscale.preflight import check_node, lacks
-from prx_tunnel_tailscale.problems import Unreadable
+from prx_tunnel_tailscale.reasons import Unreadable
 from prx_tunnel_tailscale.serveconfig import parse_serve_config
 from tailscale_standin import HOST, StandIn, recorded, web
 
@@ -138,7 +138,7 @@ async def test_an_ipv6_target_is_refused_with_the_reason(node: StandIn) -> None:
 async def test_a_key_that_ends_soon_is_told_at_the_start(
     node: StandIn, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prx_tunnel_tailscale.health.SOON", timedelta(days=365_000))
+    monkeypatch.setattr("prx_tunnel_tailscale.connection.SOON", timedelta(days=365_000))
     node.own(KeyExpiry="2126-01-02T00:00:00Z")
     async with connect(node.config(), TARGET):
         pass

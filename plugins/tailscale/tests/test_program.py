@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from prx_tunnel_tailscale import prx_tunnel_backends
 from prx_tunnel_tailscale.config import TailscaleConfig
-from prx_tunnel_tailscale.doctor import diagnose
+from prx_tunnel_tailscale.diagnose import diagnose
 from prx_tunnel_tailscale.program import Answer, Tailscale
 from tailscale_standin import StandIn, web
 
@@ -115,7 +115,7 @@ async def test_a_diagnosis_ends_at_the_first_step_that_fails(
 async def test_a_diagnosis_names_the_program_that_never_answers(
     node: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prx_tunnel_tailscale.doctor.PATIENCE", 0.2)
+    monkeypatch.setattr("prx_tunnel_tailscale.diagnose.PATIENCE", 0.2)
     node.fault(hang=["version"])
     (check,) = await diagnose(node.config())
     assert (check.name, check.verdict) == ("program", "fail")

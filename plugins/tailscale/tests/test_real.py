@@ -12,7 +12,7 @@ import anyio
 import pytest
 from prx_tunnel_tailscale.config import TailscaleConfig
 from prx_tunnel_tailscale.connect import connect
-from prx_tunnel_tailscale.doctor import diagnose
+from prx_tunnel_tailscale.diagnose import diagnose
 from prx_tunnel_tailscale.node import parse_node
 from prx_tunnel_tailscale.program import Tailscale
 from prx_tunnel_tailscale.version import OLDEST

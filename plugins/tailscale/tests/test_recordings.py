@@ -7,7 +7,7 @@ from prx_tunnel_tailscale import capability
 from prx_tunnel_tailscale.consent import consent_link
 from prx_tunnel_tailscale.node import parse_node
 from prx_tunnel_tailscale.program import Answer
-from prx_tunnel_tailscale.refusals import GONE, find_problem
+from prx_tunnel_tailscale.reasons import GONE, find_problem
 from prx_tunnel_tailscale.serveconfig import ServeConfig, parse_serve_config
 from prx_tunnel_tailscale.version import parse_version
 from tailscale_standin import RECORDINGS, Run, names, recorded

@@ -7,7 +7,7 @@ import json
 import pytest
 from prx_tunnel_tailscale.connect import connect
 from prx_tunnel_tailscale.node import parse_node
-from prx_tunnel_tailscale.problems import Unreadable
+from prx_tunnel_tailscale.reasons import Unreadable
 from tailscale_standin import HOST, StandIn, recorded
 
 from prx_tunnel_core import SetupError, Target

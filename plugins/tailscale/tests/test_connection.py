@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from prx_tunnel_tailscale import health
+from prx_tunnel_tailscale import connection
 from prx_tunnel_tailscale.config import TailscaleConfig
 from prx_tunnel_tailscale.connect import connect
 from prx_tunnel_tailscale.node import Node, parse_node
@@ -103,7 +103,7 @@ async def test_a_daemon_that_does_not_answer_fails(
         node.daemon("refused")
         assert_fails(await connection.check(), "tailscaled", "not running")
         node.daemon("up")
-        monkeypatch.setattr("prx_tunnel_tailscale.health.PATIENCE", 0.2)
+        monkeypatch.setattr("prx_tunnel_tailscale.connection.PATIENCE", 0.2)
         node.fault(hang=["status"])
         assert_fails(await connection.check(), "tailscaled", "does not answer within")
         node.fault(hang=[])
@@ -120,16 +120,16 @@ async def test_an_answer_that_is_none_is_doubt_not_failure(node: StandIn) -> Non
 
 def test_a_relay_that_is_lost_is_doubt() -> None:
     before, at_first, after_10_s = summaries("43-derp-stopped")
-    assert health.check_network(before) == health.check_network(at_first) == []
-    (check,) = health.check_network(after_10_s)
+    assert connection.check_network(before) == connection.check_network(at_first) == []
+    (check,) = connection.check_network(after_10_s)
     assert check.verdict == "unknown"
     assert "could not connect to the 'Test' relay server" in check.detail
 
 
 def test_a_control_connection_that_is_lost_is_seen_at_once() -> None:
     (node,) = summaries("44-control-killed")
-    assert health.check_state(node).verdict == "ok"
-    assert health.check_control(node).verdict == "unknown"
+    assert connection.check_state(node).verdict == "ok"
+    assert connection.check_control(node).verdict == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -143,19 +143,19 @@ def test_a_control_connection_that_is_lost_is_seen_at_once() -> None:
 )
 def test_a_node_without_control_and_relay_is_cut_off(warning: str, verdict: str) -> None:
     node = Node(state="Running", online=False, warnings=(warning,))
-    assert health.check_control(node).verdict == verdict
+    assert connection.check_control(node).verdict == verdict
 
 
 def test_a_key_that_expires_is_seen() -> None:
     before, expired, unexpired = summaries("42-expire")
-    assert [health.check_state(node).verdict for node in (before, expired, unexpired)] == [
+    assert [connection.check_state(node).verdict for node in (before, expired, unexpired)] == [
         "ok",
         "fail",
         "ok",
     ]
     later = NOW + timedelta(minutes=5)
-    assert health.check_key(before, later) == []
-    assert [check.verdict for check in health.check_key(expired, later)] == ["fail"]
+    assert connection.check_key(before, later) == []
+    assert [check.verdict for check in connection.check_key(expired, later)] == ["fail"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_key_that_expires_is_seen() -> None:
 )
 def test_a_key_is_talked_about_a_week_ahead(days: float, expected: list[str]) -> None:
     node = Node(state="Running", key_expiry=NOW + timedelta(days=days))
-    checks = health.check_key(node, NOW)
+    checks = connection.check_key(node, NOW)
     assert [check.verdict for check in checks] == expected
     assert all("--force-reauth" in check.detail for check in checks)
 
@@ -176,18 +176,18 @@ def test_a_key_is_talked_about_a_week_ahead(days: float, expected: list[str]) ->
     ],
 )
 def test_warnings_that_are_not_about_the_way_in_do_not_matter(warning: str) -> None:
-    assert health.check_network(Node(state="Running", warnings=(warning,))) == []
+    assert connection.check_network(Node(state="Running", warnings=(warning,))) == []
 
 
 def test_a_daemon_that_starts_is_neither_well_nor_ill() -> None:
-    assert health.check_state(Node(state="Starting")).verdict == "unknown"
+    assert connection.check_state(Node(state="Starting")).verdict == "unknown"
 
 
 def test_the_recorded_revocation_is_seen_though_the_entry_stays() -> None:
     served = parse_serve_config(recorded("73-caps-revoked-while-on")[-1].stdout)
     route = route_for(TailscaleConfig(), TARGET, HOST)
-    assert health.check_entry(served, route, lambda s: s.in_background(route)).verdict == "ok"
+    assert connection.check_entry(served, route, lambda s: s.in_background(route)).verdict == "ok"
     revoked = Node(state="Running", online=True, capabilities=frozenset({"https", PORTS}))
-    assert health.check_permission(revoked, route) == Check(
+    assert connection.check_permission(revoked, route) == Check(
         "permission", "fail", "the tailnet took the permission 'funnel' away"
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from prx_tunnel_tailscale import health, problems
+from prx_tunnel_tailscale import connection, reasons
 from prx_tunnel_tailscale.config import TailscaleConfig
-from prx_tunnel_tailscale.problems import Problem
+from prx_tunnel_tailscale.reasons import Problem
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "backends" / "tailscale.md"
 # Tried again by itself, within seconds: there is nothing that a person could do.
 PASSING = {"daemon-lost", "starting", "enabled-now", "edit-race", "no-netmap"}
-KNOWN = [each for each in vars(problems).values() if isinstance(each, Problem)]
+KNOWN = [each for each in vars(reasons).values() if isinstance(each, Problem)]
 
 
 @pytest.mark.parametrize("key", TailscaleConfig.model_fields)
@@ -30,7 +30,14 @@ def test_each_problem_is_documented(problem: Problem) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    [health.DAEMON, health.CONTROL, health.PERMISSION, health.ROUTE, health.NETWORK, health.KEY],
+    [
+        connection.DAEMON,
+        connection.CONTROL,
+        connection.PERMISSION,
+        connection.ROUTE,
+        connection.NETWORK,
+        connection.KEY,
+    ],
 )
 def test_each_part_of_a_health_check_is_documented(part: str) -> None:
     assert f"| `{part}` |" in DOCUMENT.read_text()
