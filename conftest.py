@@ -6,7 +6,9 @@ all. Tests, files and folders named on the command line run whatever their mark.
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,11 @@ HEAVY = (
     "tests/testing/",
 )
 
+# Images of containers set it. The tests start hundreds of interpreters, and each would compile all
+# that it imports.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # `nohup`, a shell's background job and some CI runners have them ignored. A program inherits that,
 # so tests that send them to programs would wait for nothing. Runs before xdist starts its workers.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -65,9 +72,18 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = "not heavy"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    # Not even imported: with the servers and frameworks that some of them import, that takes long.
+    return True if config.option.markexpr == "not heavy" and is_heavy(collection_path) else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        path = item.path.relative_to(HERE).as_posix() if item.path.is_relative_to(HERE) else ""
-        if path.startswith(HEAVY) or path.endswith("test_contract.py"):
+        if is_heavy(item.path):
             item.add_marker(pytest.mark.heavy)
+
+
+def is_heavy(path: Path) -> bool:
+    place = path.relative_to(HERE).as_posix() if path.is_relative_to(HERE) else ""
+    return place.startswith(HEAVY) or path.name == "test_contract.py"
