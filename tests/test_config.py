@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr, ValidationError
 
@@ -26,6 +26,7 @@ from prx_tunnel_core.config import (
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import Expanded, WholeVariable
 from prx_tunnel_core.text import MASK
+from support.fuzz import fuzz
 
 CANARY = "canary-5e5f0a"
 
@@ -352,11 +353,16 @@ def test_secrets_written_into_the_file_are_found() -> None:
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
 TABLES = st.dictionaries(
     st.sampled_from([*Example.model_fields, "x"]),
-    st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)),
+    st.recursive(
+        LEAVES,
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+        max_leaves=20,
+    ),
+    max_size=6,
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@fuzz
 @given(TABLES)
 def test_any_table_is_valid_or_a_config_error(table: dict[str, Any]) -> None:
     try:
