@@ -1,0 +1,298 @@
+"""All the small changes that can be made to a module, each of which some test should notice.
+
+Ours rather than a library's: `mutmut` changes functions only, so no list or bound of a module, and
+`cosmic-ray` removes neither statements nor entries; both run the same tests for every change.
+
+No change is made to types, to what runs on another system only, and to prose. A text with a space
+in it is taken for prose: a test that compares every wording would only keep it from getting better.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import itertools
+import random
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
+    ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+_ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
+}  # fmt: skip
+_OPPOSITES = {"min": "max", "max": "min", "any": "all", "all": "any"}
+_SYSTEMS = {"darwin", "win32", "linux"}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    module: str
+    """Its path, from the root."""
+    line: int
+    begin: int
+    """Where in the module's bytes what is changed begins; `end` is behind it."""
+    end: int
+    changed: str
+    at_import: bool
+    """Whether the place runs when the module is imported, rather than in a function."""
+
+    def source(self, root: Path) -> str:
+        """Of the whole module, changed."""
+        raw = (root / self.module).read_bytes()
+        return (raw[: self.begin] + self.changed.encode() + raw[self.end :]).decode()
+
+    def described(self, root: Path) -> str:
+        before = _plain((root / self.module).read_bytes()[self.begin : self.end].decode())
+        after = _plain(self.changed)
+        same = _alike(before, after)
+        rest = min(len(before), len(after)) - same
+        alike = min(_alike(before[::-1], after[::-1]), rest)
+        around = before[max(0, same - 30) : same], before[len(before) - alike :][:30]
+        was, becomes = before[same : len(before) - alike], after[same : len(after) - alike]
+        return f"{around[0]}[{_short(was)} -> {_short(becomes)}]{around[1]}"
+
+
+def sample(root: Path, folders: Iterable[str], seed: int, number: int) -> list[Mutant]:
+    """So many mutants of the modules in these folders; the same ones for the same seed."""
+    found: list[Mutant] = []
+    for path in sorted(path for folder in folders for path in (root / folder).rglob("*.py")):
+        found += _mutants_of(path.relative_to(root).as_posix(), path.read_text())
+    random.Random(seed).shuffle(found)
+    return list(itertools.islice((each for each in found if _is_valid(each, root)), number))
+
+
+def _mutants_of(module: str, source: str) -> Iterator[Mutant]:
+    starts = [0, *itertools.accumulate(map(len, source.encode().splitlines(keepends=True)))]
+    for node, changed, in_function in _Walk(ast.parse(source)).found:
+        assert node.end_lineno is not None
+        assert node.end_col_offset is not None
+        yield Mutant(
+            module,
+            node.lineno,
+            starts[node.lineno - 1] + node.col_offset,
+            starts[node.end_lineno - 1] + node.end_col_offset,
+            changed,
+            at_import=not in_function,
+        )
+
+
+def _is_valid(mutant: Mutant, root: Path) -> bool:
+    try:
+        compile(mutant.source(root), mutant.module, "exec", dont_inherit=True)
+    except SyntaxError:
+        return False
+    return True
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    pairs = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))
+    return len(list(pairs))
+
+
+def _plain(text: str) -> str:
+    """As `ast` writes it, on one line."""
+    try:
+        text = ast.unparse(ast.parse(f"({text})", mode="eval"))
+    except SyntaxError:
+        text = ast.unparse(ast.parse(textwrap.dedent(text)))
+    return " ".join(text.split())
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 150 else f"{text[:70]} … {text[-70:]}"
+
+
+class _Walk:
+    """Finds each place, and what is to stand there."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.found: list[tuple[ast.expr | ast.stmt, str, bool]] = []
+        self._body(tree.body, in_function=False)
+
+    def _body(self, statements: list[ast.stmt], *, in_function: bool) -> None:
+        for each in statements:
+            is_docstring = isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)
+            if is_docstring or (isinstance(each, ast.If) and _is_not_run(each.test)):
+                continue
+            self._remove(each, in_function=in_function)
+            if isinstance(each, ast.If):
+                self._negate(each.test, in_function=in_function)
+            self._children(each, in_function=in_function)
+
+    def _remove(self, each: ast.stmt, *, in_function: bool) -> None:
+        removable = isinstance(each, (ast.AugAssign, ast.Raise, ast.Continue, ast.Break)) or (
+            isinstance(each, ast.Expr) and isinstance(each.value, (ast.Call, ast.Await))
+        )
+        if isinstance(each, ast.Assign):
+            removable = all(isinstance(target, ast.Attribute) for target in each.targets)
+        if removable and "NotImplementedError" not in ast.unparse(each):
+            self.found.append((each, "pass", in_function))
+
+    def _negate(self, test: ast.expr, *, in_function: bool) -> None:
+        self.found.append((test, f"(not ({ast.unparse(test)}))", in_function))
+
+    def _children(self, node: ast.AST, *, in_function: bool) -> None:
+        inner = in_function or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for name, value in ast.iter_fields(node):
+            if name in ("returns", "type_params", "decorator_list"):
+                continue
+            if name == "annotation":
+                self._bounds(value, in_function=inner)
+                continue
+            values = value if isinstance(value, list) else [value]
+            if values and all(isinstance(each, ast.stmt) for each in values):
+                self._body(values, in_function=inner)
+                continue
+            for each in values:
+                if isinstance(each, ast.expr):
+                    self._expression(each, in_function=inner)
+                elif isinstance(each, ast.AST):
+                    self._children(each, in_function=inner)
+
+    def _expression(self, node: ast.expr, *, in_function: bool) -> None:
+        if isinstance(node, ast.JoinedStr):  # before Python 3.12, its parts have no positions
+            return
+        if isinstance(node, ast.Subscript) and _is_type(node):
+            self._bounds(node, in_function=in_function)
+            return
+        for changed in _changes(node):
+            self.found.append((node, changed, in_function))
+        self._children(node, in_function=in_function)
+        for test in _tests_in(node):
+            self._negate(test, in_function=in_function)
+
+    def _bounds(self, annotation: ast.expr | None, *, in_function: bool) -> None:
+        """`Field(ge=1)` in an `Annotated` type is no type."""
+        for node in ast.walk(annotation) if annotation else ():
+            if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Annotated":
+                assert isinstance(node.slice, ast.Tuple)
+                for each in node.slice.elts[1:]:
+                    self._expression(each, in_function=in_function)
+
+
+def _is_type(node: ast.Subscript) -> bool:
+    name = ast.unparse(node.value).rsplit(".", 1)[-1]
+    return name in {"list", "dict", "set", "frozenset", "tuple", "type"} or (
+        name[:1].isupper() and not name.isupper()
+    )
+
+
+def _is_not_run(test: ast.expr) -> bool:
+    text = ast.unparse(test)
+    others = _SYSTEMS - {sys.platform}
+    return "TYPE_CHECKING" in text or (
+        "sys.platform ==" in text and any(repr(other) in text for other in others)
+    )
+
+
+def _tests_in(node: ast.expr) -> Iterator[ast.expr]:
+    if isinstance(node, ast.IfExp):
+        yield node.test
+    if isinstance(node, (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+        for generator in node.generators:
+            yield from generator.ifs
+
+
+def _changes(node: ast.expr) -> Iterator[str]:
+    change = _CHANGES.get(type(node))
+    if change is not None:
+        for changed in change(node):
+            yield changed if isinstance(changed, str) else f"({ast.unparse(changed)})"
+
+
+def _constant(node: ast.Constant) -> Iterator[str]:
+    match node.value:
+        case bool(value):
+            yield str(not value)
+        case int(value):
+            yield str(value + 1)
+            if value > 2:
+                yield str(value // 2)
+        case float(value):
+            yield str(value * 2 or 1.0)
+            yield str(value / 2 or 0.1)
+        case str(value) if value and not any(each.isspace() for each in value):
+            yield repr(value + "x")
+        case bytes(value) if value and not any(each in b" \n" for each in value):
+            yield repr(value + b"x")
+
+
+def _compare(node: ast.Compare) -> Iterator[ast.expr]:
+    for number, each in enumerate(node.ops):
+        changed = copy.copy(node)
+        changed.ops = list(node.ops)
+        changed.ops[number] = _COMPARISONS[type(each)]()
+        yield changed
+
+
+def _boolean(node: ast.BoolOp) -> Iterator[ast.expr]:
+    yield ast.BoolOp(ast.Or() if isinstance(node.op, ast.And) else ast.And(), node.values)
+    for number in range(len(node.values)):
+        rest = [value for each, value in enumerate(node.values) if each != number]
+        yield ast.BoolOp(node.op, rest) if len(rest) > 1 else rest[0]
+
+
+def _arithmetic(node: ast.BinOp) -> Iterator[ast.expr]:
+    if (other := _ARITHMETIC.get(type(node.op))) is not None:
+        yield ast.BinOp(node.left, other(), node.right)
+
+
+def _negation(node: ast.UnaryOp) -> Iterator[ast.expr]:
+    if isinstance(node.op, ast.Not):
+        yield node.operand
+
+
+def _sequence(node: ast.Tuple | ast.List | ast.Set) -> Iterator[ast.expr]:
+    loaded = isinstance(node, ast.Set) or isinstance(node.ctx, ast.Load)
+    if loaded and len(node.elts) > 1:
+        for number in range(len(node.elts)):
+            changed = copy.copy(node)
+            changed.elts = [each for other, each in enumerate(node.elts) if other != number]
+            yield changed
+
+
+def _mapping(node: ast.Dict) -> Iterator[ast.expr]:
+    for number in range(len(node.keys)):
+        yield ast.Dict(
+            [key for each, key in enumerate(node.keys) if each != number],
+            [value for each, value in enumerate(node.values) if each != number],
+        )
+
+
+def _call(node: ast.Call) -> Iterator[ast.expr]:
+    if len(node.args) > 1 and not any(isinstance(each, ast.Starred) for each in node.args):
+        first, second, *rest = node.args
+        yield ast.Call(node.func, [second, first, *rest], node.keywords)
+    for number in range(len(node.keywords)):
+        rest_of = [each for other, each in enumerate(node.keywords) if other != number]
+        yield ast.Call(node.func, node.args, rest_of)
+    if isinstance(node.func, ast.Name) and node.func.id in _OPPOSITES:
+        yield ast.Call(ast.Name(_OPPOSITES[node.func.id]), node.args, node.keywords)
+
+
+def _conditional(node: ast.IfExp) -> Iterator[ast.expr]:
+    yield node.body
+    yield node.orelse
+
+
+_CHANGES: dict[type[ast.expr], Callable[..., Iterator[ast.expr | str]]] = {
+    ast.Constant: _constant,
+    ast.Compare: _compare,
+    ast.BoolOp: _boolean,
+    ast.BinOp: _arithmetic,
+    ast.UnaryOp: _negation,
+    ast.Tuple: _sequence,
+    ast.List: _sequence,
+    ast.Set: _sequence,
+    ast.Dict: _mapping,
+    ast.Call: _call,
+    ast.IfExp: _conditional,
+}
