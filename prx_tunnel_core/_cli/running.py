@@ -10,7 +10,7 @@ import anyio
 from prx_tunnel_core._cli.signals import StopSignals
 from prx_tunnel_core._cli.views import View
 from prx_tunnel_core._configfile import Config
-from prx_tunnel_core._control import AlreadyRunning, Claim, compared, serve, take
+from prx_tunnel_core._control import serve, take
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core._supervisor.telling import TellingTunnel
 from prx_tunnel_core.errors import TunnelError, unwrap_group
@@ -39,7 +39,7 @@ def run(
 
 async def _keep_open(job: Job, view: View, stop: StopSignals, on_claim: Callable[[], None]) -> None:
     # The name first: whoever comes second must not start as much as an observer.
-    claim = await _take(job)
+    claim = await take(job.name)
     try:
         on_claim()
         shown = _Shown(view)
@@ -54,13 +54,6 @@ async def _keep_open(job: Job, view: View, stop: StopSignals, on_claim: Callable
             await _until_stopped(tunnel, shown, stop)
     finally:
         claim.release()
-
-
-async def _take(job: Job) -> Claim:
-    try:
-        return await take(job.name)
-    except AlreadyRunning as refusal:
-        raise await compared(refusal, job.config.tunnel) from None
 
 
 async def _until_stopped(tunnel: Tunnel, shown: _Shown, stop: StopSignals) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import anyio.to_thread
 
 from prx_tunnel_core._control import client, runtime_dir
-from prx_tunnel_core._control.name_lock import AlreadyRunning
 from prx_tunnel_core.errors import TunnelError
-
-if TYPE_CHECKING:
-    from prx_tunnel_core.config import TunnelConfig
 
 Op: TypeAlias = Literal["status", "health", "stop"]
 
@@ -37,15 +33,3 @@ async def ask(op: Op, *, name: str = "default") -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(reply.text)
         return answer
     raise (NotRunning if reply.code == client.NOT_RUNNING else NoAnswer)(reply.text)
-
-
-async def compared(refusal: AlreadyRunning, config: TunnelConfig) -> AlreadyRunning:
-    """The refusal with the keys of `config` that have other values in the tunnel that runs."""
-    from prx_tunnel_core._control.settings import differing
-
-    call = anyio.to_thread.run_sync(client.call, "settings", refusal.name, abandon_on_cancel=True)
-    try:
-        keys = differing(config, json.loads((await call).text))
-    except (TunnelError, LookupError, TypeError, ValueError):  # it ends, or is of another version
-        return refusal
-    return AlreadyRunning(refusal.name, refusal.pid, differing=keys)

@@ -20,7 +20,7 @@ LARGEST_REPLY = 4 * 1024 * 1024  # bytes
 
 NOT_RUNNING = 3
 # A tunnel that runs but does not answer: a failure of `stop`; for the others "not connected".
-_SILENT = {"status": 4, "health": 4, "stop": 1, "settings": 1}
+_SILENT = {"status": 4, "health": 4, "stop": 1}
 
 
 class Reply:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
 
-from prx_tunnel_core._control import render, settings
+from prx_tunnel_core._control import render
 from prx_tunnel_core.models import Reconnecting, TunnelStatus, health_to_json, status_to_json
 
 if TYPE_CHECKING:
@@ -24,12 +23,10 @@ class Operations:
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
         self._changed_at = anyio.current_time()
-        self._salt = secrets.token_bytes(16)  # one for life: each further one would tell more
         self.table: dict[str, Callable[[str], Awaitable[tuple[int, str]]]] = {
             "status": self._status,
             "health": self._health,
             "stop": self._stop,
-            "settings": self._settings,
         }
 
     async def note_changes(self) -> None:
@@ -63,10 +60,6 @@ class Operations:
         if form == "json":
             return 0, self._json(self._tunnel.status)
         return 0, f"Tunnel {self._tunnel.name} stopped\n"
-
-    async def _settings(self, _form: str) -> tuple[int, str]:
-        marks = settings.marks(self._tunnel.config, self._salt)
-        return 0, f"{json.dumps({'salt': self._salt.hex(), 'marks': marks})}\n"
 
     def _current(self) -> TunnelStatus:
         status = self._tunnel.status

@@ -8,7 +8,6 @@ import socket
 import stat
 import sys
 import weakref
-from collections.abc import Sequence
 
 from prx_tunnel_core._control import runtime_dir
 from prx_tunnel_core.errors import SetupError
@@ -17,16 +16,12 @@ BACKLOG = 64
 
 
 class AlreadyRunning(SetupError):
-    """Another process holds the name; `pid` is 0 when it has not said which.
+    """Another process runs a tunnel of that name; `pid` is 0 when its number is unknown."""
 
-    `differing` are the keys of the configuration that have other values there.
-    """
-
-    def __init__(self, name: str, pid: int, *, differing: Sequence[str] = ()) -> None:
+    def __init__(self, name: str, pid: int) -> None:
         process = f"process {pid}" if pid else "another process"
-        others = f", with other settings ({', '.join(differing)})" if differing else ""
         super().__init__(
-            f"tunnel {name!r} is already run by {process}{others}; "
+            f"tunnel {name!r} is already running in {process}; "
             f"stop it with `prx tunnel stop --name {name}`, or choose another --name"
         )
         self.name = name

@@ -221,7 +221,7 @@ def test_h01_the_second_of_a_name_says_who_runs_it(prx: Prx) -> None:
     for detach in ([], ["--detach"]):
         done = prx("tunnel", "start", *detach)
         assert done.returncode == 2
-        assert f"prx: tunnel 'default' is already run by process {first.pid}" in done.stderr
+        assert f"prx: tunnel 'default' is already running in process {first.pid}" in done.stderr
     assert prx.status()["pid"] == first.pid
     prx.connected("--name", "another")
 

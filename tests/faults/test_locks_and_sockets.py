@@ -68,7 +68,7 @@ def test_h22_a_half_written_file_is_no_state(runtime: Path, content: bytes) -> N
     try:
         assert lock.read_text() == f"{os.getpid()}\n"
         lock.write_bytes(content)  # as on a disk that is full
-        with pytest.raises(AlreadyRunning, match="is already run by"):
+        with pytest.raises(AlreadyRunning, match="is already running in"):
             Claim("default")
         assert "cannot be reached" in client.call("status", "default").text
     finally:
@@ -125,6 +125,6 @@ def test_h26_a_tunnel_in_another_pid_namespace(prx: Prx) -> None:
         assert (prx.runtime / "default.lock").read_text() == "1\n"
         assert prx("tunnel", "status").returncode == 0
         done = prx("tunnel", "start")
-        assert (done.returncode, "already run by process" in done.stderr) == (2, True)
+        assert (done.returncode, "already running in process" in done.stderr) == (2, True)
         assert prx("tunnel", "stop").returncode == 0
         assert inside.wait(30) == 0

@@ -20,7 +20,7 @@ from prx_tunnel_core.models import (
 )
 from support.fuzz import fuzz
 
-OPERATIONS = ("status", "health", "stop", "settings")
+OPERATIONS = ("status", "health", "stop")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
     lambda inner: (
