@@ -14,7 +14,6 @@ import anyio.abc
 from prx_tunnel_core._control import peer_credentials, protocol
 from prx_tunnel_core._control.handlers import Operations
 from prx_tunnel_core._control.name_lock import AlreadyRunning, Claim
-from prx_tunnel_core._control.reserve import Reserve
 from prx_tunnel_core.errors import TunnelError, unwrap_group
 from prx_tunnel_core.logs import get_logger
 
@@ -27,6 +26,7 @@ DEADLINE = 5.0  # seconds for a request to arrive, and for a reply to be taken
 MOST_CONNECTIONS = 32
 WORKING = 1.0  # seconds between two signs of life while an answer is worked out
 SELF_CHECK = 60.0  # seconds between looks at whether clients still find the socket
+ACCEPT_RETRY = 0.1  # seconds to the next accept after one failed for want of resources
 LAST_ANSWERS = 2.0  # seconds that the answer to a stop may delay the end
 LOCK_TRIES = 20  # of 10 ms: who looks whether a lock is held, holds it for a moment
 
@@ -93,6 +93,7 @@ class _Server:
         self._release_on_stop = release_on_stop
         self._connections = 0
         self._silent: dict[anyio.CancelScope, None] = {}  # connections, the oldest first
+        self._exhausted = False  # whether the last accept failed for want of resources
         self._stops = 0
         self._stops_answered = anyio.Event()
         self._accepting = anyio.CancelScope()
@@ -100,10 +101,10 @@ class _Server:
 
     async def run(self, listener: socket.socket | None, self_check: float) -> None:
         self._tasks.start_soon(self._operations.note_changes)
-        with self._accepting, Reserve() as reserve:
+        with self._accepting:
             while True:
                 with anyio.move_on_after(self_check):
-                    await self._accept_all(listener, reserve)
+                    await self._accept_all(listener)
                 listener = self._renewed(listener)
         self._accepted.set()
 
@@ -119,7 +120,7 @@ class _Server:
         logger.warning("lock or socket of the tunnel were removed; they are there again")
         return listener
 
-    async def _accept_all(self, listener: socket.socket | None, reserve: Reserve) -> None:
+    async def _accept_all(self, listener: socket.socket | None) -> None:
         if listener is None:
             await anyio.sleep_forever()
             return
@@ -129,23 +130,16 @@ class _Server:
                 connection, _ = listener.accept()
             except (BlockingIOError, ConnectionError):
                 continue
-            except OSError as error:
-                logger.warning("no descriptor is left for a control connection: %s", error)
-                await self._accept_in_need(listener, reserve)
+            except OSError as error:  # the process has no free file descriptor, or no memory
+                if not self._exhausted:
+                    logger.warning("cannot accept a control connection: %s; retrying", error)
+                self._exhausted = True
+                await anyio.sleep(ACCEPT_RETRY)
             else:
+                self._exhausted = False
                 self._tasks.start_soon(self._converse, connection)
 
-    async def _accept_in_need(self, listener: socket.socket, reserve: Reserve) -> None:
-        """Answer with the descriptor kept for this, one after the other."""
-        ended = anyio.Event()
-        with reserve.lent(), contextlib.suppress(OSError):
-            connection, _ = listener.accept()
-            self._tasks.start_soon(self._converse, connection, ended)
-            await ended.wait()
-        if not ended.is_set():
-            await anyio.sleep(0.1)
-
-    async def _converse(self, connection: socket.socket, ended: anyio.Event | None = None) -> None:
+    async def _converse(self, connection: socket.socket) -> None:
         self._connections += 1
         try:
             with connection:
@@ -160,8 +154,6 @@ class _Server:
             logger.exception("a control connection failed")
         finally:
             self._connections -= 1
-            if ended is not None:
-                ended.set()
 
     def _has_room(self) -> bool:
         """Make room at the cost of who has not said anything for the longest time."""

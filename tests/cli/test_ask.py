@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -141,15 +142,30 @@ def test_h13_a_frozen_process_is_not_waited_for(prx: Prx) -> None:
     assert prx("tunnel", "status").returncode == 3
 
 
-def test_i03_a_process_without_descriptors_can_be_asked_and_stopped(prx: Prx) -> None:
-    import resource
-
+def test_i03_a_process_without_descriptors_keeps_running_and_answers_when_some_are_free(
+    prx: Prx,
+) -> None:
     pid = prx.detach()
-    used = [int(number) for number in os.listdir(f"/proc/{pid}/fd")]
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (max(used) + 1, max(used) + 1))
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    used = {int(number) for number in os.listdir(f"/proc/{pid}/fd")}
+    first_free = min(set(range(len(used) + 1)) - used)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (first_free, before[1]))
+    busy = cpu_time(pid)
+    done = prx("tunnel", "status")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert f"(process {pid}) does not answer" in done.stderr
+    assert cpu_time(pid) - busy < 1  # of the two seconds that the client waited
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     assert prx("tunnel", "status").returncode == 0
+    assert prx("tunnel", "logs").stdout.count("cannot accept a control connection") == 1
     assert prx("tunnel", "stop").returncode == 0
     assert not is_running(pid)
+
+
+def cpu_time(pid: int) -> float:
+    """Seconds of processor time that it has used."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.mark.parametrize(
