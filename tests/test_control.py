@@ -19,7 +19,9 @@ from prx_tunnel_core import (
     TunnelConfig,
     TunnelHealth,
 )
+from prx_tunnel_core._cli import main, query
 from prx_tunnel_core._control import NotRunning, ask, client, server
+from prx_tunnel_core._control.operations import OPERATIONS, Operation, ServedTunnel
 from prx_tunnel_core._control.render import health_text, status_text
 from prx_tunnel_core.errors import ConfigError
 from support.control import call, served, status_is
@@ -140,6 +142,38 @@ async def test_an_observer_is_part_of_the_status(monkeypatch: pytest.MonkeyPatch
     async with served():
         assert (await ask("status"))["observers"] == states
         assert "webhook: last registered\n" in (await call("status")).text
+
+
+@pytest.mark.usefixtures("operation_url")
+async def test_an_entry_of_the_table_is_a_whole_operation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The server, the client, the subcommand and its help know nothing else of it."""
+
+    async def prx(*arguments: str) -> tuple[int, str]:
+        code = await anyio.to_thread.run_sync(main, ["tunnel", "url", *arguments])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    assert await prx() == (3, "prx: tunnel 'default' is not running\n")
+    async with served():
+        assert await prx() == (0, "https://agent.example.com\n")
+        assert await prx("--json") == (0, '{"url": "https://agent.example.com"}\n')
+    code, printed = await prx("--help")
+    assert (code, "\nPrint the URL.\n" in printed) == (0, True)
+    not_running, negative = query.exit_codes().splitlines()
+    assert not_running.endswith(", url)")
+    assert negative.endswith(", no URL (url)")
+
+
+@pytest.fixture
+def operation_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def handler(served: ServedTunnel) -> tuple[int, str, dict[str, object]]:
+        assert served.tunnel.info is not None
+        url = served.tunnel.info.public_url
+        return 0, f"{url}\n", {"url": url}
+
+    monkeypatch.setitem(OPERATIONS, "url", Operation(handler, "print the URL", negative="no URL"))
 
 
 async def test_asking_for_what_does_not_run(tmp_path: Path) -> None:

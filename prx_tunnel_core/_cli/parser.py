@@ -42,14 +42,12 @@ _SUBCOMMANDS: dict[str, Any] = {
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - no other name
 
-_EPILOG = """\
+_EPILOG = f"""\
 exit codes:
   0  success
   1  the tunnel failed (the reason is on stderr)
   2  wrong usage or configuration
-  3  not running (status, health, stop)
-  4  running but not connected (status), unhealthy (health)
-
+{query.exit_codes()}
 shell completion for bash; zsh and tcsh work in the same way:
   prx completion bash > ~/.local/share/bash-completion/completions/prx
 """

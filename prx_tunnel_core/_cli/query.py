@@ -1,13 +1,14 @@
-"""`prx tunnel status`, `health` and `stop`: ask a running tunnel, and print the reply as it came.
+"""The subcommands that query or stop a running tunnel: `prx tunnel status`, `health`, `stop`.
 
-Scripts and prompts call these often. So they import next to nothing: no argparse, no json, nothing
-of the standard library that costs more than it does here.
+There is one for each operation of the control socket. Scripts and shell prompts run them often, so
+they skip argparse and json, and print the reply as it is.
 """
 
 from __future__ import annotations
 
 from prx_tunnel_core._cli import streams
 from prx_tunnel_core._control import client, runtime_dir
+from prx_tunnel_core._control.operations import NEGATIVE, OPERATIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,16 +16,10 @@ if TYPE_CHECKING:
 
     from prx_tunnel_core._cli.parser import Commands
 
-_SUMMARIES = {
-    "status": "show whether the tunnel is connected, and its public URL",
-    "health": "check the tunnel now: process, provider, local port, public URL",
-    "stop": "stop the tunnel, wherever it runs, and wait until it has stopped",
-}
-
 
 def quickly(arguments: list[str]) -> int | None:
-    """The exit code; None when this is not one of the usual forms, and argparse has to look."""
-    if len(arguments) < 2 or arguments[0] != "tunnel" or arguments[1] not in client.OPS:
+    """The exit code; None for arguments that only argparse can handle."""
+    if len(arguments) < 2 or arguments[0] != "tunnel" or arguments[1] not in OPERATIONS:
         return None
     name, form = "default", "text"
     rest = iter(arguments[2:])
@@ -50,11 +45,22 @@ def _ask(op: str, name: str, form: str) -> int:
 
 
 def register(tunnel: Commands) -> None:
-    for op in client.OPS:
-        parser = tunnel.add_parser(op, help=_SUMMARIES[op], description=f"{_SUMMARIES[op]}.")
+    for op, operation in OPERATIONS.items():
+        summary = operation.summary
+        description = f"{summary[0].upper()}{summary[1:]}."
+        parser = tunnel.add_parser(op, help=summary, description=description)
         parser.add_argument("--name", default="default", help="which tunnel (default: default)")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
         parser.set_defaults(parser=parser, run=_run, op=op)
+
+
+def exit_codes() -> str:
+    """The lines of the help text that explain the exit codes of these subcommands."""
+    negative = [f"{each.negative} ({op})" for op, each in OPERATIONS.items() if each.negative]
+    return (
+        f"  {client.NOT_RUNNING}  not running ({', '.join(OPERATIONS)})\n"
+        f"  {NEGATIVE}  {', '.join(negative)}\n"
+    )
 
 
 def _run(options: Namespace) -> int:

@@ -1,16 +1,14 @@
-"""Ask a running tunnel from another program."""
+"""Send an operation to a running tunnel from asynchronous code."""
 
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import anyio.to_thread
 
 from prx_tunnel_core._control import client, runtime_dir
 from prx_tunnel_core.errors import TunnelError
-
-Op: TypeAlias = Literal["status", "health", "stop"]
 
 
 class NotRunning(TunnelError):
@@ -18,14 +16,14 @@ class NotRunning(TunnelError):
 
 
 class NoAnswer(TunnelError):
-    """A process runs the tunnel, and does not answer: it is suspended, or of another version."""
+    """The tunnel's process does not answer: it is suspended, or runs another version of prx."""
 
 
-async def ask(op: Op, *, name: str = "default") -> dict[str, Any]:
-    """What `prx tunnel <op> --json` prints, as an object.
+async def ask(op: str, *, name: str = "default") -> dict[str, Any]:
+    """The object that `prx tunnel <op> --json` prints; `op` is a key of `OPERATIONS`.
 
-    `stop` returns when the tunnel is stopped. Raises NotRunning, NoAnswer, ConfigError for a name
-    that no tunnel can have, and SetupError when the runtime directory cannot be trusted.
+    Raises NotRunning, NoAnswer, ConfigError for an invalid name, and SetupError when the runtime
+    directory cannot be trusted.
     """
     runtime_dir.check_name(name)
     reply = await anyio.to_thread.run_sync(client.call, op, name, "json", abandon_on_cancel=True)

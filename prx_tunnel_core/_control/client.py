@@ -1,30 +1,31 @@
-"""One request to the socket of a running tunnel; imports next to nothing, like `place`.
+"""One request to the control socket of a running tunnel.
 
-A reply is what `prx tunnel status`, `health` and `stop` print, and what they exit with.
+A reply is what the subcommand of `prx tunnel` prints, and the code that it exits with. Imports next
+to nothing, because `prx tunnel status` waits for it.
 """
 
 from __future__ import annotations
 
 import _socket  # what `socket` is made of, for a tenth of the time that importing that takes
 import os
+import sys
 import time
 
-from prx_tunnel_core._control import peer_credentials, runtime_dir
+from prx_tunnel_core._control import runtime_dir
+from prx_tunnel_core._control.operations import OPERATIONS
 
-OPS = ("status", "health", "stop")
-
-SILENCE = 2.0  # seconds without a word after which the other process is taken for frozen
-ENDING = 2.0  # seconds that a process which says that it is ending has to do so
-CHANGING = 0.5  # seconds in which a process that starts or ends may hold the lock and no socket
+SILENCE = 2.0  # seconds without a byte after which the other process is reported as suspended
+ENDING = 2.0  # seconds to wait for the end of a process that has announced it
+CHANGING = 0.5  # seconds in which a process that starts or ends may hold the lock without a socket
 LARGEST_REPLY = 4 * 1024 * 1024  # bytes
 
 NOT_RUNNING = 3
-# A tunnel that runs but does not answer: a failure of `stop`; for the others "not connected".
-_SILENT = {"status": 4, "health": 4, "stop": 1}
+
+_SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # <sys/un.h> of macOS
 
 
 class Reply:
-    """`answered` tells the tunnel's own words from ours about why there are none."""
+    """The exit code and the text to print; unless `answered`, the text is the client's own."""
 
     def __init__(self, code: int, text: str, *, answered: bool = True) -> None:
         self.code = code
@@ -33,7 +34,7 @@ class Reply:
 
 
 def call(op: str, name: str, form: str = "text") -> Reply:
-    """Ask the tunnel of that name; every way to get no answer is a reply too.
+    """Send an operation to the tunnel of that name; a failure to get an answer is a reply too.
 
     Raises SetupError when the runtime directory cannot be trusted.
     """
@@ -50,7 +51,7 @@ def call(op: str, name: str, form: str = "text") -> Reply:
 
 
 def _try(address: str, directory: int, op: str, name: str, form: str) -> Reply:
-    """Ask, again and again while the socket of a process that holds the lock leads nowhere."""
+    """Connect; try again for a moment while a process holds the lock but has no socket."""
     deadline = time.monotonic() + CHANGING
     while True:
         try:
@@ -78,24 +79,24 @@ def _connect(address: str, op: str, name: str, form: str) -> Reply:
 
 
 def _converse(connection: _socket.socket, op: str, name: str, form: str) -> Reply:
-    pid, user = peer_credentials.credentials(connection)
-    if not peer_credentials.trusted(user):
-        return _silent(op, name, pid, f"is run by user {user}")
+    pid, user = peer_credentials(connection)
+    if not is_trusted(user):
+        return _silent(op, name, pid, f"belongs to user {user}")
     connection.sendall(f'{{"v": 1, "op": "{op}", "as": "{form}"}}\n'.encode())
     header, _, body = _receive(connection).partition(b"\n")
     words = header.split()
     if not words:
-        # Not "is not running": it was asked to do something, and nobody knows how far it came.
-        return _silent(op, name, pid, "ended, or hung up, before it answered")
+        # Not "is not running": it may have done part of what it was asked to do.
+        return _silent(op, name, pid, "ended or closed the connection before it answered")
     if words[0] != b"prx-tunnel/1" or not _is_code(words[1:2]):
-        return _silent(op, name, pid, "is run by another version of prx; stop it with kill")
+        return _silent(op, name, pid, "runs another version of prx; stop it with kill")
     if words[2:] == [b"ending"]:
         _wait_for_end(pid)
     return Reply(int(words[1]), body.decode("utf-8", "replace"))
 
 
 def _is_code(words: list[bytes]) -> bool:
-    """Whether that is one exit code; a longer number may be more than Python reads."""
+    """Whether this is one exit code; Python refuses to parse very long numbers."""
     return bool(words) and words[0].isdigit() and len(words[0]) <= 3
 
 
@@ -109,8 +110,26 @@ def _receive(connection: _socket.socket) -> bytes:
     return received
 
 
+def peer_credentials(connection: _socket.socket) -> tuple[int, int]:
+    """Process and user id of the other end; process 0 when it is in another PID namespace."""
+    if sys.platform == "darwin":  # struct xucred: version, user, groups
+        user = _integer(connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, 76), 1)
+        return _integer(connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID, 4), 0), user
+    raw = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    return _integer(raw, 0), _integer(raw, 1)
+
+
+def _integer(raw: bytes, index: int) -> int:
+    return int.from_bytes(raw[4 * index : 4 * index + 4], sys.byteorder)
+
+
+def is_trusted(user: int) -> bool:
+    """Whether it is this user, or root, who can do everything anyway."""
+    return user in (os.geteuid(), 0)
+
+
 def _holder(directory: int, name: str) -> tuple[bool, int]:
-    """Whether a process holds the name's lock, and which one it says it is."""
+    """Whether a process holds the name's lock, and the process id in the lock file."""
     import fcntl
 
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -129,7 +148,7 @@ def _holder(directory: int, name: str) -> tuple[bool, int]:
 
 
 def leftovers() -> tuple[list[str], list[str]]:
-    """The names whose process was killed, and the paths that stand where a socket should.
+    """The names whose process was killed, and the paths where something else replaces a socket.
 
     Raises SetupError when the runtime directory cannot be trusted.
     """
@@ -140,7 +159,7 @@ def leftovers() -> tuple[list[str], list[str]]:
         return [], []
     try:
         names = _names(directory)
-        # Whoever makes a socket holds the lock before, and gives it back after removing it.
+        # A process locks the name before it creates the socket, and unlocks it after removing it.
         free = [name for name in names if not _holder(directory, name)[0]]
         ours = {name: _has_own_socket(directory, name) for name in names}
     finally:
@@ -150,7 +169,7 @@ def leftovers() -> tuple[list[str], list[str]]:
 
 
 def running() -> list[str]:
-    """The names of this user's tunnels, of whichever process; raises SetupError as `call` does."""
+    """The names of this user's tunnels in all processes; raises SetupError as `call` does."""
     try:
         directory = runtime_dir.open_directory(runtime_dir.runtime_path(), create=False)
     except FileNotFoundError:
@@ -172,7 +191,7 @@ def _running(directory: int) -> list[str]:
 
 
 def _has_own_socket(directory: int, name: str) -> bool | None:
-    """None when there is nothing any more."""
+    """None when the socket no longer exists."""
     try:
         status = os.stat(f"{name}.sock", dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -181,11 +200,11 @@ def _has_own_socket(directory: int, name: str) -> bool | None:
 
 
 def _wait_for_end(pid: int) -> None:
-    """A stop that has returned leaves nothing behind, not even the process that was asked."""
+    """Wait until the process has ended, so that a `stop` that returned leaves nothing behind."""
     if not pid:
         return
     if hasattr(os, "pidfd_open"):
-        # Tells of the end at once; the number lives on until the parent has taken notice of it,
+        # Readable as soon as the process ends. Its number exists until the parent has reaped it,
         # which in a container may be seconds later or never.
         import select
 
@@ -218,4 +237,4 @@ def _not_running(name: str, running: list[str] | None = None) -> Reply:
 
 def _silent(op: str, name: str, pid: int, reason: str) -> Reply:
     process = f" (process {pid})" if pid else ""
-    return Reply(_SILENT[op], f"tunnel {name!r}{process} {reason}", answered=False)
+    return Reply(OPERATIONS[op].unanswered, f"tunnel {name!r}{process} {reason}", answered=False)

@@ -1,4 +1,4 @@
-"""What a tunnel says of itself: the text for a person, and the exit code for a script."""
+"""The texts that `prx tunnel status` and `health` print."""
 
 from __future__ import annotations
 
@@ -18,20 +18,9 @@ from prx_tunnel_core.models import (
 )
 from prx_tunnel_core.text import one_line
 
-NOT_CONNECTED = 4
-UNHEALTHY = 4
-
-
-def status_code(status: TunnelStatus) -> int:
-    return 0 if isinstance(status, Connected) else NOT_CONNECTED
-
-
-def health_code(health: TunnelHealth) -> int:
-    return UNHEALTHY if health.verdict == "unhealthy" else 0
-
 
 def local(config: TunnelConfig) -> str:
-    """The local side as a person writes it."""
+    """The local address for display, with `localhost` for 127.0.0.1."""
     host = "localhost" if config.local_host == "127.0.0.1" else config.local_host
     return f"[{host}]:{config.local_port}" if ":" in host else f"{host}:{config.local_port}"
 
@@ -43,7 +32,7 @@ def status_text(
     health: TunnelHealth | None = None,
     observers: Mapping[str, Mapping[str, str]] | None = None,
 ) -> str:
-    """A line for each thing that is known; `retry_in` of the status counts from now."""
+    """One line per fact; `retry_in` of the status counts from now."""
     lines = [f"Tunnel: {config.backend} ({state_of(status)})"]
     if isinstance(status, Connected):
         lines.append(f"Public URL: {status.info.public_url}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.abc
 
-from prx_tunnel_core._control import peer_credentials, protocol
-from prx_tunnel_core._control.handlers import Operations
+from prx_tunnel_core._control import protocol
+from prx_tunnel_core._control.client import is_trusted, peer_credentials
 from prx_tunnel_core._control.name_lock import AlreadyRunning, Claim
+from prx_tunnel_core._control.operations import OPERATIONS, ServedTunnel
 from prx_tunnel_core.errors import TunnelError, unwrap_group
 from prx_tunnel_core.logs import get_logger
 
@@ -87,7 +89,7 @@ class _Server:
         *,
         release_on_stop: bool,
     ) -> None:
-        self._operations = Operations(tunnel)
+        self._served = ServedTunnel(tunnel)
         self._claim = claim
         self._tasks = tasks
         self._release_on_stop = release_on_stop
@@ -100,7 +102,7 @@ class _Server:
         self._accepted = anyio.Event()
 
     async def run(self, listener: socket.socket | None, self_check: float) -> None:
-        self._tasks.start_soon(self._operations.note_changes)
+        self._tasks.start_soon(self._served.note_changes)
         with self._accepting:
             while True:
                 with anyio.move_on_after(self_check):
@@ -144,9 +146,7 @@ class _Server:
         try:
             with connection:
                 connection.setblocking(False)
-                if self._has_room() and peer_credentials.trusted(
-                    peer_credentials.credentials(connection)[1]
-                ):
+                if self._has_room() and is_trusted(peer_credentials(connection)[1]):
                     await self._answer(connection)
         except OSError:
             pass  # it has hung up
@@ -176,20 +176,20 @@ class _Server:
                     self._silent.pop(scope, None)
             if scope.cancelled_caught:
                 return
-            op, form = protocol.parse(line, self._operations.table)
+            op, form = protocol.parse(line, OPERATIONS)
         except ValueError as error:
             await self._send(connection, protocol.header(2) + f"{error}\n".encode())
             return
-        if op == "stop":
-            await self._answer_stop(connection, form)
+        if OPERATIONS[op].stops:
+            await self._answer_stop(connection, op, form)
         else:
             code, text = await self._work(connection, op, form)
             await self._send(connection, protocol.header(code) + text.encode())
 
-    async def _answer_stop(self, connection: socket.socket, form: str) -> None:
+    async def _answer_stop(self, connection: socket.socket, op: str, form: str) -> None:
         self._stops += 1
         try:
-            code, text = await self._work(connection, "stop", form)
+            code, text = await self._work(connection, op, form)
             if self._release_on_stop:
                 # Nobody may wait for the socket that is about to be closed.
                 self._accepting.cancel()
@@ -204,9 +204,9 @@ class _Server:
     async def _work(self, connection: socket.socket, op: str, form: str) -> tuple[int, str]:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._signs_of_life, connection)
-            answer = await self._operations.table[op](form)
+            code, text, wire = await OPERATIONS[op].handler(self._served)
             tasks.cancel_scope.cancel()
-        return answer
+        return code, f"{json.dumps(wire)}\n" if form == "json" else text
 
     async def _signs_of_life(self, connection: socket.socket) -> None:
         # Who hangs up does not take back what was asked for.

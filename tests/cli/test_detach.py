@@ -133,7 +133,7 @@ def test_h21_a_daemon_that_dies_while_it_is_asked(prx: Prx) -> None:
     os.kill(pid, signal.SIGKILL)
     _, errors = asking.communicate(timeout=PATIENCE)
     assert asking.returncode == 1
-    assert f"(process {pid}) ended, or hung up, before it answered" in errors
+    assert f"(process {pid}) ended or closed the connection before it answered" in errors
 
 
 def wait_until_log_has(prx: Prx, text: str) -> None:

@@ -97,7 +97,7 @@ def test_h25_an_old_tunnel_and_a_new_command(prx: Prx) -> None:
     patch.unlink()
     done = prx("tunnel", "status")
     assert done.returncode != 0
-    assert f"process {pid}) is run by another version of prx" in done.stderr
+    assert f"process {pid}) runs another version of prx" in done.stderr
     assert "Traceback" not in done.stderr
     os.kill(pid, 15)
 
@@ -108,7 +108,7 @@ def test_h25_who_speaks_another_version_is_told_to_restart(runtime: Path, prx: P
         newer.connect(str(prx.runtime / "default.sock"))
         newer.sendall(b'{"v": 2, "op": "status"}\n')
         answer = newer.makefile().read()
-    assert answer.startswith("prx-tunnel/1 2\nthe tunnel runs in another version of prx")
+    assert answer.startswith("prx-tunnel/1 2\nthe tunnel runs another version of prx")
     assert "restart the tunnel" in answer
 
 

@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from prx_tunnel_core._control import client, protocol
+from prx_tunnel_core._control.operations import OPERATIONS
 from prx_tunnel_core._hosting import _FOREIGN_ANSWER
 from prx_tunnel_core.models import (
     health_from_json,
@@ -20,7 +21,6 @@ from prx_tunnel_core.models import (
 )
 from support.fuzz import fuzz
 
-OPERATIONS = ("status", "health", "stop")
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
     lambda inner: (
@@ -38,7 +38,7 @@ REQUESTS = st.fixed_dictionaries(
     {},
     optional={
         "v": mostly(st.just(1)),
-        "op": mostly(st.sampled_from(OPERATIONS)),
+        "op": mostly(st.sampled_from([*OPERATIONS])),
         "as": mostly(st.sampled_from(protocol.FORMS)),
         "x": JSON,
     },
