@@ -12,7 +12,9 @@ from typing import Any
 
 import anyio
 
-from prx_tunnel_core._control import AlreadyRunning, Claim, NoAnswer, NotRunning, ask, serve, take
+from prx_tunnel_core._control.async_client import NoAnswer, NotRunning, ask
+from prx_tunnel_core._control.name_lock import AlreadyRunning, NameLock
+from prx_tunnel_core._control.server import serve
 from prx_tunnel_core._supervisor.broadcast import StatusBroadcast
 from prx_tunnel_core._supervisor.telling import TellingTunnel
 from prx_tunnel_core.config import TunnelConfig
@@ -194,18 +196,18 @@ class _Kept(HostTunnel):
 
     async def _attach_or_open(self) -> bool:
         try:
-            claim = await take(self.name)
+            lock = await NameLock.acquire(self.name)
         except AlreadyRunning:
             return await self._attach()
         try:
-            await self._open(claim)
+            await self._open(lock)
         finally:
-            claim.release()
+            lock.release()
         return True
 
-    async def _open(self, claim: Claim) -> None:
+    async def _open(self, lock: NameLock) -> None:
         tunnel = _OwnTunnel(self._config, name=self.name, show=self._set, **self._options)
-        async with tunnel, serve(tunnel, claim=claim):
+        async with tunnel, serve(tunnel, lock=lock):
             self._own = tunnel
             self.attached = False
             self.settled.set()

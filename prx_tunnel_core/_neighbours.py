@@ -12,7 +12,8 @@ from typing import NoReturn
 import anyio
 import anyio.to_thread
 
-from prx_tunnel_core._control import NotRunning, ask, client
+from prx_tunnel_core._control import client
+from prx_tunnel_core._control.async_client import NotRunning, ask
 from prx_tunnel_core._supervisor.broadcast import StatusBroadcast
 from prx_tunnel_core.errors import TunnelError, unwrap_group
 from prx_tunnel_core.logs import get_logger

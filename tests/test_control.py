@@ -20,7 +20,8 @@ from prx_tunnel_core import (
     TunnelHealth,
 )
 from prx_tunnel_core._cli import main, query
-from prx_tunnel_core._control import NotRunning, ask, client, server
+from prx_tunnel_core._control import client, server
+from prx_tunnel_core._control.async_client import NotRunning, ask
 from prx_tunnel_core._control.operations import OPERATIONS, Operation, ServedTunnel
 from prx_tunnel_core._control.render import health_text, status_text
 from prx_tunnel_core.errors import ConfigError

@@ -15,7 +15,9 @@ import anyio.to_thread
 import pytest
 
 from prx_tunnel_core import SetupError
-from prx_tunnel_core._control import AlreadyRunning, Claim, client, serve, take
+from prx_tunnel_core._control import client
+from prx_tunnel_core._control.name_lock import AlreadyRunning, NameLock
+from prx_tunnel_core._control.server import serve
 from support.control import tunnel_over
 from support.memory import Memory
 
@@ -36,56 +38,56 @@ def status() -> int:
 
 @pytest.mark.usefixtures("umask")
 def test_everything_is_private_whatever_the_umask(runtime: Path) -> None:
-    claim = Claim("default")
+    lock = NameLock("default")
     try:
-        claim.listen()
+        lock.listen()
         modes = {file.name: stat.S_IMODE(file.lstat().st_mode) for file in runtime.iterdir()}
         assert modes == {"default.lock": 0o600, "default.sock": 0o600}
         assert stat.S_IMODE(runtime.stat().st_mode) == 0o700
         assert os.umask(0) == 0
     finally:
-        claim.release()
+        lock.release()
     assert {file.name: file.stat().st_size for file in runtime.iterdir()} == {"default.lock": 0}
 
 
 def test_h04_the_second_leaves_the_first_as_it_was(runtime: Path) -> None:
-    first = Claim("default")
+    first = NameLock("default")
     try:
         first.listen()
         before = {file.name: file.lstat() for file in runtime.iterdir()}
         with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}; stop it with") as caught:
-            Claim("default")
+            NameLock("default")
         assert caught.value.pid == os.getpid()
         after = {file.name: file.lstat() for file in runtime.iterdir()}
         assert after == before
-        assert first.intact()
+        assert first.is_intact()
     finally:
         first.release()
-    Claim("default").release()
+    NameLock("default").release()
 
 
 def test_two_names_do_not_meet() -> None:
-    first, second = Claim("default"), Claim("another.one-2_x")
+    first, second = NameLock("default"), NameLock("another.one-2_x")
     first.listen()
     second.listen()
     first.release()
-    assert second.intact()
+    assert second.is_intact()
     second.release()
 
 
 def test_h02_what_a_killed_process_left_is_taken_over(runtime: Path) -> None:
     code = (
-        "import os, signal; from prx_tunnel_core._control import Claim;"
-        "c = Claim('default'); c.listen(); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal; from prx_tunnel_core._control.name_lock import NameLock;"
+        "lock = NameLock('default'); lock.listen(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
     assert sorted(os.listdir(runtime)) == ["default.lock", "default.sock"]
     assert (runtime / "default.lock").read_text().strip().isdigit()
     assert status() == 3  # H03: the number in the file is nobody's
-    claim = Claim("default")
-    claim.listen()
+    lock = NameLock("default")
+    lock.listen()
     assert (runtime / "default.lock").read_text() == f"{os.getpid()}\n"
-    claim.release()
+    lock.release()
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "symlink", "fifo"])
@@ -97,14 +99,14 @@ def test_h06_what_is_not_ours_is_not_removed(runtime: Path, kind: str) -> None:
         if (kind, name) == ("file", "default.lock"):
             continue  # an empty lock file is what a stopped tunnel leaves
         before = path.lstat()
-        claim = None
+        lock = None
         try:
             with pytest.raises(SetupError, match=r"remove"):
-                claim = Claim("default")
-                claim.listen()
+                lock = NameLock("default")
+                lock.listen()
         finally:
-            if claim is not None:
-                claim.release()
+            if lock is not None:
+                lock.release()
         assert os.path.samestat(path.lstat(), before)
         path.rmdir() if kind == "directory" else path.unlink()
 
@@ -122,10 +124,10 @@ def make(path: Path, kind: str) -> None:
 
 
 def test_h06_a_listener_whose_lock_was_removed_is_not_pushed_out(runtime: Path) -> None:
-    first = Claim("default")
+    first = NameLock("default")
     first.listen()
     (runtime / "default.lock").unlink()
-    second = Claim("default")
+    second = NameLock("default")
     with pytest.raises(AlreadyRunning, match="another process"):
         second.listen()
     second.release()
@@ -134,12 +136,12 @@ def test_h06_a_listener_whose_lock_was_removed_is_not_pushed_out(runtime: Path) 
 
 
 def test_only_the_own_socket_is_removed_at_the_end(runtime: Path) -> None:
-    claim = Claim("default")
-    claim.listen()
+    lock = NameLock("default")
+    lock.listen()
     (runtime / "default.sock").unlink()
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(runtime / "default.sock"))
-        claim.release()
+        lock.release()
         assert (runtime / "default.sock").is_socket()
 
 
@@ -165,13 +167,13 @@ def test_between_socket_and_lock_a_tunnel_that_ends_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It gives back its lock after its socket: who comes between the two sees neither state."""
-    claim, look = Claim("default"), client._holder
+    lock, look = NameLock("default"), client._holder
 
     def look_just_before_the_end(directory: int, name: str) -> tuple[bool, int]:
         try:
             return look(directory, name)
         finally:
-            claim.release()
+            lock.release()
 
     monkeypatch.setattr(client, "_holder", look_just_before_the_end)
     reply = client.call("stop", "default")
@@ -179,11 +181,11 @@ def test_between_socket_and_lock_a_tunnel_that_ends_is_waited_for(
 
 
 def test_a_socket_that_stays_away_is_not_waited_for_long() -> None:
-    claim = Claim("default")
+    lock = NameLock("default")
     try:
         reply = client.call("stop", "default")
     finally:
-        claim.release()
+        lock.release()
     assert (reply.code, reply.answered) == (1, False)
     assert f"(process {os.getpid()}) cannot be reached" in reply.text
 
@@ -192,14 +194,14 @@ def test_a_socket_that_stays_away_is_not_waited_for_long() -> None:
 async def test_whoever_looks_at_the_lock_does_not_keep_a_start_out(runtime: Path) -> None:
     import fcntl
 
-    Claim("default").release()
+    NameLock("default").release()
     with (runtime / "default.lock").open() as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
         async with anyio.create_task_group() as tasks:
 
-            async def claim() -> None:
-                (await take("default")).release()
+            async def acquire() -> None:
+                (await NameLock.acquire("default")).release()
 
-            tasks.start_soon(claim)
+            tasks.start_soon(acquire)
             await anyio.wait_all_tasks_blocked()
             fcntl.flock(looking, fcntl.LOCK_UN)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core._control import AlreadyRunning, Claim
+from prx_tunnel_core._control.name_lock import AlreadyRunning, NameLock
 
 pytestmark = pytest.mark.usefixtures("runtime")
 
@@ -33,17 +33,17 @@ def fork(work: Callable[[], None], wait: int) -> int:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_it_neither_holds_the_name_nor_gives_it_back(runtime: Path) -> None:
-    claim = Claim("default")
-    claim.listen()
+    lock = NameLock("default")
+    lock.listen()
     wait, end = os.pipe()
-    pid = fork(claim.release, wait)
+    pid = fork(lock.release, wait)
     try:
         with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"):
-            Claim("default")
-        assert claim.intact()
+            NameLock("default")
+        assert lock.is_intact()
         assert (runtime / "default.sock").exists()
-        claim.release()
-        again = Claim("default")  # although the fork still runs
+        lock.release()
+        again = NameLock("default")  # although the fork still runs
         again.listen()
         again.release()
     finally:

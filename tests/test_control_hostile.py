@@ -13,7 +13,9 @@ import anyio
 import anyio.abc
 import pytest
 
-from prx_tunnel_core._control import NoAnswer, ask, serve, server
+from prx_tunnel_core._control import server
+from prx_tunnel_core._control.async_client import NoAnswer, ask
+from prx_tunnel_core._control.server import serve
 from support.control import call, served, status_is, tunnel_over
 from support.memory import Memory
 
@@ -187,8 +189,9 @@ import os, sys
 import anyio, prx_tunnel_core.config, multiprocessing  # which ask for the real name
 os.name = "nt"
 sys.modules["fcntl"] = None
-import prx_tunnel_core._control as control
-from prx_tunnel_core._control import serve, ask, runtime_dir
+from prx_tunnel_core._control import runtime_dir
+from prx_tunnel_core._control.async_client import ask
+from prx_tunnel_core._control.server import serve
 try:
     runtime_dir.require_unix()
 except Exception as error:

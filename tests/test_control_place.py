@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from prx_tunnel_core import SetupError
-from prx_tunnel_core._control import Claim, client, runtime_dir
+from prx_tunnel_core._control import client, runtime_dir
+from prx_tunnel_core._control.name_lock import NameLock
 from prx_tunnel_core.errors import ConfigError
 from support import acl
 
@@ -48,7 +49,7 @@ def test_h08_a_directory_that_cannot_be_trusted(
         if kind == "below a file":
             monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(runtime / "below"))
     with pytest.raises(SetupError, match=reason) as caught:
-        Claim("default")
+        NameLock("default")
     assert "PRX_TUNNEL_RUNTIME_DIR" in str(caught.value)
 
 
@@ -60,15 +61,15 @@ def test_h08_a_directory_that_others_could_replace(
     (folder / "below").mkdir(parents=True)
     (tmp_path / "link").symlink_to(folder / "below")
     monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(tmp_path / way))
-    Claim("default").release()
+    NameLock("default").release()
     folder.chmod(0o777)
-    for use in (Claim, partial(client.call, "status")):
+    for use in (NameLock, partial(client.call, "status")):
         with pytest.raises(SetupError, match="is not trusted") as caught:
             use("default")
         assert f"the folder {folder} can be changed by other users" in str(caught.value)
         assert f"run: chmod go-w {folder} (PRX_TUNNEL_RUNTIME_DIR" in str(caught.value)
     folder.chmod(0o1777)  # as /tmp is: nobody moves what belongs to somebody else
-    Claim("default").release()
+    NameLock("default").release()
 
 
 def test_h08_a_link_that_others_could_replace(
@@ -80,7 +81,7 @@ def test_h08_a_link_that_others_could_replace(
     (tmp_path / "open").chmod(0o777)
     monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(tmp_path / "open/link/runtime"))
     with pytest.raises(SetupError, match=f"chmod go-w {tmp_path}/open"):
-        Claim("default")
+        NameLock("default")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -91,13 +92,13 @@ def test_s05_a_folder_above_that_others_could_change(
     above = tmp_path / "above"
     (above / "below").mkdir(parents=True)
     monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(above / "below" / "runtime"))
-    Claim("default").release()
+    NameLock("default").release()
     if how == "acl":
         acl.give(above, (acl.USER, 12345, 7))
     else:
         above.chmod(0o775)
         os.chown(above, 12345 if how == "owner" else 0, 12345)
-    for use in (Claim, partial(client.call, "status")):
+    for use in (NameLock, partial(client.call, "status")):
         with pytest.raises(SetupError, match=f"is not trusted: the folder {above} ") as caught:
             use("default")
         helps = {"owner": "chown root:", "group": "chmod go-w", "acl": "setfacl -b"}[how]
@@ -141,4 +142,4 @@ def test_names(name: str) -> None:
 @pytest.mark.parametrize("name", ["", "A", ".a", "-a", "a/b", "..", "ä", "a\n", "x" * 33, "a b"])
 def test_what_is_no_name(name: str) -> None:
     with pytest.raises(ConfigError, match="tunnel name"):
-        Claim(name)
+        NameLock(name)

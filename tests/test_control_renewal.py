@@ -9,7 +9,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from prx_tunnel_core._control import AlreadyRunning, client, serve, take
+from prx_tunnel_core._control import client
+from prx_tunnel_core._control.name_lock import AlreadyRunning, NameLock
+from prx_tunnel_core._control.server import serve
 from support.control import tunnel_over
 from support.memory import Memory
 
@@ -34,7 +36,7 @@ async def test_h05_what_was_removed_comes_back(runtime: Path, removed: str) -> N
             while await anyio.to_thread.run_sync(status) != 0:
                 await anyio.sleep(0.01)
         with pytest.raises(AlreadyRunning):
-            await take("default")
+            await NameLock.acquire("default")
 
 
 async def test_h05_what_cannot_come_back_is_tried_again(

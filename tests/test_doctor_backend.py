@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from prx_tunnel_core import Check, Connected, PluginRegistry, Reconnecting, Tunnel
-from prx_tunnel_core._control import serve
+from prx_tunnel_core._control.server import serve
 from prx_tunnel_core._doctor import backend as doctors_backend
 from prx_tunnel_core._doctor.running import MANY_DROPS
 from support.doctor import PROBE, SECRET, WITH_SECRET, found, only

@@ -10,7 +10,8 @@ import anyio.abc
 import pytest
 
 from prx_tunnel_core import Connected, ConnectError, Failed, Idle, SetupError, Stopped, TunnelError
-from prx_tunnel_core._control import Claim, ask
+from prx_tunnel_core._control.async_client import ask
+from prx_tunnel_core._control.name_lock import NameLock
 from prx_tunnel_core._hosting import HostTunnel, host_tunnel
 from prx_tunnel_core.models import TunnelStatus, VisitorHeaders
 from support.memory import FakeProber, Memory, MemoryConnection
@@ -181,11 +182,11 @@ async def test_when_it_is_stopped_no_other_is_opened_in_its_place(
 
 
 async def test_one_that_ends_just_now_is_waited_for() -> None:
-    claim = Claim("default")
+    lock = NameLock("default")
     async with host_tunnel(CONFIG, **options(Memory())) as tunnel:
         while not tunnel.settled.is_set():
             await anyio.sleep(0.001)
-            claim.release()
+            lock.release()
         await until(tunnel, Connected)
 
 

@@ -9,7 +9,8 @@ import anyio
 import pytest
 
 from prx_tunnel_core import Tunnel, access
-from prx_tunnel_core._control import NoAnswer, serve
+from prx_tunnel_core._control.async_client import NoAnswer
+from prx_tunnel_core._control.server import serve
 from prx_tunnel_core._neighbours import Neighbours
 from prx_tunnel_core.asgi import lifespan
 from support.memory import FakeProber, Memory

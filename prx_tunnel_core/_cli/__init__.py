@@ -52,7 +52,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _explain(error: Exception) -> int:
-    from prx_tunnel_core._control import AlreadyRunning
+    from prx_tunnel_core._control.name_lock import AlreadyRunning
     from prx_tunnel_core.errors import ConfigError, TunnelError
 
     if not isinstance(error, (TunnelError, OSError)):

@@ -19,7 +19,7 @@ from prx_tunnel_core._cli.logfile import start_logging
 from prx_tunnel_core._cli.render import ERROR, WARNING, describe
 from prx_tunnel_core._cli.running import Job, run
 from prx_tunnel_core._cli.signals import StopSignals
-from prx_tunnel_core._control import AlreadyRunning
+from prx_tunnel_core._control.name_lock import AlreadyRunning
 from prx_tunnel_core._control.render import status_text
 from prx_tunnel_core.errors import ConfigError, TunnelError
 from prx_tunnel_core.logs import get_logger

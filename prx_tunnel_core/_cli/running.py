@@ -10,7 +10,8 @@ import anyio
 from prx_tunnel_core._cli.signals import StopSignals
 from prx_tunnel_core._cli.views import View
 from prx_tunnel_core._configfile import Config
-from prx_tunnel_core._control import serve, take
+from prx_tunnel_core._control.name_lock import NameLock
+from prx_tunnel_core._control.server import serve
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core._supervisor.telling import TellingTunnel
 from prx_tunnel_core.errors import TunnelError, unwrap_group
@@ -39,7 +40,7 @@ def run(
 
 async def _keep_open(job: Job, view: View, stop: StopSignals, on_claim: Callable[[], None]) -> None:
     # The name first: whoever comes second must not start as much as an observer.
-    claim = await take(job.name)
+    lock = await NameLock.acquire(job.name)
     try:
         on_claim()
         shown = _Shown(view)
@@ -50,10 +51,10 @@ async def _keep_open(job: Job, view: View, stop: StopSignals, on_claim: Callable
             tables=job.config.tables,
             show=shown.show,
         )
-        async with tunnel, serve(tunnel, claim=claim, release_on_stop=True):
+        async with tunnel, serve(tunnel, lock=lock, release_on_stop=True):
             await _until_stopped(tunnel, shown, stop)
     finally:
-        claim.release()
+        lock.release()
 
 
 async def _until_stopped(tunnel: Tunnel, shown: _Shown, stop: StopSignals) -> None:

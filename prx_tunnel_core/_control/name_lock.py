@@ -1,4 +1,4 @@
-"""The right to serve a name: a lock that is held for life, and the socket that goes with it."""
+"""The lock that lets one process serve a tunnel name, and the socket that it listens on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import socket
 import stat
 import sys
 import weakref
+from typing import Self
+
+import anyio
 
 from prx_tunnel_core._control import runtime_dir
 from prx_tunnel_core.errors import SetupError
 
 BACKLOG = 64
+TRIES = 20  # of 10 ms: a client that probes the lock holds it for a moment
 
 
 class AlreadyRunning(SetupError):
@@ -28,10 +32,11 @@ class AlreadyRunning(SetupError):
         self.pid = pid
 
 
-class Claim:
-    """The lock file is never removed, so that all who ever claim the name lock the same file.
+class NameLock:
+    """Held as long as a process serves the name.
 
-    Only the held lock says that a tunnel runs; the process id in the file is for a person.
+    Only the held lock means that a tunnel is running; the process id in the lock file is for
+    display. The file is never removed, so that all processes lock the same one.
     """
 
     def __init__(self, name: str) -> None:
@@ -42,12 +47,24 @@ class Claim:
         self._lock = -1
         self._socket: socket.socket | None = None
         self._bound: os.stat_result | None = None
-        _claims.add(self)
+        _held.add(self)
         try:
             self._take()
         except BaseException:
             self.release()
             raise
+
+    @classmethod
+    async def acquire(cls, name: str) -> Self:
+        """Lock the name, also while a client probes the lock; raises what the constructor does."""
+        for _ in range(TRIES):
+            try:
+                return cls(name)
+            except AlreadyRunning as error:
+                if error.pid:
+                    raise
+            await anyio.sleep(0.01)
+        return cls(name)
 
     def _take(self) -> None:
         import fcntl
@@ -62,7 +79,7 @@ class Claim:
             os.close(self._lock)
             self._lock = -1
             raise AlreadyRunning(self.name, pid) from None
-        # On a full disk a tunnel can run: the number is for a person only.
+        # The process id is for display only, so a full disk does not keep a tunnel from starting.
         with contextlib.suppress(OSError):
             os.ftruncate(self._lock, 0)
             os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
@@ -73,7 +90,7 @@ class Claim:
             descriptor = os.open(file, flags, 0o600, dir_fd=self._directory)
         except OSError as error:
             raise SetupError(
-                f"{self._path}/{file}: {error.strerror}; remove what is in the way, "
+                f"cannot open {self._path}/{file}: {error.strerror}; remove it, "
                 "or set PRX_TUNNEL_RUNTIME_DIR to another directory of yours"
             ) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -82,12 +99,12 @@ class Claim:
         return descriptor
 
     def listen(self) -> socket.socket:
-        """The name's socket, bound anew; what an earlier process left there is removed."""
+        """Bind the name's socket; replaces one that a killed process left behind."""
         self._close_socket()
         file = f"{self.name}.sock"
         self._remove_stale(file)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        # The mode is decided by the umask of that moment: a chmod would come too late.
+        # The umask sets the socket's mode when it is bound; a chmod would come too late.
         umask = os.umask(0o177)
         try:
             listener.bind(runtime_dir.address(self._path, self._directory, file))
@@ -96,7 +113,7 @@ class Claim:
             self._bound = self._status(file)
         except OSError as error:
             listener.close()
-            raise SetupError(f"{self._path}/{file}: {error.strerror}") from None
+            raise SetupError(f"cannot bind {self._path}/{file}: {error.strerror}") from None
         except BaseException:
             listener.close()
             raise
@@ -110,8 +127,8 @@ class Claim:
         if status is None:
             return
         if not runtime_dir.is_own_socket(status):
-            raise SetupError(f"{self._path}/{file} is not a socket of ours; remove it")
-        if self._answers(file):  # its lock file was deleted: the socket is all that is left of it
+            raise SetupError(f"{self._path}/{file} is not a socket of this user; remove it")
+        if self._answers(file):  # a tunnel is running whose lock file was deleted
             raise AlreadyRunning(self.name, 0)
         os.unlink(file, dir_fd=self._directory)
 
@@ -126,11 +143,11 @@ class Claim:
                 return False
         return True
 
-    def intact(self) -> bool:
-        """Whether clients still find lock and socket, which are marked as used.
+    def is_intact(self) -> bool:
+        """Whether clients still find the lock and the socket; also marks both as recently used.
 
-        The runtime directory may be cleaned: by a person, at the end of the last session, or of
-        files that were not used for six hours (the XDG specification allows that).
+        They may be removed by the user, at the end of the last session, or because they were not
+        used for six hours (which the XDG specification allows).
         """
         if self._socket is None or not self._directory_is_current():
             return False
@@ -143,7 +160,7 @@ class Claim:
         return True
 
     def _directory_is_current(self) -> bool:
-        if self._directory < 0:  # given up, when renewing failed
+        if self._directory < 0:  # renewing has failed
             return False
         try:
             there = os.stat(runtime_dir.runtime_path(), follow_symlinks=False)
@@ -156,7 +173,7 @@ class Claim:
         return there is not None and os.path.samestat(there, os.fstat(self._lock))
 
     def renew(self) -> socket.socket:
-        """Lock (where it is gone) and socket once more; raises what a new claim would."""
+        """Lock the name again if necessary, and listen again; raises what the constructor does."""
         if not (self._directory_is_current() and self._lock_is_current()):
             self.release()
             self._take()
@@ -175,12 +192,12 @@ class Claim:
         self._socket = None
         file = f"{self.name}.sock"
         there = self._status(file)
-        # Only our own: the name may have been taken over after somebody removed our files.
+        # After our files were removed, the socket at that path may be another process's.
         if there is not None and self._bound and os.path.samestat(there, self._bound):
             os.unlink(file, dir_fd=self._directory)
 
     def release(self) -> None:
-        """Give the name back; nothing is left but an empty lock file."""
+        """Leave nothing but an empty lock file."""
         self._close_socket()
         if self._lock >= 0:
             os.ftruncate(self._lock, 0)
@@ -191,7 +208,7 @@ class Claim:
             self._directory = -1
 
     def abandon(self) -> None:
-        """Close what a fork has of it: the lock and the socket stay its parent's."""
+        """Close the descriptors in a forked child; the parent keeps the lock and the socket."""
         if self._socket is not None:
             self._socket.close()
         for descriptor in (self._lock, self._directory):
@@ -200,16 +217,16 @@ class Claim:
         self._socket, self._lock, self._directory = None, -1, -1
 
 
-_claims: weakref.WeakSet[Claim] = weakref.WeakSet()
+_held: weakref.WeakSet[NameLock] = weakref.WeakSet()
 
 
 def _abandon_all() -> None:
-    for claim in list(_claims):
-        claim.abandon()
+    for lock in list(_held):
+        lock.abandon()
 
 
 if sys.platform != "win32":
-    # A worker that outlives its parent would hold the name of a tunnel that is long gone.
+    # A worker that outlives its parent would keep the name of a tunnel that no longer runs.
     os.register_at_fork(after_in_child=_abandon_all)
 
 

@@ -1,4 +1,4 @@
-"""The socket beside a tunnel: bounded in what it reads, in how long it waits, in whom it hears."""
+"""The server of the control socket: bounds the size, the time and the number of requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import anyio.abc
 
 from prx_tunnel_core._control import protocol
 from prx_tunnel_core._control.client import is_trusted, peer_credentials
-from prx_tunnel_core._control.name_lock import AlreadyRunning, Claim
+from prx_tunnel_core._control.name_lock import NameLock
 from prx_tunnel_core._control.operations import OPERATIONS, ServedTunnel
 from prx_tunnel_core.errors import TunnelError, unwrap_group
 from prx_tunnel_core.logs import get_logger
@@ -24,40 +24,40 @@ if TYPE_CHECKING:
 
 logger = get_logger("prx_tunnel_core")
 
-DEADLINE = 5.0  # seconds for a request to arrive, and for a reply to be taken
+DEADLINE = 5.0  # seconds for a request to arrive, and for a client to read the reply
 MOST_CONNECTIONS = 32
-WORKING = 1.0  # seconds between two signs of life while an answer is worked out
-SELF_CHECK = 60.0  # seconds between looks at whether clients still find the socket
+WORKING = 1.0  # seconds between two `wait` lines while an operation runs
+SELF_CHECK = 60.0  # seconds between two checks that clients still find the socket
 ACCEPT_RETRY = 0.1  # seconds to the next accept after one failed for want of resources
-LAST_ANSWERS = 2.0  # seconds that the answer to a stop may delay the end
-LOCK_TRIES = 20  # of 10 ms: who looks whether a lock is held, holds it for a moment
+LAST_ANSWERS = 2.0  # seconds that sending the answer to a stop may delay the end
 
 
 @asynccontextmanager
 async def serve(
     tunnel: Tunnel,
     *,
-    claim: Claim | None = None,
+    lock: NameLock | None = None,
     release_on_stop: bool = False,
     self_check: float = SELF_CHECK,
 ) -> AsyncIterator[None]:
     """Answer `prx tunnel status`, `health` and `stop` for this tunnel, under its name.
 
-    `release_on_stop` is for a process that ends with its tunnel: a `stop` by the socket gives the
-    name back before it is answered, so that the tunnel can be started again at once. Without it
-    the tunnel is stopped, and the socket stays. Every `self_check` seconds the server makes sure
-    that clients still find it. `claim` is for who took the name before there was a tunnel.
+    Pass a `lock` that was acquired before the tunnel was created; it is released at the end. Use
+    `release_on_stop` for a process that ends with its tunnel: a `stop` through the socket then
+    releases the name before it is answered, so that the tunnel can be started again at once.
+    Otherwise the socket stays after a stop. Every `self_check` seconds the server recreates the
+    lock and the socket if they were removed.
 
-    Raises AlreadyRunning when another process serves a tunnel of that name, and SetupError when
-    the runtime directory cannot be trusted.
+    Raises AlreadyRunning when another process runs a tunnel of that name, and SetupError when the
+    runtime directory cannot be trusted.
     """
-    if claim is None:
-        claim = await take(tunnel.name)
+    if lock is None:
+        lock = await NameLock.acquire(tunnel.name)
     try:
-        listener = claim.listen()
+        listener = lock.listen()
         with unwrap_group():
             async with anyio.create_task_group() as tasks:
-                server = _Server(tunnel, claim, tasks, release_on_stop=release_on_stop)
+                server = _Server(tunnel, lock, tasks, release_on_stop=release_on_stop)
                 tasks.start_soon(server.run, listener, self_check)
                 try:
                     yield
@@ -65,32 +65,20 @@ async def serve(
                     await server.finish()
                     tasks.cancel_scope.cancel()
     finally:
-        claim.release()
-
-
-async def take(name: str) -> Claim:
-    """The name, for this process; raises AlreadyRunning and SetupError."""
-    for _ in range(LOCK_TRIES):
-        try:
-            return Claim(name)
-        except AlreadyRunning as error:
-            if error.pid:
-                raise
-        await anyio.sleep(0.01)
-    return Claim(name)
+        lock.release()
 
 
 class _Server:
     def __init__(
         self,
         tunnel: Tunnel,
-        claim: Claim,
+        lock: NameLock,
         tasks: anyio.abc.TaskGroup,
         *,
         release_on_stop: bool,
     ) -> None:
         self._served = ServedTunnel(tunnel)
-        self._claim = claim
+        self._lock = lock
         self._tasks = tasks
         self._release_on_stop = release_on_stop
         self._connections = 0
@@ -111,15 +99,16 @@ class _Server:
         self._accepted.set()
 
     def _renewed(self, listener: socket.socket | None) -> socket.socket | None:
-        """The same listener, or another when clients cannot find this one any more."""
+        """The same listener, or another one when clients can no longer find it."""
         try:
-            if self._claim.intact():
+            if self._lock.is_intact():
                 return listener
-            listener = self._claim.renew()
+            listener = self._lock.renew()
         except (TunnelError, OSError) as error:
-            logger.error("`prx tunnel status` cannot find this tunnel: %s", error)  # noqa: TRY400
+            problem = "the control socket or lock was removed, and cannot be recreated"
+            logger.error("%s: %s", problem, error)  # noqa: TRY400 - no traceback for the user
             return None
-        logger.warning("lock or socket of the tunnel were removed; they are there again")
+        logger.warning("the control socket or lock was removed; recreated it")
         return listener
 
     async def _accept_all(self, listener: socket.socket | None) -> None:
@@ -149,14 +138,14 @@ class _Server:
                 if self._has_room() and is_trusted(peer_credentials(connection)[1]):
                     await self._answer(connection)
         except OSError:
-            pass  # it has hung up
+            pass  # the client has closed the connection
         except Exception:
             logger.exception("a control connection failed")
         finally:
             self._connections -= 1
 
     def _has_room(self) -> bool:
-        """Make room at the cost of who has not said anything for the longest time."""
+        """Whether to serve one more connection; closes the one that has been silent longest."""
         if self._connections <= MOST_CONNECTIONS:
             return True
         if not self._silent:
@@ -191,10 +180,10 @@ class _Server:
         try:
             code, text = await self._work(connection, op, form)
             if self._release_on_stop:
-                # Nobody may wait for the socket that is about to be closed.
+                # The socket must not be closed while `run` waits for it.
                 self._accepting.cancel()
                 await self._accepted.wait()
-                self._claim.release()
+                self._lock.release()
             header = protocol.header(code, ending=self._release_on_stop)
             await self._send(connection, header + text.encode())
         finally:
@@ -209,7 +198,7 @@ class _Server:
         return code, f"{json.dumps(wire)}\n" if form == "json" else text
 
     async def _signs_of_life(self, connection: socket.socket) -> None:
-        # Who hangs up does not take back what was asked for.
+        # The operation continues when its client closes the connection.
         with contextlib.suppress(OSError):
             while True:
                 await anyio.sleep(WORKING)
@@ -220,7 +209,7 @@ class _Server:
             await protocol.send(connection, reply)
 
     async def finish(self) -> None:
-        """Let who has asked for the stop hear that it is done."""
+        """Wait until the clients that asked for a stop have got their answer."""
         with anyio.move_on_after(LAST_ANSWERS, shield=True):
             while self._stops:
                 self._stops_answered = anyio.Event()

@@ -6,7 +6,8 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-from prx_tunnel_core._control import NoAnswer, NotRunning, ask, client
+from prx_tunnel_core._control import client
+from prx_tunnel_core._control.async_client import NoAnswer, NotRunning, ask
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.errors import TunnelError
 from prx_tunnel_core.models import Check

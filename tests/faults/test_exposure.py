@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from prx_tunnel_core import Tunnel
-from prx_tunnel_core._control import serve
+from prx_tunnel_core._control.server import serve
 from prx_tunnel_core._health.listeners import Listener, listeners
 from prx_tunnel_core.config import SENSITIVE_PORTS, TunnelConfig, validate
 from prx_tunnel_core.errors import ConfigError

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core._control import AlreadyRunning, Claim, client
+from prx_tunnel_core._control import client
+from prx_tunnel_core._control.name_lock import AlreadyRunning, NameLock
 from support.command import Prx
 from support.programs import needs_program
 
@@ -61,18 +62,18 @@ def links(folder: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("content", [b"", b"12", b"\xff\xfe", b"0" * 100_000, b"-1\n", b"1e3"])
 def test_h22_a_half_written_file_is_no_state(runtime: Path, content: bytes) -> None:
-    lock = runtime / "default.lock"
-    lock.write_bytes(content)
+    file = runtime / "default.lock"
+    file.write_bytes(content)
     assert client.call("status", "default").code == 3
-    claim = Claim("default")
+    lock = NameLock("default")
     try:
-        assert lock.read_text() == f"{os.getpid()}\n"
-        lock.write_bytes(content)  # as on a disk that is full
+        assert file.read_text() == f"{os.getpid()}\n"
+        file.write_bytes(content)  # as on a disk that is full
         with pytest.raises(AlreadyRunning, match="is already running in"):
-            Claim("default")
+            NameLock("default")
         assert "cannot be reached" in client.call("status", "default").text
     finally:
-        claim.release()
+        lock.release()
 
 
 def test_h22_without_room_for_the_number_it_runs(prx: Prx) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from prx_tunnel_core import Backend, BackendConfig, Connected, Connection, Reconnecting, Target
-from prx_tunnel_core._control import serve
+from prx_tunnel_core._control.server import serve
 from prx_tunnel_core.tunnel import Tunnel
 from support.command import Prx
 from support.faults import FOR_EVER, URL, starting

@@ -21,7 +21,8 @@ import anyio
 import pytest
 
 from prx_tunnel_core import Connected, Failed, PluginRegistry, Tunnel, TunnelError
-from prx_tunnel_core._control import ask, serve
+from prx_tunnel_core._control.async_client import ask
+from prx_tunnel_core._control.server import serve
 from prx_tunnel_core._doctor import backend as doctors_backend
 from prx_tunnel_core._doctor import examine
 from support.command import Prx

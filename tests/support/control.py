@@ -10,7 +10,8 @@ import anyio
 import anyio.to_thread
 
 from prx_tunnel_core import Tunnel
-from prx_tunnel_core._control import client, serve
+from prx_tunnel_core._control import client
+from prx_tunnel_core._control.server import serve
 from prx_tunnel_core._health import Prober
 from support.memory import FakeProber, Memory
 from support.virtual import no_plugins
