@@ -40,6 +40,7 @@ HEAVY = (
     "tests/cli/test_nameless",
     "tests/cli/test_start",
     "tests/cli/test_terminal",
+    "tests/doctor/test_orphans",
     "tests/e2e/",
     "tests/faults/",
     "tests/hosts/",
@@ -47,7 +48,6 @@ HEAVY = (
     "tests/process/test_host",
     "tests/process/test_leftovers",
     "tests/test_bench",
-    "tests/test_doctor_orphans",
     "tests/test_isolation_of_plugins",
     "tests/testing/",
 )

@@ -163,7 +163,7 @@ def describe(status: TunnelStatus) -> str:
         case Reconnecting(attempt, reason, retry_in):
             return f"reconnecting, attempt {attempt} in {retry_in:.1f} s: {reason}"
         case Failed(message):
-            return f"failed: {message}"
+            return f"error: {message}"
         case Connecting(attempt) if attempt:
             return f"connecting, attempt {attempt}"
         case _:

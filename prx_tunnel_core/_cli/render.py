@@ -43,7 +43,7 @@ def _describe(status: TunnelStatus, config: TunnelConfig) -> tuple[str, str]:
         case Stopped():
             return INFO, "Tunnel stopped"
         case Failed(message):
-            return ERROR, f"Tunnel failed: {message}"
+            return ERROR, f"Tunnel error: {message}"
 
 
 def exposure(url: str, config: TunnelConfig) -> str:

@@ -13,17 +13,13 @@ import pytest
 from prx_tunnel_core import (
     Check,
     ConnectError,
-    Idle,
     Stopped,
     Tunnel,
-    TunnelConfig,
-    TunnelHealth,
 )
 from prx_tunnel_core._cli import main, query
 from prx_tunnel_core._control import client, server
 from prx_tunnel_core._control.async_client import NotRunning, ask
 from prx_tunnel_core._control.operations import OPERATIONS, Operation, ServedTunnel
-from prx_tunnel_core._control.render import health_text, status_text
 from prx_tunnel_core.errors import ConfigError
 from support.control import call, served, status_is
 from support.memory import FakeProber, Memory
@@ -183,16 +179,3 @@ async def test_asking_for_what_does_not_run(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
     with pytest.raises(ConfigError, match=r"tunnel name '\.\./x'"):
         await ask("status", name="../x")
-
-
-def test_each_thing_that_an_observer_tells_has_a_line() -> None:
-    told = {"webhooks": {"bot": "registered https://a.example/bot", "app": "failed: 401"}}
-    text = status_text(Idle(), TunnelConfig(), observers=told)
-    assert text.splitlines()[-2:] == [
-        "webhooks: bot registered https://a.example/bot",
-        "webhooks: app failed: 401",
-    ]
-    assert (
-        health_text(TunnelHealth("healthy"), observers=told).splitlines()[-2:]
-        == (text.splitlines()[-2:])
-    )
