@@ -9,7 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -120,11 +120,26 @@ class Backend(AnyBackend, Generic[ConfigT]):
     """
     servers: Callable[[ConfigT], Iterable[str]] | None = None
     """The `host:port` (TCP) that the program must reach, for `prx tunnel doctor`."""
+    classify_response: Callable[[int, Mapping[str, str]], Check | None] | None = None
+    """Recognises the provider's own pages among the answers of the public URL.
+
+    Called by the health check `public` with the status and the headers (names in lower case) of
+    each answer. Return `fail` for a page that says "no such tunnel", `unknown` for one that tells
+    nothing about the tunnel, and None for an answer that the provider did not write; core then
+    judges by the status alone. The name of the returned check is not used. It runs on the event
+    loop: look at the arguments only.
+    """
+    probe_headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Headers for the request of the health check `public`, such as one that skips the provider's
+    interstitial page."""
 
     def __post_init__(self) -> None:
         from prx_tunnel_core.config import BackendConfig
 
         _check_descriptor(self, self.name, self.config, BackendConfig, self.connect)
+        if not (self.classify_response is None or callable(self.classify_response)):
+            raise PluginError(f"Backend {self.name!r}: classify_response is not callable")
+        object.__setattr__(self, "probe_headers", _header_fields(self.name, self.probe_headers))
 
 
 class AnyObserver:
@@ -169,6 +184,19 @@ class Observer(AnyObserver, Generic[ModelT]):
         from prx_tunnel_core.config import ConfigModel
 
         _check_descriptor(self, self.name, self.config, ConfigModel, self.run)
+
+
+def _header_fields(name: str, given: object) -> Mapping[str, str]:
+    """A copy that cannot change; raises PluginError for what is not a mapping of printable text."""
+    if not isinstance(given, Mapping) or not all(
+        isinstance(text, str) and text.isascii() and text.isprintable()
+        for item in given.items()
+        for text in item
+    ):
+        raise PluginError(
+            f"Backend {name!r}: probe_headers must map header names to values of printable ASCII"
+        )
+    return MappingProxyType(dict(given))
 
 
 def _check_descriptor(
