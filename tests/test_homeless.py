@@ -7,15 +7,22 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio
 import pytest
 from prx_tunnel_cloudflare import diagnose as cloudflare
 from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_ngrok import policy
 from prx_tunnel_ngrok.agentfile import users_file
 from prx_tunnel_ngrok.config import NgrokConfig
-from prx_tunnel_ssh import diagnosis, localuser
 from prx_tunnel_ssh.config import SshConfig
-from prx_tunnel_ssh.credentials import agent_socket, open_keys, read_key
+from prx_tunnel_ssh.credentials import (
+    agent_socket,
+    complete_environment,
+    open_keys,
+    read_key,
+    user_name,
+)
+from prx_tunnel_ssh.diagnose import diagnose
 from prx_tunnel_ssh.hostkeys import read_known_hosts
 from prx_tunnel_webhooks.config import WebhooksConfig
 
@@ -96,9 +103,9 @@ def test_o06_a_name_is_asked_for_where_a_server_wants_one(
 
     monkeypatch.setattr(getpass, "getuser", unknown)
     with pytest.raises(SetupError, match=r"has no name: set username in \[tunnel.ssh\]"):
-        localuser.name()
+        user_name()
     config = SshConfig(host="a", known_hosts="/nonexistent/known")
-    found = {check.name: check for check in diagnosis.look(config)}
+    found = {check.name: check for check in anyio.run(diagnose, config)}
     assert found["credentials"].verdict == "fail"
     assert "set username" in found["credentials"].detail
 
@@ -106,14 +113,14 @@ def test_o06_a_name_is_asked_for_where_a_server_wants_one(
 def test_o06_what_asyncssh_is_given_is_not_taken_for_a_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    localuser.complete()
+    complete_environment()
     assert Path.home() == Path("/nonexistent")
     with pytest.raises(SetupError, match="set username"):
-        localuser.name()
+        user_name()
     monkeypatch.setenv("LOGNAME", "ann")
     monkeypatch.setenv("HOME", "/home/ann")
-    localuser.complete()
-    assert (localuser.name(), os.environ["HOME"]) == ("ann", "/home/ann")
+    complete_environment()
+    assert (user_name(), os.environ["HOME"]) == ("ann", "/home/ann")
 
 
 def test_o06_a_tilde_and_what_only_looks_like_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
-"""How this side proves who it is: keys from files, from an agent, or a password."""
+"""How this side proves who it is: a user name, and keys from files or an agent, or a password."""
 
 from __future__ import annotations
 
+import getpass
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncssh
 
@@ -16,6 +18,8 @@ from prx_tunnel_ssh.config import SshConfig
 
 logger = get_logger("prx_tunnel_ssh")
 
+_NAMELESS = "nameless"
+_HOMELESS = "/nonexistent"  # as Debian has it for users without a home directory
 _DEFAULT_FILES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
 
@@ -142,3 +146,37 @@ def _named(keys: Sequence[asyncssh.SSHKeyPair], config: SshConfig) -> Sequence[a
             f"add it: ssh-add {path.removesuffix('.pub')}"
         )
     return named
+
+
+def user_name() -> str:
+    """The name of this process's user, which in a container may be only a number.
+
+    Raises SetupError when there is none to log in with.
+    """
+    found = _local_name()
+    if found in ("", _NAMELESS):
+        raise SetupError(
+            f"username is not set, and user {os.geteuid()} of this machine has no name: set "
+            "username in [tunnel.ssh]"
+        )
+    return found
+
+
+def complete_environment() -> None:
+    """Give this process the variables without which asyncssh does not start.
+
+    It asks for a name and a home directory, also where it uses neither.
+    """
+    if not _local_name():
+        os.environ["LOGNAME"] = _NAMELESS
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = _HOMELESS
+
+
+def _local_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError since Python 3.13
+        return ""

@@ -14,14 +14,14 @@ import asyncssh
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Check
-from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.connection import SshConnection, open_tunnel
+from prx_tunnel_ssh.credentials import complete_environment
 from prx_tunnel_ssh.hostkeys import KnownHosts
 from prx_tunnel_ssh.relay.log import Log
 from prx_tunnel_ssh.relay.server import Relay, open_relay
 from prx_tunnel_ssh.relay.settings import Limits, Ports, RelaySettings
 from prx_tunnel_ssh.transport import Access, quiet_asyncssh
-from prx_tunnel_ssh.tunnel import SshConnection, open_tunnel
 
 NOTE = "embedded relay: reachable from this machine only"
 
@@ -56,7 +56,7 @@ class EmbeddedConnection(Connection):
 @asynccontextmanager
 async def open_embedded_tunnel(config: SshConfig, target: Target) -> AsyncIterator[Connection]:
     quiet_asyncssh()
-    localuser.complete()
+    complete_environment()
     host_key = asyncssh.generate_private_key("ssh-ed25519")
     client_key = asyncssh.generate_private_key("ssh-ed25519")
     async with (

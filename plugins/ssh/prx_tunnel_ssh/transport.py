@@ -1,4 +1,4 @@
-"""One authenticated SSH connection: how it is had, why not, and why it was lost."""
+"""One authenticated SSH connection: opened, checked; why it failed, and why it was lost."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import hashlib
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import asyncssh
-from anyio import CancelScope
+from anyio import CancelScope, move_on_after
+from asyncssh.connection import SSHConnection
 from typing_extensions import override
 
 from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.text import Redactor, one_line
-from prx_tunnel_ssh import localuser
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.congestion import Congestion, watch
-from prx_tunnel_ssh.credentials import open_keys
+from prx_tunnel_ssh.credentials import complete_environment, open_keys, user_name
 from prx_tunnel_ssh.hostkeys import KnownHosts, read_known_hosts, untrusted
-from prx_tunnel_ssh.wholly import wholly
 
 _TOO_MANY_FAILURES = "too many authentication failures"
 
@@ -99,8 +99,8 @@ async def open_transport(
 async def _connect(config: SshConfig, access: Access, peer: Peer) -> asyncssh.SSHClientConnection:
     try:
         options = _options(config, access, peer)
-        localuser.complete()
-        return await wholly(asyncssh.connect(**options), undo=_disconnect, interrupt=True)
+        complete_environment()
+        return await _connect_or_undo(asyncssh.connect(**options))
     except socket.gaierror as error:  # also when the network is down
         raise ConnectError(
             f"tunnel.ssh.host: {config.host} was not found ({error.strerror}); "
@@ -112,6 +112,20 @@ async def _connect(config: SshConfig, access: Access, peer: Peer) -> asyncssh.SS
         ) from None
     except (OSError, asyncssh.Error, ValueError) as error:
         raise _explain(error, config, access, peer) from None
+
+
+async def round_trip(connection: SSHConnection, *, timeout: float) -> float | None:
+    """Seconds until the other side answered a keepalive, or None when it did not within `timeout`.
+
+    Every implementation answers, if only with a failure (RFC 4254, section 4). asyncssh has no
+    public function for a request with an answer; its own keepalives do not report theirs. The test
+    of this function fails when a new version renames or replaces the private one.
+    """
+    start = time.monotonic()
+    with move_on_after(timeout):
+        await connection._make_global_request(b"keepalive@openssh.com")  # noqa: SLF001
+        return time.monotonic() - start
+    return None
 
 
 def quiet_asyncssh() -> None:
@@ -129,7 +143,7 @@ def _options(config: SshConfig, access: Access, peer: Peer) -> dict[str, Any]:
     return {
         "host": config.host,
         "port": config.port,
-        "username": config.username or localuser.name(),
+        "username": config.username or user_name(),
         "client_keys": list(access.keys) or None,
         "password": password,
         "known_hosts": access.known.hosts,
@@ -146,6 +160,26 @@ def _options(config: SshConfig, access: Access, peer: Peer) -> dict[str, Any]:
         "x509_trusted_certs": None,
         "host_based_auth": False,
     }
+
+
+async def _connect_or_undo(
+    connecting: Awaitable[asyncssh.SSHClientConnection],
+) -> asyncssh.SSHClientConnection:
+    """Connect in a separate task, and disconnect again when cancelled at its last step.
+
+    The coroutine cannot clean up by itself: a cancel scope interrupts each of its awaits again.
+    """
+    task = asyncio.ensure_future(connecting)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        with CancelScope(shield=True):
+            await asyncio.wait([task])
+            if not task.cancelled() and task.exception() is None:
+                await _disconnect(task.result())
+        raise
+    return task.result()
 
 
 async def _disconnect(connection: asyncssh.SSHClientConnection) -> None:
@@ -196,7 +230,7 @@ def _words(error: Exception) -> str:
 
 
 def _refused(config: SshConfig, keys: Sequence[asyncssh.SSHKeyPair]) -> SetupError:
-    user = config.username or localuser.name()
+    user = config.username or user_name()
     tried = [f"the key {key.get_algorithm()} {_fingerprint(key)}" for key in keys]
     if config.password is not None:
         tried.append("the password")

@@ -33,8 +33,8 @@ from typing import Any
 
 import asyncssh
 import trustme
-from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.connect import connect
 from ssh_programs import PATIENCE, Program, StandaloneRelay, listening, make_key, run
 from ssh_sites import PATTERN, certificate_in, site_port
 

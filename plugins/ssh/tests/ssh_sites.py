@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trustme
-from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.connect import connect
 from ssh_programs import PATIENCE, Inside, Program, StandaloneRelay
 
 from prx_tunnel_core.backend import Connection, Target

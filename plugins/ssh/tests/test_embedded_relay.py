@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import asyncssh
 import httpx
 import pytest
-from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.connect import connect
 from prx_tunnel_ssh.embedded import EmbeddedConnection
 from prx_tunnel_ssh.relay.server import Relay
 from ssh_programs import PATIENCE, App

@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
-from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import ANY_HOST_KEY, SshConfig
+from prx_tunnel_ssh.connect import connect
 from ssh_programs import PATIENCE, App, OpenSSHServer, make_key
 
 from prx_tunnel_core.backend import Connection, Target

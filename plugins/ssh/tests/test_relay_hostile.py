@@ -14,8 +14,8 @@ from typing import Any
 import asyncssh
 import pytest
 import trustme
-from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.connect import connect
 from prx_tunnel_ssh.forwarding import WINDOW, End
 from prx_tunnel_ssh.relay.listening import listen
 from prx_tunnel_ssh.relay.log import Log

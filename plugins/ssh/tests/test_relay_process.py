@@ -11,8 +11,8 @@ from pathlib import Path
 import asyncssh
 import httpx
 import pytest
-from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.connect import connect
 from prx_tunnel_ssh.relay.arguments import parse
 from ssh_programs import PATIENCE, App, StandaloneRelay, make_key, run
 

@@ -68,7 +68,7 @@ async def test_s09_the_soft_limit_is_raised_to_the_hard_one(relay: StandaloneRel
 HOST = """
 import asyncio, socket, sys
 from prx_tunnel_core.backend import Target
-from prx_tunnel_ssh import connect
+from prx_tunnel_ssh.connect import connect
 from prx_tunnel_ssh.config import SshConfig
 
 async def main():

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.connect import connect
 from ssh_programs import PATIENCE, App, OpenSSHServer
 
 from prx_tunnel_core.errors import ConnectError

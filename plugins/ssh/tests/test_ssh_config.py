@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import trio
-from prx_tunnel_ssh import connect, prx_tunnel_backends
+from prx_tunnel_ssh import prx_tunnel_backends
 from prx_tunnel_ssh.config import ANY_HOST_KEY, SshConfig
+from prx_tunnel_ssh.connect import connect
 from prx_tunnel_ssh.pattern import compile_pattern
 
 from prx_tunnel_core.backend import Backend, Target

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import asyncssh
 import pytest
-from prx_tunnel_ssh import connect, diagnose
 from prx_tunnel_ssh.config import ANY_HOST_KEY, SshConfig
+from prx_tunnel_ssh.connect import connect
 from prx_tunnel_ssh.credentials import open_keys
+from prx_tunnel_ssh.diagnose import diagnose
 from prx_tunnel_ssh.hostkeys import read_known_hosts
 from pydantic import SecretStr
 from ssh_programs import PATIENCE, App, OpenSSHServer, find_program, make_key, run

@@ -12,8 +12,8 @@ from asyncio import selector_events
 from typing import Any
 
 import pytest
-from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.connect import connect
 from prx_tunnel_ssh.forwarding import End, Forwards, SocketEnd
 from ssh_programs import PATIENCE, App, listening
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 import pytest
-from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.connect import connect
 from ssh_programs import PATIENCE, App, Handler, listening
 
 from prx_tunnel_core.backend import Target

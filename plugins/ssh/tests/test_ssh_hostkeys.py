@@ -6,8 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from prx_tunnel_ssh import connect, diagnose
 from prx_tunnel_ssh.config import ANY_HOST_KEY, SshConfig
+from prx_tunnel_ssh.connect import connect
+from prx_tunnel_ssh.diagnose import diagnose
 from ssh_programs import PATIENCE, App, OpenSSHServer, make_key
 
 from prx_tunnel_core.backend import Target

@@ -6,7 +6,7 @@ import asyncio
 
 import asyncssh
 import pytest
-from prx_tunnel_ssh.keepalive import round_trip
+from prx_tunnel_ssh.transport import round_trip
 from ssh_programs import PATIENCE, StandaloneRelay
 
 pytestmark = pytest.mark.anyio

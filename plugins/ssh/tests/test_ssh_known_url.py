@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from prx_tunnel_ssh import connect
 from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.connect import connect
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import ConfigError

@@ -17,7 +17,7 @@ from prx_tunnel_core import trust
 from prx_tunnel_core.errors import SetupError, TunnelError
 from prx_tunnel_core.logs import PrintableFormatter
 from prx_tunnel_core.text import printable_lines
-from prx_tunnel_ssh import localuser
+from prx_tunnel_ssh.credentials import complete_environment
 from prx_tunnel_ssh.relay.arguments import Arguments, parse
 from prx_tunnel_ssh.relay.descriptors import fit, raise_descriptor_limit
 from prx_tunnel_ssh.relay.keys import AuthorizedKeys, read_host_key
@@ -56,7 +56,7 @@ async def serve(arguments: Arguments, log: Log) -> AsyncIterator[Relay]:
     Raises SetupError for files that are of no use, ConnectError for addresses that are taken.
     """
     quiet_asyncssh()
-    localuser.complete()
+    complete_environment()
     host_key = read_host_key(arguments.host_key, log)
     tls = _tls(arguments)
     if tls is not None:

@@ -11,7 +11,6 @@ import asyncssh
 
 from prx_tunnel_ssh.congestion import Congestion
 from prx_tunnel_ssh.forwarding import End
-from prx_tunnel_ssh.keepalive import round_trip
 from prx_tunnel_ssh.relay.crowd import Visitor
 from prx_tunnel_ssh.relay.openings import Openings
 from prx_tunnel_ssh.relay.pool import Pool
@@ -21,6 +20,7 @@ from prx_tunnel_ssh.relay.tcp import PortTunnel
 from prx_tunnel_ssh.relay.tunnel import Lease, Tunnel
 from prx_tunnel_ssh.relay.tunnel_table import Claim, site_place
 from prx_tunnel_ssh.relay.web import SiteTunnel
+from prx_tunnel_ssh.transport import round_trip
 
 _numbers = itertools.count(1)
 # How long an earlier connection of the same key may take to answer a keepalive.
