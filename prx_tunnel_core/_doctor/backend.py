@@ -1,7 +1,7 @@
-"""The selected backend: whether it is installed and set up, and whether its servers can be reached.
+"""The selected backend: whether it is installed and configured, and can reach its servers.
 
-A plugin is foreign code: whatever it does instead of answering becomes a finding, and whatever it
-says is freed of secrets.
+A plugin is third-party code: an exception or a hang becomes a check of its own, and secrets are
+removed from what it returns.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from prx_tunnel_core.models import Check, Verdict
 from prx_tunnel_core.process import find_program
 from prx_tunnel_core.text import Redactor
 
-PATIENCE = 10.0  # seconds for whatever waits for somebody else
+PATIENCE = 10.0  # seconds for each call of the plugin, and for each connection
 
 _PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
-async def look_at_backend(config: Config, plugins: PluginRegistry) -> AsyncIterator[Check]:
+async def check_backend(config: Config, plugins: PluginRegistry) -> AsyncIterator[Check]:
     try:
         backend = plugins.backend(config.tunnel.backend)
         path = f"tunnel.{backend.name}"
@@ -43,8 +43,8 @@ async def look_at_backend(config: Config, plugins: PluginRegistry) -> AsyncItera
     yield Check("backend", "ok", f"{backend.name}: {backend.summary}")
     for check in _secrets(config, literal_secrets(settings, table, path=path)):
         yield check
-    for looking in (_program, _network):
-        for check in await looking(backend, settings):
+    for look in (_program, _network):
+        for check in await look(backend, settings):
             yield replace(check, name=redact(check.name), detail=redact(check.detail))
 
 
@@ -56,31 +56,31 @@ def _secrets(config: Config, literal: list[str]) -> Iterator[Check]:
         fix = f"run: chmod go-r {config.path}"
         yield Check("secrets", "fail", f"others can read {keys} in the file; {fix}")
     else:
-        fix = "better from the environment: ${NAME}"
-        yield Check("secrets", "unknown", f"{keys} in the file itself; {fix}")
+        fix = "read it from the environment instead: ${NAME}"
+        yield Check("secrets", "unknown", f"{keys} in the configuration file; {fix}")
 
 
 async def _program(backend: Backend[Any], settings: BackendConfig) -> list[Check]:
-    """What the backend itself knows; else whether its program is there."""
+    """The backend's own diagnosis; without one, whether its program is installed."""
     diagnose = backend.diagnose
     if diagnose is None:
         return [] if backend.program is None else [_found(backend.program, backend.install_hint)]
 
     async def ask() -> list[Check]:
-        # Made here and not by the caller: a generator runs, and raises, only now.
+        # Within `contain`, for `diagnose` may return a generator that raises while it is read.
         return [_require_check(each) for each in await diagnose(settings)]
 
     try:
         return await contain(ask, deadline=PATIENCE)
     except ForeignError as error:
-        return [Check("diagnosis", "unknown", f"backend {backend.name!r} could not look: {error}")]
+        return [Check("diagnosis", "unknown", f"backend {backend.name!r} failed: {error}")]
 
 
 def _require_check(item: object) -> Check:
     if not isinstance(item, Check):
-        raise TypeError(f"its diagnosis has {type(item).__name__} in it, and not only Check")
+        raise TypeError(f"its diagnosis contains {type(item).__name__}, not Check")
     if item.verdict not in get_args(Verdict):
-        raise TypeError(f"its diagnosis has the verdict {item.verdict!r}")
+        raise TypeError(f"its diagnosis contains the unknown verdict {item.verdict!r}")
     return Check(str(item.name), item.verdict, str(item.detail))
 
 
@@ -101,14 +101,15 @@ async def _network(backend: Backend[Any], settings: BackendConfig) -> list[Check
     try:
         on_loopback, named = await contain(ask, deadline=PATIENCE)
     except ForeignError as error:
-        return [Check("network", "unknown", f"backend {backend.name!r} names no server: {error}")]
+        reason = f"backend {backend.name!r} failed to name its servers: {error}"
+        return [Check("network", "unknown", reason)]
     if not online() and not on_loopback:
         return [Check("network", "fail", "this machine has no route to other networks")]
     return await _reach_all(named)
 
 
 async def _reach_all(servers: list[str]) -> list[Check]:
-    """All at the same time: a firewall lets each wait for its whole time-out."""
+    """Connect to all at once: behind a firewall, each waits for its whole time-out."""
     found: dict[str, Check] = {}
 
     async def reach(server: str) -> None:
@@ -124,7 +125,7 @@ async def _reach(server: str) -> Check:
     host, _, port = server.rpartition(":")
     host = host.strip("[]")
     if not (host and port.isascii() and port.isdigit()):
-        return Check("outbound", "unknown", f"{server!r} is no host:port")
+        return Check("outbound", "unknown", f"{server!r} is not host:port")
     try:
         with anyio.fail_after(PATIENCE):
             await resolve(host, int(port))
@@ -136,15 +137,15 @@ async def _reach(server: str) -> Check:
 
 
 def _unreached(server: str, port: str, error: Exception) -> Check:
-    # Not every TimeoutError: the kernel's own, of a connection, is one that has a number.
+    # The kernel's own time-out of a connection is a TimeoutError, too, but with an errno.
     ours = isinstance(error, TimeoutError) and not error.errno
     reason = f"no answer within {PATIENCE:g} s" if ours else explain(error)[1]
     fix = f"allow outgoing connections to port {port}"
     if isinstance(error, socket.gaierror):
         fix = "is the name right, and does this machine's DNS work?"
     if proxy := next((name for name in _PROXIES if os.environ.get(name)), None):
-        # The program may well get out that way, and only the program knows.
+        # The program may reach the server through the proxy, which is not used here.
         return Check(
-            f"outbound {port}", "unknown", f"{server}: {reason}, without the proxy of {proxy}"
+            f"outbound {port}", "unknown", f"{server}: {reason}, without the proxy in {proxy}"
         )
     return Check(f"outbound {port}", "fail", f"{server}: {reason}; {fix}")

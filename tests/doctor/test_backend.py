@@ -1,4 +1,4 @@
-"""What the doctor says of the selected backend, and of the troubles that users have."""
+"""The checks of the selected backend, and the rows of the troubleshooting table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from prx_tunnel_core import Check, Connected, PluginRegistry, Reconnecting, Tunnel
 from prx_tunnel_core._control.server import serve
 from prx_tunnel_core._doctor import backend as doctors_backend
-from prx_tunnel_core._doctor.running import MANY_DROPS
+from prx_tunnel_core._doctor.tunnel import MANY_DROPS
 from support.doctor import PROBE, SECRET, WITH_SECRET, found, only
 from support.memory import FakeProber, Memory
 from support.probing import full_backlog, without_proxies
@@ -137,7 +137,7 @@ async def test_behind_a_proxy_only_the_program_knows(
     checks = await found(file, servers=lambda _: [f"127.0.0.1:{closed_port}"])
     verdict, detail = only(checks, f"outbound {closed_port}")
     assert verdict == "unknown"
-    assert detail.endswith("Connection refused, without the proxy of HTTPS_PROXY")
+    assert detail.endswith("Connection refused, without the proxy in HTTPS_PROXY")
 
 
 async def test_a_name_that_does_not_resolve_is_no_firewall(
@@ -250,7 +250,7 @@ async def test_a_backend_that_cannot_look_is_a_finding(
     checks = await diagnosis_of(file, diagnose)
     verdict, detail = only(checks, "diagnosis")
     assert verdict == "unknown"
-    assert detail.startswith("backend 'probe' could not look: ")
+    assert detail.startswith("backend 'probe' failed: ")
     assert "local port" in checks  # the doctor goes on
 
 
@@ -267,7 +267,7 @@ async def test_servers_that_cannot_be_named_are_a_finding(file: Path) -> None:
         raise KeyError("boom")
 
     verdict, detail = only(await found(file, servers=servers), "network")
-    assert (verdict, "names no server: KeyError: 'boom'" in detail) == ("unknown", True)
+    assert (verdict, "failed to name its servers: KeyError: 'boom'" in detail) == ("unknown", True)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Each finding of the doctor, and that nothing it looks at can harm it."""
+"""Each check of the doctor, and that nothing it inspects can harm it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pytest
 
 from prx_tunnel_core import Check, PluginRegistry
 from prx_tunnel_core._doctor import backend as doctors_backend
-from prx_tunnel_core._doctor import examine, running
+from prx_tunnel_core._doctor import examine
+from prx_tunnel_core._doctor import tunnel as doctors_tunnel
 from support.control import served
 from support.distributions import Site
 from support.doctor import PROBE, SECRET, WITH_SECRET, found, only, with_probe, write
@@ -114,7 +115,7 @@ async def test_the_command_line_counts(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("mode", "verdict", "fix"),
-    [(0o600, "unknown", "better from the environment"), (0o644, "fail", "run: chmod go-r")],
+    [(0o600, "unknown", "read it from the environment"), (0o644, "fail", "run: chmod go-r")],
 )
 async def test_a_secret_in_the_file(file: Path, mode: int, verdict: str, fix: str) -> None:
     os.chmod(file, mode)
@@ -157,7 +158,9 @@ async def test_a_running_tunnel_and_its_port(file: Path) -> None:
         )
         verdict, detail = only(checks, "restart")
         assert verdict == "fail"
-        assert f"'default' leads to port {port}, and is set to {port + 1}" in detail
+        assert (
+            f"'default' forwards to port {port}, but {port + 1} is configured; run: prx" in detail
+        )
 
 
 @pytest.mark.parametrize("answer", ["[]", "{}", "nonsense", '{"state": 1, "info": 7}'])
@@ -169,7 +172,7 @@ async def test_an_answer_that_nobody_understands(
     monkeypatch.setattr(client, "call", lambda *_: client.Reply(0, answer))
     verdict, detail = only(await found(file), "tunnel")
     assert verdict == "fail"
-    assert "does not know; restart it" in detail
+    assert "does not understand; restart it" in detail
 
 
 async def test_a_directory_that_cannot_be_trusted(file: Path, runtime: Path) -> None:
@@ -205,7 +208,10 @@ async def test_what_is_in_the_way_of_a_socket(file: Path, runtime: Path, kind: s
         case _:
             os.mkfifo(path)
     checks = await found(file)
-    assert only(checks, "control socket") == ("fail", f"{path} is not a socket of ours; remove it")
+    assert only(checks, "control socket") == (
+        "fail",
+        f"{path} is not a socket of this user; remove it",
+    )
     assert "leftover" not in checks
 
 
@@ -228,6 +234,6 @@ async def test_what_can_be_no_name_is_in_nobodys_way(file: Path, runtime: Path) 
 
 async def test_a_few_drops_are_life(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(Memory()) as tunnel:
-        few = running.MANY_DROPS - 1
+        few = doctors_tunnel.MANY_DROPS - 1
         monkeypatch.setattr(type(tunnel), "recent_drops", few)
         assert "reconnects" not in await found(file)

@@ -1,4 +1,4 @@
-"""The doctor names the programs that a dead host has left."""
+"""The doctor reports programs that outlived their host."""
 
 from __future__ import annotations
 
@@ -43,8 +43,10 @@ def test_programs_of_a_dead_host_are_named_until_they_are_ended(file: str) -> No
     pids, checks = json.loads(apart(LOOK + FOUND, file))
     ((verdict, detail),) = checks
     assert verdict == "fail"
-    assert detail.startswith("5 left by a host that was killed together with its guard; ")
-    assert f"run: kill {' '.join(map(str, pids))} (or start a tunnel" in detail
+    assert detail.startswith(
+        "5 still running after their host was killed together with its guard; "
+    )
+    assert f"run: kill {' '.join(map(str, pids))} (or start a tunnel, whose" in detail
 
 
 LIVING = """
