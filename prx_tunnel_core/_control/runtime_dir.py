@@ -1,6 +1,7 @@
-"""Where running tunnels are found: one directory per user, which nobody else can enter.
+"""The runtime directory of a user, with a lock and a socket for each tunnel name.
 
-Imports next to nothing, because `prx tunnel status` does: errors are imported when one is raised.
+Only its user can enter it. Imports next to nothing, because `prx tunnel status` imports it; errors
+are imported when one is raised.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import NoReturn
 
-LONGEST_ADDRESS = 103  # bytes that a socket address holds everywhere (104 on macOS, with its NUL)
+LONGEST_ADDRESS = 103  # bytes; macOS has the shortest limit, 104 with the final NUL
 
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _OTHERS = _FIRST | frozenset("._-")
 
 
 def is_name(name: str) -> bool:
-    """Whether a tunnel can have that name: `[a-z0-9][a-z0-9._-]{0,31}`."""
+    """Whether it is a valid tunnel name: `[a-z0-9][a-z0-9._-]{0,31}`."""
     return 0 < len(name) <= 32 and name[0] in _FIRST and _OTHERS.issuperset(name)
 
 
@@ -32,8 +33,8 @@ def check_name(name: str) -> str:
         from prx_tunnel_core.errors import ConfigError
 
         raise ConfigError(
-            f"tunnel name {name!r}: use a-z, 0-9, '.', '_' and '-', beginning with a letter or a "
-            "digit, at most 32 characters"
+            f"tunnel name {name!r} is invalid: use at most 32 of a-z, 0-9, '.', '_' and '-', "
+            "beginning with a letter or a digit"
         )
     return name
 
@@ -43,26 +44,26 @@ def require_unix() -> None:
         from prx_tunnel_core.errors import SetupError
 
         raise SetupError(
-            "the control socket of a tunnel needs Linux or macOS; on Windows run prx inside WSL"
+            "the control socket of a tunnel needs Linux or macOS; on Windows, run prx inside WSL"
         )
 
 
 def runtime_path() -> str:
-    """The directory, which need not exist: the same for every process of this user."""
+    """The path of the directory, which may not exist: the same for all processes of this user."""
     chosen = os.environ.get("PRX_TUNNEL_RUNTIME_DIR")
     if chosen:
         if not os.path.isabs(chosen):
             _refuse(chosen, "is not an absolute path")
         return chosen
     for parent in _runtime_parents():
-        # That of WSL may be open to all; there is another place then, the same for all commands.
+        # The one of WSL may be open to all users; then all commands use the fallback below.
         if os.path.isabs(parent) and os.path.isdir(parent) and not trust.problem(parent):
             return os.path.join(parent, "prx-tunnel")
     home = os.path.expanduser("~")
     if not os.path.isabs(home):
         _homeless()
     if sys.platform == "darwin":
-        # Found from a terminal, launchd and ssh alike, which $TMPDIR is not; never synchronised.
+        # The same in a terminal, launchd and ssh, unlike $TMPDIR; never synchronised.
         return os.path.join(home, "Library/Caches/TemporaryItems/prx-tunnel")
     return os.path.join(home, ".local/state/prx-tunnel/run")
 
@@ -79,7 +80,7 @@ def _homeless() -> NoReturn:
 def _runtime_parents() -> Iterator[str]:
     yield os.environ.get("XDG_RUNTIME_DIR", "")
     if sys.platform == "linux":
-        # A job of cron has no XDG_RUNTIME_DIR, and shall find the tunnels of its user's sessions.
+        # A cron job has no XDG_RUNTIME_DIR, but has to find the tunnels of its user's sessions.
         yield f"/run/user/{os.geteuid()}"
 
 
@@ -96,7 +97,7 @@ def open_directory(path: str, *, create: bool) -> int:
     except FileNotFoundError:
         raise
     except NotADirectoryError:  # which a symbolic link is, too
-        _refuse(path, "is not a directory of its own (a file or a symbolic link)")
+        _refuse(path, "is not a directory (but a file or a symbolic link)")
     except OSError as error:
         _refuse(path, f"cannot be opened: {error.strerror}")
     reason = _distrust(path, descriptor)
@@ -134,20 +135,20 @@ def _refuse(path: str, reason: str) -> NoReturn:
 
     raise SetupError(
         f"the runtime directory {path} {reason} "
-        "(PRX_TUNNEL_RUNTIME_DIR may name another directory of yours)"
+        "(or set PRX_TUNNEL_RUNTIME_DIR to another directory of yours)"
     )
 
 
 def is_own_socket(status: os.stat_result) -> bool:
-    """Whether that can be the socket of a tunnel of this user, which may be removed as such."""
+    """Whether it is a socket of this user, and may be removed as the one of a dead tunnel."""
     return stat.S_ISSOCK(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def address(path: str, descriptor: int, file: str) -> str:
-    """A socket's address that is short enough, however long the directory's path is."""
+    """An address for the socket, short enough also for a long path."""
     direct = os.path.join(path, file)
     if len(os.fsencode(direct)) <= LONGEST_ADDRESS:
         return direct
     if os.path.isdir("/proc/self/fd"):
         return f"/proc/self/fd/{descriptor}/{file}"
-    _refuse(path, "is too long for the address of a socket")
+    _refuse(path, "has too long a path for a socket address")

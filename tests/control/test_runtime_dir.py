@@ -22,15 +22,15 @@ pytestmark = pytest.mark.usefixtures("runtime")
     ("kind", "reason"),
     [
         ("open", "is open to other users; run: chmod 700"),
-        ("symlink", "is not a directory of its own"),
-        ("file", "is not a directory of its own"),
+        ("symlink", "is not a directory"),
+        ("file", "is not a directory"),
         ("relative", "is not an absolute path"),
         pytest.param(
             "foreign",
             "belongs to user 65534, and you are user 0",
             marks=pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away"),
         ),
-        ("below a file", "is not a directory of its own"),
+        ("below a file", "is not a directory"),
     ],
 )
 def test_h08_a_directory_that_cannot_be_trusted(
@@ -67,7 +67,7 @@ def test_h08_a_directory_that_others_could_replace(
         with pytest.raises(SetupError, match="is not trusted") as caught:
             use("default")
         assert f"the folder {folder} can be changed by other users" in str(caught.value)
-        assert f"run: chmod go-w {folder} (PRX_TUNNEL_RUNTIME_DIR" in str(caught.value)
+        assert f"run: chmod go-w {folder} (or set PRX_TUNNEL_RUNTIME_DIR" in str(caught.value)
     folder.chmod(0o1777)  # as /tmp is: nobody moves what belongs to somebody else
     NameLock("default").release()
 
