@@ -27,6 +27,7 @@ from prx_tunnel_core import AnyBackend, hookimpl
 def prx_tunnel_backends() -> Iterable[AnyBackend]:
     from prx_tunnel_cloudflare.config import EXAMPLE, CloudflareConfig
     from prx_tunnel_cloudflare.connect import connect
+    from prx_tunnel_cloudflare.connection import classify_response
     from prx_tunnel_cloudflare.connector import INSTALL_HINT
     from prx_tunnel_cloudflare.diagnose import diagnose
     from prx_tunnel_core import Backend
@@ -44,4 +45,5 @@ def prx_tunnel_backends() -> Iterable[AnyBackend]:
             *(["api.trycloudflare.com:443"] if config.kind == "quick" else []),
             "region1.v2.argotunnel.com:7844",
         ],
+        classify_response=classify_response,
     )

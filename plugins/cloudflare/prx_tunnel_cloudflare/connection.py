@@ -35,6 +35,18 @@ class Outage:
         return 0.0 if self._since is None else now - self._since
 
 
+def classify_response(status: int, headers: Mapping[str, str]) -> Check | None:
+    """Recognise what Cloudflare's edge answers itself, instead of the application."""
+    if headers.get("server", "").lower() != "cloudflare":
+        return None
+    if status == 530:  # with `error code: 1033` or `1016` in the body
+        return Check("edge", "fail", "Cloudflare has no connection to this tunnel (HTTP 530)")
+    if 520 <= status <= 527:
+        reason = f"HTTP {status}: Cloudflare answered, perhaps not your application"
+        return Check("edge", "unknown", reason)
+    return None
+
+
 class CloudflareConnection(Connection):
     """Drops when cloudflared ends, or has been without an edge connection for too long.
 

@@ -23,6 +23,7 @@ from prx_tunnel_core.hookspecs import hookimpl
 def prx_tunnel_backends() -> Iterable[AnyBackend]:
     from prx_tunnel_ngrok.config import EXAMPLE, NgrokConfig
     from prx_tunnel_ngrok.connect import connect
+    from prx_tunnel_ngrok.connection import PROBE_HEADERS, classify_response
     from prx_tunnel_ngrok.diagnose import diagnose
     from prx_tunnel_ngrok.program import INSTALL_HINT
 
@@ -36,4 +37,6 @@ def prx_tunnel_backends() -> Iterable[AnyBackend]:
         diagnose=diagnose,
         example=EXAMPLE,
         servers=lambda _: ["connect.ngrok-agent.com:443"],
+        classify_response=classify_response,
+        probe_headers=PROBE_HEADERS,
     )

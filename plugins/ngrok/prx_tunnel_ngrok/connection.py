@@ -16,8 +16,9 @@ from pydantic import SecretStr
 
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.errors import ConnectError, SetupError, unwrap_group
-from prx_tunnel_core.models import Check
+from prx_tunnel_core.models import Check, Verdict
 from prx_tunnel_core.process import TunnelProcess, open_process
+from prx_tunnel_core.text import one_line
 from prx_tunnel_ngrok.log import AgentLog
 from prx_tunnel_ngrok.reasons import Refusal, Treatment, explain, refusal_in, words
 
@@ -26,6 +27,25 @@ GRACE = 5.0  # seconds to stop in; the agent takes 0.3
 RECOVERY = 60.0
 ANSWER = 5.0  # seconds for a local answer
 LONGEST_ANSWER = 1 << 16  # bytes
+
+PROBE_HEADERS = {"ngrok-skip-browser-warning": "1"}
+"""Without it, ngrok's free plan answers with an interstitial page."""
+
+# ngrok sets `ngrok-error-code` on the pages that it answers itself, and removes the header from
+# answers of an upstream. Source: ngrok-docs, endpoints/http and errors.
+_PAGES: Mapping[str, tuple[Verdict, str]] = {
+    "ERR_NGROK_3200": ("fail", "ngrok says that the tunnel is offline (ERR_NGROK_3200)"),
+    "ERR_NGROK_8012": ("unknown", "ngrok could not reach the local port (ERR_NGROK_8012)"),
+    "ERR_NGROK_6024": ("ok", "ngrok's page before the first visit (ERR_NGROK_6024)"),
+}
+
+
+def classify_response(_status: int, headers: Mapping[str, str]) -> Check | None:
+    """Recognise a page that ngrok answers itself, instead of the application."""
+    code = headers.get("ngrok-error-code")
+    if not code:
+        return None
+    return Check("edge", *_PAGES.get(code, ("unknown", f"ngrok answered {one_line(code)[:40]}")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
