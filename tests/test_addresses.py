@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from prx_tunnel_core._cli.render import exposure
+from prx_tunnel_core._cli.views import exposure
 from prx_tunnel_core._health.listeners import Listener
 from prx_tunnel_core.access import is_public_request, visitor_address
 from prx_tunnel_core.config import TunnelConfig, validate

@@ -27,7 +27,7 @@ from prx_tunnel_ssh.hostkeys import read_known_hosts
 from prx_tunnel_webhooks.config import WebhooksConfig
 
 from prx_tunnel_core import _configfile
-from prx_tunnel_core._cli import logfile
+from prx_tunnel_core._cli import logs
 from prx_tunnel_core._control import runtime_dir as place
 from prx_tunnel_core.config import validate
 from prx_tunnel_core.errors import ConfigError, SetupError
@@ -91,7 +91,7 @@ def test_o06_our_own_files_need_another_place(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(SetupError, match="set PRX_TUNNEL_RUNTIME_DIR to a directory of yours"):
         place.runtime_path()
     with pytest.raises(SetupError, match="set XDG_STATE_HOME to a directory"):
-        logfile.path_of("default")
+        logs.path_of("default")
 
 
 @pytest.mark.parametrize("error", [KeyError, OSError])  # OSError since Python 3.13

@@ -128,4 +128,4 @@ def test_s14_every_logger_of_ours_is_made_by_get_logger() -> None:
         *(ROOT / "plugins").glob("*/prx_tunnel_*/**/*.py"),
     ]
     found = {path.name for path in sources if own.search(path.read_text(encoding="utf-8"))}
-    assert found == {"logs.py", "logfile.py"}  # the latter sets levels only
+    assert found == {"logs.py", "daemon.py"}  # the latter sets levels only

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 import pytest
 from pydantic import SecretStr
 
-from prx_tunnel_core._cli.agent import signals as agent_signals
-from prx_tunnel_core._cli.masked_command import masked_command
+from prx_tunnel_core._cli.agent.process import FORWARDED
+from prx_tunnel_core._cli.masking import masked_command
 from prx_tunnel_core._health.network import explain
 from prx_tunnel_core._plugins import names
 from prx_tunnel_core.access import CLAIMS, FORWARDING, is_public_request, without_claims
@@ -270,7 +270,7 @@ def test_each_plugin_of_this_project_says_how_it_is_installed(name: str) -> None
 
 
 def test_every_signal_for_a_program_in_the_foreground_is_passed_on() -> None:
-    passed = {number.name for number in agent_signals.PASSED_ON}
+    passed = {number.name for number in FORWARDED}
     assert passed == {"SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2"}
 
 

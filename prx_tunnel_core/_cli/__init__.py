@@ -1,6 +1,7 @@
-"""The command `prx`. Each module registers one subcommand, and imports what it needs when it runs.
+"""The command `prx`. Each module is one command, or what several share (`command`).
 
-`main` first lets `ask` try: `prx tunnel status`, `health` and `stop` are answered without argparse.
+The common forms of `prx tunnel status`, `health` and `stop` are answered by `query`, without
+argparse; `parser` has the list of commands. A command imports its dependencies when it runs.
 """
 
 from __future__ import annotations
@@ -9,17 +10,15 @@ import os
 import sys
 
 from prx_tunnel_core._cli import query, streams
+from prx_tunnel_core._cli.command import FAILED, INTERRUPTED, exit_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FAILED, USAGE, NOT_RUNNING = 1, 2, 3
-INTERRUPTED = 130  # what a shell makes of SIGINT
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give its exit code; what goes wrong is one line on stderr."""
+    """Run one command and return its exit code; an error becomes one line on stderr."""
     streams.prepare()
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
@@ -36,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _leave_hanging_plugins(code: int) -> None:
-    """A plugin whose import hangs may have started threads that the interpreter would wait for."""
+    """Exit at once if a plugin's import hangs: the interpreter would wait for its threads."""
     loading = sys.modules.get("prx_tunnel_core._plugins.loading")
     if loading is not None and loading.any_hangs():
         os._exit(code)
@@ -52,8 +51,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _explain(error: Exception) -> int:
-    from prx_tunnel_core._control.name_lock import AlreadyRunning
-    from prx_tunnel_core.errors import ConfigError, TunnelError
+    from prx_tunnel_core.errors import TunnelError
 
     if not isinstance(error, (TunnelError, OSError)):
         import traceback
@@ -63,4 +61,4 @@ def _explain(error: Exception) -> int:
     if isinstance(error, OSError):
         streams.give_up()
     streams.complain(f"prx: {error}")
-    return USAGE if isinstance(error, (ConfigError, AlreadyRunning)) else FAILED
+    return exit_code(error)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prx_tunnel_core._cli import streams
 
 if TYPE_CHECKING:
-    from prx_tunnel_core._cli.parser import Commands
+    from prx_tunnel_core._cli.command import Commands
     from prx_tunnel_core._plugins import ListedPlugin
 
 

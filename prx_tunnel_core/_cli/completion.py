@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from prx_tunnel_core._cli import streams
 
 if TYPE_CHECKING:
-    from prx_tunnel_core._cli.parser import Commands
+    from prx_tunnel_core._cli.command import Commands
 
 SHELLS = ("bash", "zsh", "tcsh")
 
@@ -30,7 +30,5 @@ def register(commands: Commands) -> None:
 def _run(options: Namespace) -> int:
     import shtab
 
-    from prx_tunnel_core._cli.parser import build
-
-    streams.write(shtab.complete(build(), shell=options.shell))
+    streams.write(shtab.complete(options.root, shell=options.shell))
     return 0

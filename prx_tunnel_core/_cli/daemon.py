@@ -11,18 +11,22 @@ import json
 import logging
 import os
 import signal
+import time
 from collections.abc import Iterable
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
 from typing import IO
 
-from prx_tunnel_core._cli import FAILED, INTERRUPTED, USAGE, streams
-from prx_tunnel_core._cli.logfile import start_logging
-from prx_tunnel_core._cli.render import ERROR, WARNING, describe
-from prx_tunnel_core._cli.running import Job, run
+from prx_tunnel_core import trust
+from prx_tunnel_core._cli import streams
+from prx_tunnel_core._cli.command import FAILED, INTERRUPTED, exit_code
+from prx_tunnel_core._cli.logs import KEPT, path_of
+from prx_tunnel_core._cli.runner import TunnelSpec, run
 from prx_tunnel_core._cli.signals import StopSignals
-from prx_tunnel_core._control.name_lock import AlreadyRunning
+from prx_tunnel_core._cli.views import ERROR, WARNING, describe
 from prx_tunnel_core._control.render import status_text
-from prx_tunnel_core.errors import ConfigError, TunnelError
-from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.errors import SetupError, TunnelError
+from prx_tunnel_core.logs import PrintableFormatter, get_logger
 from prx_tunnel_core.models import (
     Connected,
     Failed,
@@ -31,13 +35,16 @@ from prx_tunnel_core.models import (
     status_to_json,
 )
 from prx_tunnel_core.process._inherited import shed_token
+from prx_tunnel_core.text import Redactor
 
 logger = get_logger("prx_tunnel_core")
+
+LARGEST = 1024 * 1024  # bytes of a log file, before it is rotated
 
 _LEVELS = {WARNING: logging.WARNING, ERROR: logging.ERROR}
 
 
-def detach(job: Job, secrets: Iterable[str], stop: StopSignals, *, as_json: bool) -> int:
+def detach(spec: TunnelSpec, secrets: Iterable[str], stop: StopSignals, *, as_json: bool) -> int:
     """Start the daemon and wait until it is connected; gives the exit code."""
     reading, writing = os.pipe()
     streams.flush()
@@ -47,7 +54,7 @@ def detach(job: Job, secrets: Iterable[str], stop: StopSignals, *, as_json: bool
         code = FAILED
         try:
             _become_daemon(keep=writing)
-            code = _serve(job, secrets, stop, _Report(writing, job, as_json=as_json))
+            code = _serve(spec, secrets, stop, _Report(writing, spec, as_json=as_json))
         finally:
             os._exit(code)  # never back into the code of the parent
     os.close(writing)
@@ -74,14 +81,14 @@ def _become_daemon(*, keep: int) -> None:
                 os.close(int(entry))
 
 
-def _serve(job: Job, secrets: Iterable[str], stop: StopSignals, report: _Report) -> int:
+def _serve(spec: TunnelSpec, secrets: Iterable[str], stop: StopSignals, report: _Report) -> int:
     try:
         # Not before the name is ours: the log belongs to who runs the tunnel.
-        run(job, report, stop, on_claim=lambda: start_logging(job.name, secrets))
+        run(spec, report, stop, on_claim=lambda: start_logging(spec.name, secrets))
     except TunnelError as error:
         if not report.told_failure:
             logger.error("%s", error)  # noqa: TRY400 - the reason is for a person
-        code = USAGE if isinstance(error, (ConfigError, AlreadyRunning)) else FAILED
+        code = exit_code(error)
         report.done(code, str(error))
         return code
     except BaseException as error:
@@ -97,15 +104,15 @@ def _serve(job: Job, secrets: Iterable[str], stop: StopSignals, report: _Report)
 class _Report:
     """The daemon's view: the log, and, until it is connected, whoever waits for that."""
 
-    def __init__(self, pipe: int, job: Job, *, as_json: bool) -> None:
+    def __init__(self, pipe: int, spec: TunnelSpec, *, as_json: bool) -> None:
         self._pipe: IO[str] | None = open(pipe, "w", encoding="utf-8")  # noqa: SIM115
-        self._job = job
+        self._spec = spec
         self._as_json = as_json
         self.told_failure = False
         """Whether the log has the reason; an error before the first attempt is no status."""
 
     def show(self, status: TunnelStatus) -> None:
-        config = self._job.config.tunnel
+        config = self._spec.config.tunnel
         level, text = describe(status, config)
         logger.log(_LEVELS.get(level, logging.INFO), "%s", text)
         self.told_failure = isinstance(status, Failed)
@@ -126,9 +133,9 @@ class _Report:
             self._pipe = None
 
     def _status(self, status: Connected) -> str:
-        config = self._job.config.tunnel
+        config = self._spec.config.tunnel
         if self._as_json:
-            return f"{json.dumps(status_to_json(self._job.name, status, pid=os.getpid()))}\n"
+            return f"{json.dumps(status_to_json(self._spec.name, status, pid=os.getpid()))}\n"
         return status_text(status, config)
 
     def _tell(self, text: str) -> None:
@@ -163,3 +170,40 @@ def _conclude(code: int, text: str, daemon: int) -> int:
 def _terminate(daemon: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(daemon, signal.SIGTERM)
+
+
+def start_logging(name: str, secrets: Iterable[str]) -> None:
+    """Write what the tunnel and its program say into the log of that name; raises SetupError."""
+    path = path_of(name)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handler = _LogFile(path, maxBytes=LARGEST, backupCount=KEPT, encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"the log {path} cannot be written: {error.strerror or error}") from None
+    formatter = PrintableFormatter(
+        "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ", redact=Redactor(secrets)
+    )
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    logging.getLogger().addHandler(handler)
+    logging.captureWarnings(capture=True)
+    logging.getLogger("prx_tunnel_core").setLevel(logging.INFO)
+    logging.getLogger("prx_tunnel_core.program").setLevel(logging.DEBUG)
+    # The view tells each change, for whoever reads the log as for whoever watches.
+    logging.getLogger("prx_tunnel_core.status").setLevel(logging.WARNING)
+
+
+class _LogFile(RotatingFileHandler):
+    def _open(self) -> TextIOWrapper:
+        return open(
+            self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=_open_own
+        )
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say nothing: a disk that is full is not the tunnel's fault, and nobody is listening."""
+
+
+def _open_own(path: str, flags: int) -> int:
+    descriptor = trust.open_file(path, flags | os.O_NOFOLLOW)
+    os.fchmod(descriptor, 0o600)
+    return descriptor

@@ -6,10 +6,11 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from prx_tunnel_core._cli import streams
+from prx_tunnel_core._cli.command import add_config_option
 
 if TYPE_CHECKING:
-    from prx_tunnel_core._cli.parser import Commands
-    from prx_tunnel_core._cli.showcase import Step
+    from prx_tunnel_core._cli.command import Commands
+    from prx_tunnel_core._cli.demo_scenario import Step
 
 DEFAULT_BACKEND = "ssh"
 
@@ -25,7 +26,7 @@ def register(tunnel: Commands) -> None:
         ),
     )
     parser.add_argument("--backend", metavar="B", help="a backend, set up by the configuration")
-    parser.add_argument("--config", metavar="F", help="the configuration file")
+    add_config_option(parser)
     parser.add_argument("--json", action="store_true", help="print the steps and their times")
     parser.set_defaults(parser=parser, run=_run)
 
@@ -35,21 +36,21 @@ def _run(options: Namespace) -> int:
 
     import anyio
 
-    from prx_tunnel_core._cli.showcase import Showcase
+    from prx_tunnel_core._cli.demo_scenario import Scenario
 
     # The steps tell what happens; without a handler, Python would print warnings among them.
     logging.getLogger().addHandler(logging.NullHandler())
     tell = _say_nothing if options.json else _say
-    showcase = Showcase(_config(options), tell)
-    problem = anyio.run(showcase.run, backend="asyncio")
+    scenario = Scenario(_config(options), tell)
+    problem = anyio.run(scenario.run, backend="asyncio")
     if options.json:
         import json
 
-        steps = [step.to_json() for step in showcase.steps]
-        report = {"ok": not problem, "problem": problem, "seconds": showcase.seconds}
+        steps = [step.to_json() for step in scenario.steps]
+        report = {"ok": not problem, "problem": problem, "seconds": scenario.seconds}
         streams.write(f"{json.dumps({**report, 'steps': steps})}\n")
     elif not problem:
-        streams.write(f"All of it happened, in {showcase.seconds:.1f} s.\n")
+        streams.write(f"All of it happened, in {scenario.seconds:.1f} s.\n")
     if problem:
         streams.complain(f"prx: the demo failed: {problem}")
     return 1 if problem else 0

@@ -6,9 +6,10 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from prx_tunnel_core._cli import streams
+from prx_tunnel_core._cli.command import add_tunnel_options, tunnel_overrides
 
 if TYPE_CHECKING:
-    from prx_tunnel_core._cli.parser import Commands
+    from prx_tunnel_core._cli.command import Commands
     from prx_tunnel_core.models import Check
 
 _MARKS = {"ok": "ok  ", "fail": "FAIL", "unknown": "?   "}
@@ -20,10 +21,7 @@ def register(tunnel: Commands) -> None:
         help="say what is wrong on this machine, and the fix",
         description="Say what is wrong on this machine, and the fix. Exits with 1 if anything is.",
     )
-    parser.add_argument("--backend", metavar="B", help="look at this backend")
-    parser.add_argument("--port", type=int, metavar="P", help="look at this local port")
-    parser.add_argument("--name", default="default", help="the tunnel's name (default: default)")
-    parser.add_argument("--config", metavar="F", help="the configuration file")
+    add_tunnel_options(parser)
     parser.add_argument("--json", action="store_true", help="print one object")
     parser.set_defaults(parser=parser, run=_run)
 
@@ -50,11 +48,10 @@ def _run(options: Namespace) -> int:
 
 
 async def _examine(options: Namespace) -> list[Check]:
-    from prx_tunnel_core._cli.start import overrides
     from prx_tunnel_core._doctor import examine
 
     checks = []
-    given = overrides(options)
+    given = tunnel_overrides(options)
     async for check in examine(options.config, name=options.name, overrides=given):
         checks.append(check)
         if not options.json:

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from prx_tunnel_core._cli import streams
-from prx_tunnel_core._cli.render import ERROR, WARNING, describe, exposure
+from prx_tunnel_core._cli.views import ERROR, WARNING, describe, exposure
 from prx_tunnel_core._control.render import of_attempts
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.models import Connected, Failed, Reconnecting, TunnelStatus, state_of

@@ -1,4 +1,4 @@
-"""`prx tunnel logs`: what a detached tunnel has written, from the oldest line that is kept."""
+"""`prx tunnel logs`: show the log of a detached tunnel, from the oldest line kept."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from prx_tunnel_core import trust
 from prx_tunnel_core._cli import streams
+from prx_tunnel_core._cli.command import add_name_option
 
 if TYPE_CHECKING:
-    from prx_tunnel_core._cli.parser import Commands
+    from prx_tunnel_core._cli.command import Commands
 
+KEPT = 3  # rotated log files, besides the current one
 POLL = 0.2  # seconds
 NOT_FOUND = 3
 
@@ -26,14 +28,13 @@ def register(tunnel: Commands) -> None:
         help="show the log of a detached tunnel",
         description="Show what a tunnel that was started with --detach has logged.",
     )
-    parser.add_argument("--name", default="default", help="which tunnel (default: default)")
+    add_name_option(parser)
     parser.add_argument("--follow", "-f", action="store_true", help="wait for more, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="print an object for each line")
     parser.set_defaults(parser=parser, run=_run)
 
 
 def _run(options: Namespace) -> int:
-    from prx_tunnel_core._cli.logfile import KEPT, path_of
     from prx_tunnel_core._control.runtime_dir import check_name
 
     path = path_of(check_name(options.name))
@@ -53,6 +54,21 @@ def _run(options: Namespace) -> int:
             time.sleep(POLL)
             _show(followed, options.json)
     return 0
+
+
+def path_of(name: str) -> Path:
+    """The current log file of a tunnel. Raises SetupError."""
+    import platformdirs
+
+    from prx_tunnel_core.errors import SetupError
+
+    try:
+        directory = platformdirs.user_log_path("prx-tunnel", appauthor=False)
+    except RuntimeError:
+        raise SetupError(
+            "this user has no home directory; set XDG_STATE_HOME to a directory"
+        ) from None
+    return directory / f"{name}.log"
 
 
 def _open(path: Path) -> TextIO | None:

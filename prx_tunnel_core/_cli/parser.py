@@ -1,30 +1,45 @@
-"""The grammar of the command line: every subcommand is a module with `register`."""
+"""The grammar of the command line, and the list of commands: a module with `register` for each."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Collection
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn
 
 from prx_tunnel_core import __version__
 from prx_tunnel_core._cli import (
+    agent,
     backends,
     completion,
-    configuration,
+    config,
     demo,
     doctor,
+    init,
     logs,
     new_backend,
     query,
     start,
     streams,
 )
-from prx_tunnel_core._cli.agent import command
+from prx_tunnel_core._cli.command import USAGE
+
+COMMANDS = (agent, init, config, completion)
+TUNNEL_COMMANDS = (start, query, logs, backends, demo, doctor, new_backend)
+
+_EPILOG = f"""\
+exit codes:
+  0  success
+  1  the tunnel failed (the reason is on stderr)
+  2  wrong usage or configuration
+{query.exit_codes()}
+shell completion for bash; zsh and tcsh work in the same way:
+  prx completion bash > ~/.local/share/bash-completion/completions/prx
+"""
 
 
 class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any) -> None:
-        # A prefix of an option that works today would be another option's tomorrow.
+        # An abbreviated option that works today would be ambiguous with another option tomorrow.
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
@@ -39,18 +54,6 @@ _SUBCOMMANDS: dict[str, Any] = {
     "required": True,
     "parser_class": _Parser,
 }
-
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - no other name
-
-_EPILOG = f"""\
-exit codes:
-  0  success
-  1  the tunnel failed (the reason is on stderr)
-  2  wrong usage or configuration
-{query.exit_codes()}
-shell completion for bash; zsh and tcsh work in the same way:
-  prx completion bash > ~/.local/share/bash-completion/completions/prx
-"""
 
 
 def build() -> argparse.ArgumentParser:
@@ -67,16 +70,16 @@ def _grammar() -> tuple[argparse.ArgumentParser, Collection[str], Collection[str
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"prx {__version__}")
+    parser.set_defaults(root=parser)
     commands = parser.add_subparsers(**_SUBCOMMANDS)
     tunnel = commands.add_parser(
         "tunnel", help="start, watch and stop tunnels", description="Start, watch and stop tunnels."
     )
     below = tunnel.add_subparsers(**_SUBCOMMANDS)
-    for module in (start, query, logs, backends, demo, doctor, new_backend):
+    for module in TUNNEL_COMMANDS:
         module.register(below)
-    command.register(commands)
-    configuration.register(commands)
-    completion.register(commands)
+    for module in COMMANDS:
+        module.register(commands)
     return parser, commands.choices, below.choices
 
 
@@ -85,7 +88,7 @@ def _is_known(word: str, commands: Collection[str]) -> bool:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and give its exit code."""
+    """Run one command and return its exit code."""
     parser, top, below = _grammar()
     first, second = (*arguments, "", "")[:2]
     if not _is_known(first, top) or (first == "tunnel" and not _is_known(second, below)):
@@ -93,15 +96,15 @@ def run(arguments: list[str]) -> int:
 
         if hint := hints.unknown_command(arguments, top, below):
             streams.complain(hint)
-            return 2
+            return USAGE
     try:
         options, unknown = parser.parse_known_args(arguments)
         if unknown:
             from prx_tunnel_core._cli import hints
 
-            # By the subcommand, with its own usage, and not by the one above all.
+            # Reported by the subcommand's parser, so that its usage is shown.
             options.parser.error(hints.unknown_arguments(options.parser, unknown))
-    except SystemExit as end:  # --help, --version, or an error that argparse has told
-        return end.code if isinstance(end.code, int) else 2
+    except SystemExit as end:  # --help, --version, or an error that argparse has printed
+        return end.code if isinstance(end.code, int) else USAGE
     code: int = options.run(options)
     return code

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from prx_tunnel_core._cli.running import Job
 from prx_tunnel_core._configfile import Config, readable_by_others
 from prx_tunnel_core._health.listeners import strangers
 from prx_tunnel_core._plugins import PluginRegistry
@@ -26,42 +25,47 @@ from prx_tunnel_core.text import one_line
 LOCAL_PATIENCE = 0.5  # seconds; on loopback an answer takes microseconds
 
 
-def look(job: Job, *, listening: bool = True) -> tuple[list[str], list[str]]:
+def check(
+    config: Config, plugins: PluginRegistry, *, listening: bool = True
+) -> tuple[list[str], list[str]]:
     """Warnings for a person, and the secrets that no log may show.
 
     `listening`: whether something should listen on the local port by now. Raises ConfigError and
     PluginError, before anything is started.
     """
-    config = job.config
-    tables = validated(job)
+    tables = validated(config, plugins)
     about_port = _about_port(config.tunnel, listening=listening)
     secrets = [secret for _, settings, _ in tables for secret in secrets_of(settings)]
     return [*config.warnings, *_about_secrets(config, tables), *about_port], secrets
 
 
-def validated(job: Job) -> list[tuple[str, ConfigModel, Mapping[str, Any]]]:
+def validated(
+    config: Config, plugins: PluginRegistry
+) -> list[tuple[str, ConfigModel, Mapping[str, Any]]]:
     """The path, what it says, and the table itself, of the backend and of each observer.
 
     Raises ConfigError with the name of the file, and PluginError.
     """
     try:
-        return list(_tables(job))
+        return list(_tables(config, plugins))
     except ConfigError as error:
-        where = "" if job.config.path is None else f"{job.config.path}: "
+        where = "" if config.path is None else f"{config.path}: "
         raise ConfigError(f"{where}{error}") from None
 
 
-def _tables(job: Job) -> Iterator[tuple[str, ConfigModel, Mapping[str, Any]]]:
-    backend = job.plugins.backend(job.config.tunnel.backend)
-    path, table = f"tunnel.{backend.name}", job.config.tunnel.table(backend.name)
+def _tables(
+    config: Config, plugins: PluginRegistry
+) -> Iterator[tuple[str, ConfigModel, Mapping[str, Any]]]:
+    backend = plugins.backend(config.tunnel.backend)
+    path, table = f"tunnel.{backend.name}", config.tunnel.table(backend.name)
     yield path, validate(backend.config, table, path=path), table
-    for observer in job.plugins.observers(job.config.tables):
-        yield observer.name, *settings_of(observer, job.config.tables)
+    for observer in plugins.observers(config.tables):
+        yield observer.name, *settings_of(observer, config.tables)
 
 
-def known_url(job: Job) -> str | None:
-    """The public URL, where the configuration alone decides it."""
-    backend, config = job.plugins.backend(job.config.tunnel.backend), job.config.tunnel
+def known_url(config: TunnelConfig, plugins: PluginRegistry) -> str | None:
+    """The public URL if the configuration alone determines it."""
+    backend = plugins.backend(config.backend)
     table = config.table(backend.name)
     settings: BackendConfig = validate(backend.config, table, path=f"tunnel.{backend.name}")
     return settings.known_url()

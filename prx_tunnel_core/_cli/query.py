@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    from prx_tunnel_core._cli.parser import Commands
+    from prx_tunnel_core._cli.command import Commands
 
 
 def quickly(arguments: list[str]) -> int | None:

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core._cli.masked_command import masked_command
-from prx_tunnel_core._cli.masking import masked_document
-from prx_tunnel_core._cli.sample import sample
+from prx_tunnel_core._cli.init import sample
+from prx_tunnel_core._cli.masking import masked_command, masked_document
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core._plugins.names import BACKENDS
 from prx_tunnel_core.backend import Backend

@@ -8,7 +8,7 @@ import anyio
 import anyio.abc
 import pytest
 
-from prx_tunnel_core._cli.agent import inbox, inbox_loop
+from prx_tunnel_core._cli.agent import inbox
 from prx_tunnel_core._health.marks import MARK, marked, take_mark
 from prx_tunnel_core._health.probe import Prober
 
@@ -86,7 +86,7 @@ async def test_s16_the_inbox_shows_everything_but_our_own_health_check(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     prober = Prober()
-    async with inbox.listen(None, inbox_loop.show) as port, AsyncExitStack() as stack:
+    async with inbox.listen(None, inbox.show) as port, AsyncExitStack() as stack:
         check, _ = await prober.public(f"http://127.0.0.1:{port}", connected_for=60)
         assert check.verdict == "ok"
         assert capsys.readouterr().out == ""

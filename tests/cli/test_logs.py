@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core._cli import logfile
+from prx_tunnel_core._cli import daemon, logs
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.text import INDENT
 from support.command import PATIENCE, Prx, until
@@ -100,8 +100,8 @@ LOGGERS = ("prx_tunnel_core", "prx_tunnel_core.program")
 
 
 def test_i06_the_log_is_bounded(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logfile, "LARGEST", 10_000)
-    logfile.start_logging("flooded", ())
+    monkeypatch.setattr(daemon, "LARGEST", 10_000)
+    daemon.start_logging("flooded", ())
     for number in range(2_000):
         logging.getLogger("prx_tunnel_core").info("line %d %s", number, "x" * 80)
     sizes = {file.name: file.stat().st_size for file in state.iterdir()}
@@ -111,7 +111,7 @@ def test_i06_the_log_is_bounded(state: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_every_line_of_a_record_is_clean_and_redacted(state: Path) -> None:
-    logfile.start_logging("clean", ["tok/0123456789"])
+    daemon.start_logging("clean", ["tok/0123456789"])
     logger = logging.getLogger("prx_tunnel_core")
     try:
         raise ValueError("with tok/0123456789\n2026-01-31T12:00:00Z INFO forged \x1b[2J")
@@ -126,7 +126,7 @@ def test_every_line_of_a_record_is_clean_and_redacted(state: Path) -> None:
 
 
 def test_s14_a_carriage_return_forges_no_record(state: Path) -> None:
-    logfile.start_logging("forged", ())
+    daemon.start_logging("forged", ())
     logging.getLogger("asyncio").warning("said %s", "x\r2026-01-31T12:00:00Z CRITICAL forged")
     line = (state / "forged.log").read_bytes()
     assert line.endswith(b" WARNING said x 2026-01-31T12:00:00Z CRITICAL forged\n")
@@ -141,14 +141,14 @@ def test_s14_nor_does_one_that_is_in_the_file(prx: Prx, log: Path) -> None:
 
 
 def test_a_secret_is_masked_although_something_invisible_stood_in_it(state: Path) -> None:
-    logfile.start_logging("hidden", ["swordfish", "first line\nsecond", "pass\xa0word"])
+    daemon.start_logging("hidden", ["swordfish", "first line\nsecond", "pass\xa0word"])
     log = logging.getLogger("prx_tunnel_core")
     log.error("a %s b %s c %s", "sword\u200bfi\x1b[0msh", "first line\nsecond", "pass\xa0word")
     assert (state / "hidden.log").read_text().endswith("a ********** b ********** c **********\n")
 
 
 def test_a_library_that_talks_is_not_listened_to(state: Path) -> None:
-    logfile.start_logging("quiet", ())
+    daemon.start_logging("quiet", ())
     logging.getLogger("httpx").info("HTTP Request: GET https://lab.example.com")
     assert (state / "quiet.log").read_text() == ""
 
@@ -161,7 +161,7 @@ def test_s05_a_log_that_others_could_write(state: Path, loose: str) -> None:
     path = state if loose == "folder" else file
     path.chmod(0o777)
     with pytest.raises(SetupError, match=f"; run: chmod go-w {path}$"):
-        logfile.start_logging("loose", ())
+        daemon.start_logging("loose", ())
     assert file.stat().st_size == 0
 
 
@@ -177,4 +177,4 @@ def test_h24_without_any_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
     with pytest.raises(SetupError, match="XDG_STATE_HOME"):
-        logfile.path_of("default")
+        logs.path_of("default")

@@ -16,7 +16,6 @@ import pytest
 
 from prx_tunnel_core._cli import main
 from prx_tunnel_core._cli import new_backend as new_backend_command
-from prx_tunnel_core._cli.new_backend import scaffold
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +48,7 @@ def test_it_writes_a_whole_distribution(tmp_path: Path, capsys: pytest.CaptureFi
     assert bound in (ROOT / "plugins/ssh/pyproject.toml").read_text()
     assert "\n  cd ./prx-tunnel-my-relay2 && " in capsys.readouterr().out
     text = "".join((root / name).read_text() for name in files)
-    assert not [mark for mark in scaffold._words("x") if mark in text]
+    assert not [mark for mark in new_backend_command._words("x") if mark in text]
     assert "MY_RELAY2_TOKEN" in text
 
 
@@ -138,8 +137,8 @@ def test_the_name_of_an_installed_backend_is_refused_with_its_distribution(
 def test_what_fails_half_way_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = {**scaffold._FILES, "no-such-template": "last"}
-    monkeypatch.setattr(scaffold, "_FILES", files)
+    files = {**new_backend_command._FILES, "no-such-template": "last"}
+    monkeypatch.setattr(new_backend_command, "_FILES", files)
     assert new_backend("relay") == 1
     assert "no-such-template" in capsys.readouterr().err
     assert os.listdir(tmp_path) == []

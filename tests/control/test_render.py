@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from prx_tunnel_core import Failed, Idle, TunnelConfig, TunnelHealth, models
-from prx_tunnel_core._cli import render
+from prx_tunnel_core._cli import views
 from prx_tunnel_core._control.render import health_text, status_text
 
 
@@ -11,7 +11,7 @@ def test_a_failed_tunnel_is_in_the_state_error_everywhere() -> None:
     failed, config = Failed("no token"), TunnelConfig(backend="lab")
     assert models.status_to_json("default", failed, pid=1)["state"] == "error"
     assert models.describe(failed) == "error: no token"
-    assert render.describe(failed, config) == ("ERROR", "Tunnel error: no token")
+    assert views.describe(failed, config) == ("ERROR", "Tunnel error: no token")
     assert status_text(failed, config).splitlines() == [
         "Tunnel: lab (error)",
         "Local: http://localhost:3000",

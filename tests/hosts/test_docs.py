@@ -10,9 +10,8 @@ import pytest
 from prx_tunnel_cloudflare.connection import CloudflareConnection
 from prx_tunnel_tailscale.connect import VISITOR_HEADERS
 
-from prx_tunnel_core._cli.agent.process import NOT_EXECUTABLE, NOT_FOUND
-from prx_tunnel_core._cli.agent.signals import PASSED_ON
-from prx_tunnel_core._cli.agent.url import FILE_VARIABLE, URL_VARIABLE
+from prx_tunnel_core._cli.agent.process import FORWARDED, NOT_EXECUTABLE, NOT_FOUND
+from prx_tunnel_core._cli.agent.run import FILE_VARIABLE, URL_VARIABLE
 from prx_tunnel_core.models import VisitorHeaders
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -41,6 +40,6 @@ def test_the_table_of_headers(backend: str, headers: VisitorHeaders) -> None:
 
 
 def test_what_an_agent_finds_and_gets() -> None:
-    names = [number.name.removeprefix("SIG") for number in PASSED_ON]
+    names = [number.name.removeprefix("SIG") for number in FORWARDED]
     for word in (URL_VARIABLE, FILE_VARIABLE, str(NOT_FOUND), str(NOT_EXECUTABLE), *names):
         assert word in HOSTS

@@ -1,1 +1,122 @@
-"""`prx start`: an agent and its tunnel, started, stopped and restarted together."""
+"""`prx start [-- COMMAND…]`: run an agent, and a tunnel to it once it listens."""
+
+from __future__ import annotations
+
+import shlex
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from prx_tunnel_core._cli import streams
+from prx_tunnel_core._cli.command import add_tunnel_options, tunnel_overrides
+
+if TYPE_CHECKING:
+    from prx_tunnel_core._cli.agent.run import AgentSpec
+    from prx_tunnel_core._cli.command import Commands
+    from prx_tunnel_core._cli.runner import TunnelSpec
+    from prx_tunnel_core._configfile import Config
+
+DESCRIPTION = """\
+Run your agent, and open the tunnel once it listens on the local port. The tunnel never ends the
+agent; the agent's end closes the tunnel, and its exit code is ours. Without COMMAND and
+[gateway] command, a small inbox on the local port prints what arrives. Nothing is exposed unless
+the configuration has a [tunnel] table, or --backend names a backend. The agent finds its public
+URL in the file that $PRX_TUNNEL_PUBLIC_URL_FILE names (empty while there is none), and in
+$PRX_TUNNEL_PUBLIC_URL when it is known before the start."""
+
+
+def register(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "start",
+        help="run your agent, with a tunnel to it",
+        description=DESCRIPTION,
+        usage=(
+            "prx start [-h] [--backend BACKEND] [--port PORT] [--name NAME] [--config FILE] "
+            "[--keep-agent] [-- COMMAND ...]"
+        ),
+    )
+    add_tunnel_options(parser)
+    parser.add_argument(
+        "--keep-agent", action="store_true", help="leave the agent running should prx be killed"
+    )
+    parser.add_argument("command", metavar="COMMAND", nargs="*", help="the agent and its arguments")
+    parser.set_defaults(parser=parser, run=_run)
+
+
+def _run(options: Namespace) -> int:
+    from prx_tunnel_core._cli.agent.run import run_inbox, run_with_agent
+    from prx_tunnel_core._cli.views import PlainView, show_warnings
+
+    spec, secrets = _spec(options)
+    view = PlainView(spec.tunnel.config.tunnel)
+    with show_warnings(view, secrets):
+        return run_with_agent(spec, view) if spec.command else run_inbox(spec, view)
+
+
+def _spec(options: Namespace) -> tuple[AgentSpec, list[str]]:
+    """What to run, and the secrets that no output may show. Prints warnings."""
+    from prx_tunnel_core import _configfile
+    from prx_tunnel_core._cli.agent.run import AgentSpec
+    from prx_tunnel_core._cli.runner import TunnelSpec
+    from prx_tunnel_core._control import runtime_dir
+    from prx_tunnel_core._plugins import PluginRegistry
+
+    runtime_dir.check_name(options.name)
+    runtime_dir.require_unix()
+    config = _configfile.load(options.config, overrides=tunnel_overrides(options))
+    tunnel = TunnelSpec(options.name, config, PluginRegistry())
+    command = _command(options.command, config)
+    why_not = _why_not(config, asked=options.backend is not None)
+    known_url, secrets = _look_ahead(tunnel, why_not, agent=bool(command))
+    return AgentSpec(tunnel, command, not why_not, known_url, options.keep_agent), secrets
+
+
+def _command(given: list[str], config: Config) -> tuple[str, ...]:
+    """The command to run, empty if none was given. Raises ConfigError."""
+    from prx_tunnel_core.errors import ConfigError
+
+    command = given or config.gateway.command
+    if command is None:
+        return ()
+    where = "COMMAND" if given else "gateway.command"
+    try:
+        words = tuple(shlex.split(command) if isinstance(command, str) else command)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {str(error).lower()}; check the quotation marks") from None
+    if not words or not words[0]:
+        raise ConfigError(f"{where} is empty; name a program, or remove the key")
+    if any("\x00" in word for word in words):
+        raise ConfigError(f"{where}: an argument has a NUL character")
+    return words
+
+
+def _look_ahead(tunnel: TunnelSpec, why_not: str, *, agent: bool) -> tuple[str | None, list[str]]:
+    """Print warnings; return the public URL if it is known already, and the secrets."""
+    from prx_tunnel_core._cli import preflight
+
+    config, plugins = tunnel.config, tunnel.plugins
+    if why_not:
+        for warning in config.warnings:
+            streams.complain(f"[WARN] {warning}")
+        streams.write(f"[INFO] No tunnel, nothing is exposed: {why_not}\n")
+        return None, []
+    warnings, secrets = preflight.check(config, plugins, listening=False)
+    for warning in warnings:
+        streams.complain(f"[WARN] {warning}")
+    return preflight.known_url(config.tunnel, plugins) if agent else None, secrets
+
+
+def _why_not(config: Config, *, asked: bool) -> str:
+    """The reason for opening no tunnel; empty if one is to be opened.
+
+    `asked`: whether the command line names a backend.
+    """
+    if not (config.exposes or asked):
+        lacking = (
+            "there is no configuration file, and so no [tunnel] table"
+            if config.path is None
+            else f"{config.path} has no [tunnel] table"
+        )
+        return f"{lacking}; open one with --backend, or write the file with: prx init"
+    if not config.tunnel.auto_start:
+        return "tunnel.auto_start is false; open it with: prx tunnel start"
+    return ""

@@ -12,13 +12,21 @@ import anyio
 import anyio.abc
 import h11
 
+from prx_tunnel_core._cli.views import write
+from prx_tunnel_core._health.marks import MARK, take_mark
 from prx_tunnel_core.errors import unwrap_group
+from prx_tunnel_core.text import one_line
 
 LARGEST_BODY = 1024 * 1024  # bytes
 HEAD_PATIENCE = 5.0  # seconds for the head of a request
 PATIENCE = 30.0  # seconds for all of it
 MOST_CLIENTS = 64
 SIGNATURE = "x-hub-signature-256"
+
+SHOWN = 2000  # characters of a body
+SHOWN_LINES = 30
+LONGEST_PATH = 500  # characters
+LONGEST_NAME = 100  # characters of a method or a content type
 
 
 @dataclass(frozen=True)
@@ -141,3 +149,22 @@ def _reply(http: h11.Connection, status: int) -> bytes:
     headers = [("content-length", "0"), ("connection", "close")]
     head = http.send(h11.Response(status_code=status, headers=headers)) or b""
     return head + (http.send(h11.EndOfMessage()) or b"")
+
+
+def show(webhook: Webhook) -> None:
+    """Strangers wrote all of it: nothing of it may move a cursor or fill the screen."""
+    if take_mark(webhook.headers.get(MARK, "")):
+        return  # a health check of ours
+    method, path = _cut(webhook.method, LONGEST_NAME), _cut(webhook.path, LONGEST_PATH)
+    kind = _cut(webhook.headers.get("content-type", "no content type"), LONGEST_NAME)
+    body = webhook.body.decode("utf-8", "replace")
+    lines = body[:SHOWN].splitlines()
+    shown = [f"{method} {path} ({kind}, {len(webhook.body)} bytes)"]
+    shown += [f"  {each}" for each in lines[:SHOWN_LINES]]
+    if len(body) > SHOWN or len(lines) > SHOWN_LINES:
+        shown.append("  …")
+    write("".join(f"{one_line(each)}\n" for each in shown))
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."

@@ -1,12 +1,23 @@
-"""The agent that `prx start` runs: in our terminal and our process group, as if started alone."""
+"""The agent that `prx start` runs, and the signals that it is sent.
+
+It runs in our terminal and our process group, as if started alone. Signals are forwarded to it,
+each once. The terminal sends Ctrl-C to its whole foreground process group, so the agent has
+received that one when we have; a second one would be taken for impatience (uvicorn then exits at
+once). sigwaitinfo(2) reports the sender of a signal to a thread that waits for it. On macOS, which
+does not have it, and while a program is being started, an interrupt counts as the terminal's if we
+are in its foreground.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Mapping, Sequence
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import anyio
 
@@ -17,6 +28,10 @@ from prx_tunnel_core.process._reaper import guard
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # what shells make of it
 BY_SIGNAL = 128
 GRACE = 5.0  # seconds to end in, when prx itself fails
+
+FORWARDED = (
+    signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
+)  # fmt: skip
 
 
 class Agent:
@@ -106,3 +121,65 @@ def explain(error: OSError | ValueError, program: str) -> tuple[int, str]:
         return NOT_FOUND, f"{program!r} was not found; give its path, or put it on PATH"
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return NOT_EXECUTABLE, f"{program!r} cannot be run: {reason}"
+
+
+class SignalForwarder:
+    """For the rest of the process' life; before there is an agent, a signal is remembered."""
+
+    def __init__(self) -> None:
+        self.early = 0
+        """The number of a signal that came before there was an agent."""
+        self._agent: Agent | None = None
+        self._turn = threading.RLock()  # a handler may interrupt who holds it
+
+    def install(self) -> None:
+        # What nohup or a shell has set to be ignored, the agent ignores too, for it inherits that.
+        ours = [each for each in FORWARDED if signal.getsignal(each) is not signal.SIG_IGN]
+        for each in ours:
+            signal.signal(each, self._handle)
+        signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+        listener = threading.Thread(target=self._listen, args=(ours,), daemon=True)
+        listener.start()
+
+    def forward_to(self, agent: Agent | None) -> None:
+        with self._turn:
+            self._agent = agent
+            if agent is not None and self.early:
+                agent.send(self.early)
+
+    def _listen(self, ours: Iterable[signal.Signals]) -> None:
+        while True:
+            if sys.platform == "darwin":
+                number = signal.sigwait(ours)
+                self._take(number, by_terminal=_seems_typed(number))
+            else:
+                got = signal.sigwaitinfo(ours)
+                self._take(got.si_signo, by_terminal=got.si_code > 0)  # the kernel's
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._take(number, by_terminal=_seems_typed(number))
+
+    def _take(self, number: int, *, by_terminal: bool) -> None:
+        with self._turn:
+            agent = self._agent
+            if agent is None:
+                self.early = self.early or number
+            elif not (by_terminal and agent.shares_our_terminal()):
+                agent.send(number)
+
+
+def _seems_typed(number: int) -> bool:
+    return number in (signal.SIGINT, signal.SIGQUIT) and _in_the_foreground()
+
+
+def _in_the_foreground() -> bool:
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

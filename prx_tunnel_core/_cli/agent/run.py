@@ -1,110 +1,167 @@
-"""From the start of the agent to its end, with the tunnel beside it."""
+"""Run an agent, or the inbox, with the tunnel beside it; and the public URL that an agent is given.
+
+An agent reads its current public URL from a file, and finds it in its environment if it was known
+before the start.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import (
     AbstractContextManager,
     AsyncExitStack,
     asynccontextmanager,
+    contextmanager,
     nullcontext,
 )
+from dataclasses import dataclass
 
 import anyio
 
 from prx_tunnel_core._cli import streams
-from prx_tunnel_core._cli.agent.command import Plan, agent_environment
-from prx_tunnel_core._cli.agent.process import BY_SIGNAL, Agent, explain, run_agent
-from prx_tunnel_core._cli.agent.signals import PassedOn
-from prx_tunnel_core._cli.agent.url import UrlFile, url_file
-from prx_tunnel_core._cli.start import leave_no_core
-from prx_tunnel_core._cli.views import View
+from prx_tunnel_core._cli.agent import inbox
+from prx_tunnel_core._cli.agent.process import (
+    BY_SIGNAL,
+    Agent,
+    SignalForwarder,
+    explain,
+    run_agent,
+)
+from prx_tunnel_core._cli.command import disable_core_dumps
+from prx_tunnel_core._cli.runner import TunnelSpec
+from prx_tunnel_core._cli.signals import StopSignals
+from prx_tunnel_core._cli.views import View, write
+from prx_tunnel_core._control import runtime_dir
+from prx_tunnel_core._control.render import local
 from prx_tunnel_core._hosting import HostTunnel, host_tunnel
 from prx_tunnel_core.config import TunnelConfig
-from prx_tunnel_core.errors import unwrap_group
+from prx_tunnel_core.errors import SetupError, TunnelError, unwrap_group
+from prx_tunnel_core.process import private_folder
+
+URL_VARIABLE = "PRX_TUNNEL_PUBLIC_URL"
+FILE_VARIABLE = "PRX_TUNNEL_PUBLIC_URL_FILE"
 
 POLL = 0.1  # seconds between two looks at the agent's port
 LONGEST_CONNECT = 1.0  # seconds; on loopback an answer takes microseconds
+REFRESH = 600.0  # seconds; temporary files that are not touched for hours may be cleaned away
 
 
-def run_with_agent(plan: Plan, view: View) -> int:
-    """Return the agent's exit code, as a shell would tell it."""
-    signals = PassedOn()
+@dataclass(frozen=True)
+class AgentSpec:
+    """What one `prx start` runs."""
+
+    tunnel: TunnelSpec
+    command: tuple[str, ...]
+    """Empty for the inbox."""
+    exposes: bool
+    """Whether a tunnel is opened."""
+    known_url: str | None
+    """The public URL if the configuration alone determines it."""
+    keep_agent: bool
+    """Whether the agent outlives a killed prx."""
+
+
+def run_with_agent(spec: AgentSpec, view: View) -> int:
+    """Return the agent's exit code, as a shell would report it."""
+    signals = SignalForwarder()
     signals.install()
-    return anyio.run(_live, plan, view, signals, backend="asyncio")
+    return anyio.run(_run_with_agent, spec, view, signals, backend="asyncio")
 
 
-async def _live(plan: Plan, view: View, signals: PassedOn) -> int:
+async def _run_with_agent(spec: AgentSpec, view: View, signals: SignalForwarder) -> int:
     started = anyio.Event()
-    # The file outlives the tunnel, whose last word is that there is no URL any more.
-    with _url_file(plan) as file, unwrap_group():
-        async with anyio.create_task_group() as tasks, tunnel_of(plan, view, started) as tunnel:
+    # The file outlives the tunnel, which empties it at its end.
+    with _url_file(spec) as file, unwrap_group():
+        async with anyio.create_task_group() as tasks, _tunnel(spec, view, started) as tunnel:
             if file is not None:
                 tasks.start_soon(file.follow, tunnel)
-            await tunnel.settled.wait()  # from here on, who asks for its name finds it
+            await tunnel.settled.wait()  # from here on, `prx tunnel status` finds the tunnel
             url = tunnel.info.public_url if tunnel.info is not None else None
-            environment = agent_environment(plan, url, file.path if file is not None else None)
-            code = await _run(plan, environment, signals, started)
+            environment = _environment(spec, url, file.path if file is not None else None)
+            code = await _run(spec, environment, signals, started)
     return code
 
 
-def _url_file(plan: Plan) -> AbstractContextManager[UrlFile | None]:
-    return url_file() if plan.exposes else nullcontext()
-
-
 async def _run(
-    plan: Plan, environment: Mapping[str, str], signals: PassedOn, started: anyio.Event
+    spec: AgentSpec, environment: Mapping[str, str], signals: SignalForwarder, started: anyio.Event
 ) -> int:
     if signals.early:
         return BY_SIGNAL + signals.early
     async with AsyncExitStack() as stack:
         try:
             agent = await stack.enter_async_context(
-                run_agent(plan.command, environment, outlives_us=plan.keep_agent)
+                run_agent(spec.command, environment, outlives_us=spec.keep_agent)
             )
         except (OSError, ValueError) as error:
-            code, reason = explain(error, plan.command[0])
+            code, reason = explain(error, spec.command[0])
             streams.complain(f"prx: {reason}")
             return code
         started.set()
         return await _until_it_ends(agent, signals)
 
 
-async def _until_it_ends(agent: Agent, signals: PassedOn) -> int:
-    leave_no_core()  # after the agent has begun, which decides on that for itself
-    signals.hand_over(agent)
+async def _until_it_ends(agent: Agent, signals: SignalForwarder) -> int:
+    disable_core_dumps()  # only now, so that the agent does not inherit it
+    signals.forward_to(agent)
     try:
         return await agent.wait()
     finally:
-        signals.hand_over(None)
+        signals.forward_to(None)
+
+
+def run_inbox(spec: AgentSpec, view: View) -> int:
+    """Print the requests that arrive at the local port, until a signal asks to stop."""
+    stop = StopSignals()
+    stop.install()
+    disable_core_dumps()
+    return anyio.run(_run_inbox, spec, view, stop, backend="asyncio")
+
+
+async def _run_inbox(spec: AgentSpec, view: View, stop: StopSignals) -> int:
+    config = spec.tunnel.config.tunnel
+    where = local(config)
+    host, port = config.local_host, config.local_port
+    try:
+        async with inbox.listen(None, inbox.show, host=host, port=port):
+            write(f"[INFO] No command to run: an inbox at http://{where} prints what arrives\n")
+            with unwrap_group():
+                async with _tunnel(spec, view):
+                    await stop.wait()
+    except OSError as error:
+        raise TunnelError(
+            f"the inbox cannot listen at {where}: {error.strerror or error}; if that is your "
+            "agent, open a tunnel to it with: prx tunnel start"
+        ) from None
+    return 0
 
 
 @asynccontextmanager
-async def tunnel_of(
-    plan: Plan, view: View, started: anyio.Event | None = None
+async def _tunnel(
+    spec: AgentSpec, view: View, started: anyio.Event | None = None
 ) -> AsyncIterator[HostTunnel]:
-    """The tunnel, if there is to be one, told of to the view; opened once the port accepts.
+    """The tunnel, if there is to be one; it is opened once the local port accepts connections.
 
-    `started` is set when there is somebody who could listen.
+    `started` is set once there is an agent that could listen.
     """
-    job = plan.job
-    if not plan.exposes:
-        yield HostTunnel.never(job.name)
+    wanted = spec.tunnel
+    if not spec.exposes:
+        yield HostTunnel.never(wanted.name)
         return
 
     async def ready() -> None:
         if started is not None:
             await started.wait()
-        await accepts(job.config.tunnel)
+        await _accepts(wanted.config.tunnel)
 
-    options = {"plugins": job.plugins, "tables": job.config.tables}
+    options = {"plugins": wanted.plugins, "tables": wanted.config.tables}
     async with host_tunnel(
-        job.config.tunnel, name=job.name, ready=ready, show=view.show, **options
+        wanted.config.tunnel, name=wanted.name, ready=ready, show=view.show, **options
     ) as tunnel:
         yield tunnel
 
 
-async def accepts(config: TunnelConfig) -> None:
+async def _accepts(config: TunnelConfig) -> None:
     """Return once something accepts on the local port."""
     while True:
         with anyio.move_on_after(LONGEST_CONNECT):
@@ -116,3 +173,67 @@ async def accepts(config: TunnelConfig) -> None:
                 await stream.aclose()
                 return
         await anyio.sleep(POLL)
+
+
+def _environment(spec: AgentSpec, url: str | None, file: str | None) -> dict[str, str]:
+    """The agent's environment: that of prx, whole, and what is known of the public URL."""
+    environment = dict(os.environ)
+    for name, value in ((URL_VARIABLE, url or spec.known_url), (FILE_VARIABLE, file)):
+        environment.pop(name, None)
+        if value:
+            environment[name] = value
+    return environment
+
+
+class UrlFile:
+    """Holds the URL and a line end while the tunnel is connected, and nothing while it is not."""
+
+    def __init__(self, folder: str) -> None:
+        self.path = os.path.join(folder, "public-url")
+        self._url = ""
+        self.write("")
+
+    def write(self, url: str) -> None:
+        """Replace it as a whole: whoever reads sees the old or the new URL, never half of one."""
+        self._url = url
+        beside = f"{self.path}.new"
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{url}\n" if url else "")
+        os.replace(beside, self.path)
+
+    async def follow(self, tunnel: HostTunnel) -> None:
+        statuses = tunnel.watch()
+        self.write(_url_of(tunnel))
+        while True:
+            with anyio.move_on_after(REFRESH) as idle:
+                if await anext(statuses, None) is None:
+                    return
+            url = _url_of(tunnel)
+            if url != self._url or idle.cancelled_caught:
+                self.write(url)
+
+
+def _url_of(tunnel: HostTunnel) -> str:
+    return tunnel.info.public_url if tunnel.info is not None else ""
+
+
+@contextmanager
+def _new_url_file() -> Iterator[UrlFile]:
+    """A file in a folder that only this user can enter; removed at the end."""
+    with private_folder(parent=_runtime_directory()) as folder:
+        yield UrlFile(folder)
+
+
+def _runtime_directory() -> str | None:
+    """None where it cannot be trusted: the tunnel says why, and the agent runs all the same."""
+    try:
+        path = runtime_dir.runtime_path()
+        os.close(runtime_dir.open_directory(path, create=True))
+    except SetupError:
+        return None
+    return path
+
+
+def _url_file(spec: AgentSpec) -> AbstractContextManager[UrlFile | None]:
+    return _new_url_file() if spec.exposes else nullcontext()

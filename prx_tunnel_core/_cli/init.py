@@ -1,17 +1,28 @@
-"""The configuration file that `prx init` writes."""
+"""`prx init`: write a commented configuration file for a backend."""
 
 from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
-from typing import Any
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
+from prx_tunnel_core._cli import streams
+from prx_tunnel_core._cli.command import add_config_option, config_path, same_config
 
-from prx_tunnel_core.backend import Backend
-from prx_tunnel_core.config import BackendConfig, TunnelConfig, validate
-from prx_tunnel_core.errors import ConfigError
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from prx_tunnel_core._cli.command import Commands
+    from prx_tunnel_core._plugins import PluginRegistry
+    from prx_tunnel_core._plugins.choices import Choice
+    from prx_tunnel_core.backend import Backend
+    from prx_tunnel_core.config import BackendConfig
+
+DESCRIPTION = """\
+Write a commented configuration file for a backend and print its path. It asks nothing and never
+replaces a file. The file is --config, else $PRX_CONFIG, else config.toml in the user's
+configuration directory."""
 
 _TUNNEL = """\
 # Configuration of prx. The keys that are commented out show their defaults.
@@ -51,8 +62,47 @@ auto_start = true
 """
 
 
+def register(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "init", help="write a commented configuration file", description=DESCRIPTION
+    )
+    parser.add_argument("--backend", help="the backend to use (default: the best one usable here)")
+    parser.add_argument("--port", type=int, help="the local port that the tunnel leads to")
+    add_config_option(parser, help="the file to write")
+    parser.set_defaults(parser=parser, run=_run)
+
+
+def _run(options: Namespace) -> int:
+    from prx_tunnel_core._plugins import PluginRegistry
+
+    choice = _chosen(options.backend, PluginRegistry())
+    path = config_path(options)
+    text = sample(choice.backend, options.port)
+    write_new(path, text, show=f"prx config{same_config(options)}")
+    streams.write(f"{path}\n")
+    streams.complain(f"Backend: {choice.name} ({choice.backend.summary})")
+    if choice.lacks:
+        streams.complain(f"[WARN] {choice.lacks}")
+    streams.complain(f"Next: look at the file, then run: prx tunnel start{same_config(options)}")
+    return 0
+
+
+def _chosen(name: str | None, plugins: PluginRegistry) -> Choice:
+    from prx_tunnel_core._plugins.choices import best, choices
+    from prx_tunnel_core.errors import ConfigError
+
+    if name is None:
+        if (choice := best(plugins)) is None:
+            raise ConfigError("no backend is installed; begin with: pip install prx-tunnel-ssh")
+        return choice
+    plugins.backend(name)  # raises when it is not installed, or broken
+    return next(choice for choice in choices(plugins) if choice.name == name)
+
+
 def sample(backend: Backend[Any], port: int | None = None) -> str:
     """The text of a configuration file for a backend. Raises ConfigError for the port."""
+    from prx_tunnel_core.config import TunnelConfig, validate
+
     given = {} if port is None else {"local_port": port}
     tunnel = validate(TunnelConfig, given, path="tunnel")
     head = _TUNNEL.format(backend=backend.name, port=tunnel.local_port)
@@ -73,6 +123,8 @@ def _keys(config: type[BackendConfig]) -> str:
 
 def _toml(value: object) -> str:
     """A default as TOML has it; "…" where it has no such value."""
+    from pydantic import SecretStr
+
     if isinstance(value, SecretStr) or not isinstance(value, bool | int | float | str | list):
         return "…"
     return json.dumps(value, ensure_ascii=False)
@@ -83,6 +135,8 @@ def write_new(path: Path, text: str, *, show: str = "prx config") -> None:
 
     `show` is the command that shows an existing file.
     """
+    from prx_tunnel_core.errors import ConfigError
+
     try:
         # Nobody else may write there, whatever the umask says.
         for folder in reversed(path.parents):

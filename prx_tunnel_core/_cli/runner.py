@@ -1,4 +1,4 @@
-"""Keep one tunnel open from the first attempt until someone stops it or it fails for good."""
+"""Keep one tunnel open from its first attempt until it is stopped or fails for good."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from prx_tunnel_core.tunnel import Tunnel
 
 
 @dataclass(frozen=True)
-class Job:
-    """What one `start` is to do."""
+class TunnelSpec:
+    """The tunnel to start: its name, configuration and plugins."""
 
     name: str
     config: Config
@@ -29,26 +29,28 @@ class Job:
 
 
 def run(
-    job: Job, view: View, stop: StopSignals, *, on_claim: Callable[[], None] = lambda: None
+    spec: TunnelSpec, view: View, stop: StopSignals, *, on_claim: Callable[[], None] = lambda: None
 ) -> None:
     """Return when the tunnel was stopped; raises TunnelError when it failed.
 
     `on_claim` is called when it is sure that no other process runs a tunnel of that name.
     """
-    anyio.run(_keep_open, job, view, stop, on_claim, backend="asyncio")
+    anyio.run(_keep_open, spec, view, stop, on_claim, backend="asyncio")
 
 
-async def _keep_open(job: Job, view: View, stop: StopSignals, on_claim: Callable[[], None]) -> None:
+async def _keep_open(
+    spec: TunnelSpec, view: View, stop: StopSignals, on_claim: Callable[[], None]
+) -> None:
     # The name first: whoever comes second must not start as much as an observer.
-    lock = await NameLock.acquire(job.name)
+    lock = await NameLock.acquire(spec.name)
     try:
         on_claim()
         shown = _Shown(view)
         tunnel = TellingTunnel(
-            job.config.tunnel,
-            name=job.name,
-            plugins=job.plugins,
-            tables=job.config.tables,
+            spec.config.tunnel,
+            name=spec.name,
+            plugins=spec.plugins,
+            tables=spec.config.tables,
             show=shown.show,
         )
         async with tunnel, serve(tunnel, lock=lock, release_on_stop=True):

@@ -29,7 +29,7 @@ PATH = "/webhooks/github"
 StatusT = TypeVar("StatusT", Connected, Reconnecting)
 
 
-class _Unseen(Exception):
+class _StepFailed(Exception):
     """A step did not happen."""
 
 
@@ -44,11 +44,11 @@ class Step:
         return {"step": self.name, "detail": self.detail, "at": round(self.at, 3)}
 
 
-class Showcase:
-    def __init__(self, config: Mapping[str, Any], tell: Callable[[Step], None]) -> None:
+class Scenario:
+    def __init__(self, config: Mapping[str, Any], report: Callable[[Step], None]) -> None:
         self.steps: list[Step] = []
         self._config = config
-        self._tell = tell
+        self._report = report
         self._begun = time.monotonic()
         self._secret = secrets.token_bytes(32)
         self._arrived: dict[str, inbox.Webhook] = {}
@@ -66,7 +66,7 @@ class Showcase:
                 await self._nothing_left(url)
         except ConfigError:
             raise
-        except (_Unseen, TunnelError) as error:
+        except (_StepFailed, TunnelError) as error:
             return str(error)
         return ""
 
@@ -115,7 +115,9 @@ class Showcase:
         await self._send(join(public_url, PATH), headers, body)
         webhook = self._arrived.get(delivery)
         if webhook is None or webhook.body != body or not webhook.verified:
-            raise _Unseen(f"the webhook was answered, but did not arrive as sent by {public_url}")
+            raise _StepFailed(
+                f"the webhook was answered, but did not arrive as sent by {public_url}"
+            )
         took = (time.monotonic() - begun) * 1000
         self._seen(
             step, f"push event, {len(body)} bytes, signature verified, answered in {took:.0f} ms"
@@ -138,18 +140,18 @@ class Showcase:
                             return
                         last = f"HTTP {answer.status_code}"
                     await anyio.sleep(0.5)
-        raise _Unseen(f"no webhook got through {url} in {PATIENCE:.0f} s: {last}")
+        raise _StepFailed(f"no webhook got through {url} in {PATIENCE:.0f} s: {last}")
 
     async def _examine(self, tunnel: Tunnel) -> None:
         health = await tunnel.health_check()
         checks = ", ".join(f"{check.name} {check.verdict}" for check in health.checks)
         if health.verdict == "unhealthy":
-            raise _Unseen(f"the tunnel is unhealthy: {checks}")
+            raise _StepFailed(f"the tunnel is unhealthy: {checks}")
         self._seen("health", f"{health.verdict}: {checks}")
 
     async def _nothing_left(self, url: str) -> None:
         if left := _group.running():
-            raise _Unseen(f"processes are left: {left}")
+            raise _StepFailed(f"processes are left: {left}")
         parts = urlsplit(url)
         if is_loopback(parts.hostname or "") and parts.port:
             try:
@@ -158,7 +160,7 @@ class Showcase:
                 pass
             else:
                 await stream.aclose()
-                raise _Unseen(f"{url} still answers")
+                raise _StepFailed(f"{url} still answers")
         self._seen("nothing left", "no process, and nobody answers at the public URL")
 
     def _receive(self, webhook: inbox.Webhook) -> None:
@@ -167,7 +169,7 @@ class Showcase:
     def _seen(self, name: str, detail: str) -> None:
         step = Step(name, detail, time.monotonic() - self._begun)
         self.steps.append(step)
-        self._tell(step)
+        self._report(step)
 
 
 async def _until(statuses: AsyncIterator[TunnelStatus], kind: type[StatusT]) -> StatusT:
@@ -177,7 +179,7 @@ async def _until(statuses: AsyncIterator[TunnelStatus], kind: type[StatusT]) -> 
                 return status
             if isinstance(status, Failed):
                 raise TunnelError(status.message)
-    raise _Unseen(f"the tunnel was not {kind.__name__.lower()} within {PATIENCE:.0f} s")
+    raise _StepFailed(f"the tunnel was not {kind.__name__.lower()} within {PATIENCE:.0f} s")
 
 
 def _push_event() -> bytes:
