@@ -109,7 +109,7 @@ class Environment:
         needless = self.installed() & development()
         assert not needless, f"only development needs {needless}"
         if any(plugin.name == "ssh" for plugin in plugins):
-            assert "All of it happened" in self.prx("tunnel", "demo")
+            assert "Demo completed in" in self.prx("tunnel", "demo")
 
 
 def development() -> set[str]:

@@ -200,7 +200,10 @@ def test_t07_a_bracket_that_is_missing_is_not_added() -> None:
 def test_t08_what_stands_for_an_address_of_this_machine_leads_here() -> None:
     assert leads_here("http://[::ffff:7f00:1]:3000", 3000)
     assert not leads_here("http://[::7f00:1]:3000", 3000)
-    here, everywhere = TunnelConfig(), "this is PUBLIC: anyone with the URL reaches localhost:3000"
+    here, everywhere = (
+        TunnelConfig(),
+        "this is PUBLIC: anyone with the URL can reach localhost:3000",
+    )
     assert exposure("http://[::ffff:7f00:1]:3000", here) == ""
     assert exposure("http://[::ffff:0:0]:3000", here) == everywhere
     assert exposure("http://[2002:7f00:1::]:3000", here) == everywhere

@@ -1,4 +1,4 @@
-"""`prx tunnel backends`: what is installed, what it needs, and what is wrong with it."""
+"""`prx tunnel backends`: list the installed backends and observers, and their problems."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def register(tunnel: Commands) -> None:
     parser = tunnel.add_parser(
         "backends",
         help="list the installed backends and observers",
-        description="List the installed backends and observers, and what is wrong with each.",
+        description="List the installed backends and observers, and any problems with them.",
     )
-    parser.add_argument("--json", action="store_true", help="print an array of objects")
+    parser.add_argument("--json", action="store_true", help="print a JSON array")
     parser.set_defaults(parser=parser, run=_run)
 
 
@@ -36,19 +36,20 @@ def _run(options: Namespace) -> int:
     lines = [line for plugin in listing for line in _describe(plugin)]
     streams.write("".join(f"{one_line(line)}\n" for line in lines))
     if not listing:
-        streams.complain("prx: no backend is installed; try: pip install prx-tunnel-custom")
+        streams.complain(
+            "prx: no backend is installed; install one, for example: pip install prx-tunnel-ssh"
+        )
     return 0
 
 
 def _describe(plugin: ListedPlugin) -> list[str]:
-    """The first line for the eye, the others for who has to fix something."""
     lines = [f"{plugin.name}: {plugin.summary}".rstrip(": ")]
     if plugin.kind != "backend":
         lines[0] += f" ({plugin.kind})"
     lines.append(f"  from {plugin.distribution} {plugin.version}".rstrip())
     if plugin.program is not None:
-        hint = f": {plugin.install_hint}" if plugin.install_hint else ""
-        lines.append(f"  runs {plugin.program_path or f'{plugin.program}, not found{hint}'}")
+        hint = f"; {plugin.install_hint}" if plugin.install_hint else ""
+        lines.append(f"  runs {plugin.program_path or f'{plugin.program} (not found{hint})'}")
     if plugin.problem:
         lines.append(f"  cannot be used: {' '.join(plugin.problem.split())}")
     return lines

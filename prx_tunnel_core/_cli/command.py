@@ -40,12 +40,16 @@ def add_name_option(parser: ArgumentParser) -> None:
     parser.add_argument("--name", default="default", help="name of the tunnel (default: default)")
 
 
-def add_config_option(parser: ArgumentParser, *, help: str = "configuration file") -> None:  # noqa: A002
+def add_config_option(
+    parser: ArgumentParser,
+    *,
+    help: str = "configuration file (default: see `prx config`)",  # noqa: A002
+) -> None:
     parser.add_argument("--config", metavar="FILE", help=help)
 
 
 def add_tunnel_options(parser: ArgumentParser) -> None:
-    """The options that choose a tunnel: see `tunnel_overrides` and `_configfile.load`."""
+    """The options that select and configure a tunnel; see `tunnel_overrides`."""
     parser.add_argument("--backend", help="backend to use (list them with `prx tunnel backends`)")
     parser.add_argument("--port", type=int, help="local port that the tunnel forwards to")
     add_name_option(parser)
@@ -65,12 +69,14 @@ def config_path(options: Namespace) -> Path:
 
     path = _configfile.where(options.config)
     if path is None:
-        raise ConfigError("this user has no home directory; name the file with --config")
+        raise ConfigError(
+            "no configuration file: this user has no home directory; name a file with --config"
+        )
     return path
 
 
 def same_config(options: Namespace) -> str:
-    """The option with which a suggested command uses the same configuration file."""
+    """The --config option for a suggested command, so that it uses the same file."""
     import shlex
 
     return f" --config {shlex.quote(options.config)}" if options.config else ""

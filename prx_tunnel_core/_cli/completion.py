@@ -1,4 +1,4 @@
-"""`prx completion SHELL`: print the script that completes `prx` in that shell."""
+"""`prx completion SHELL`: print a shell completion script."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ SHELLS = ("bash", "zsh", "tcsh")
 def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "completion",
-        help="print the completion script of a shell",
+        help="print a shell completion script",
         description=(
-            "Print the completion script of a shell. Put it where the shell looks for them, e.g.: "
+            "Print a shell completion script. Save it where the shell loads completions from: "
             "prx completion bash > ~/.local/share/bash-completion/completions/prx; "
             "prx completion zsh > ~/.zfunc/_prx (with ~/.zfunc in fpath)."
         ),

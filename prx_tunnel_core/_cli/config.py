@@ -1,4 +1,4 @@
-"""`prx config`: show where the configuration is, and what it says, without its secrets."""
+"""`prx config`: show the configuration file and its path, with the secrets masked."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
     from prx_tunnel_core._plugins import PluginRegistry
 
 DESCRIPTION = """\
-Print the path of the configuration file and what it says. Secrets are masked; ${NAME} is shown as
-it is written. Exits with 2 when the file is not valid."""
+Print the path of the configuration file and its contents. Secrets are masked; ${NAME} is shown
+unexpanded. Exits with 2 if the file is not valid."""
 
 
 def register(commands: Commands) -> None:
     parser = commands.add_parser(
-        "config", help="show where the configuration is and what it says", description=DESCRIPTION
+        "config", help="show the configuration file and its path", description=DESCRIPTION
     )
-    add_config_option(parser)
-    parser.add_argument("--json", action="store_true", help="print one object")
+    add_config_option(
+        parser,
+        help="configuration file (default: $PRX_CONFIG, else in the configuration directory)",
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.set_defaults(parser=parser, run=_run)
 
 
@@ -48,7 +51,7 @@ def _run(options: Namespace) -> int:
     if exists:
         _check(options, plugins)
     elif not options.json:
-        streams.complain(f"There is no such file. Write it with: prx init{same_config(options)}")
+        streams.complain(f"The file does not exist; create it with: prx init{same_config(options)}")
     return 0
 
 
@@ -62,7 +65,7 @@ def _show(path: Path, document: dict[str, Any]) -> None:
 
 
 def _check(options: Namespace, plugins: PluginRegistry) -> None:
-    """Raise ConfigError or PluginError for what is wrong with the file; warn of the rest."""
+    """Print warnings. Raises ConfigError or PluginError if the file is not valid."""
     from prx_tunnel_core import _configfile
     from prx_tunnel_core._cli import preflight
 

@@ -1,7 +1,7 @@
-"""`start --detach`: a daemon that reports once it is connected, or why it is not.
+"""`start --detach`: run the tunnel in a daemon, wait until it is connected, write its log.
 
-The daemon tells its parent by a pipe: lines `note <text>` while it tries, then `done <exit code>`
-and, after that line, what is to be printed.
+The daemon reports to its parent through a pipe: lines `note <text>` while it connects, then
+`done <exit code>`, followed by the text to print.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _LEVELS = {WARNING: logging.WARNING, ERROR: logging.ERROR}
 
 
 def detach(spec: TunnelSpec, secrets: Iterable[str], stop: StopSignals, *, as_json: bool) -> int:
-    """Start the daemon and wait until it is connected; gives the exit code."""
+    """Start the daemon, wait until it is connected, and return the exit code."""
     reading, writing = os.pipe()
     streams.flush()
-    # Forking is safe here: no thread and no event loop has been started.
+    # Forking is safe here: no thread or event loop has been started yet.
     daemon = os.fork()
     if daemon == 0:
         code = FAILED
@@ -56,13 +56,13 @@ def detach(spec: TunnelSpec, secrets: Iterable[str], stop: StopSignals, *, as_js
             _become_daemon(keep=writing)
             code = _serve(spec, secrets, stop, _Report(writing, spec, as_json=as_json))
         finally:
-            os._exit(code)  # never back into the code of the parent
+            os._exit(code)  # the child must not return to the parent's code
     os.close(writing)
-    # Ctrl-C reaches only the terminal's processes, and the daemon is none of them any more.
-    stop.tell(lambda: _terminate(daemon))
+    # The terminal does not send Ctrl-C to the daemon, which has a session of its own.
+    stop.on_signal(lambda: _terminate(daemon))
     with open(reading, encoding="utf-8") as report:
         code = _follow(report, daemon)
-    stop.tell(None)
+    stop.on_signal(None)
     return INTERRUPTED if code and stop.requested else code
 
 
@@ -75,7 +75,7 @@ def _become_daemon(*, keep: int) -> None:
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     for entry in os.listdir("/dev/fd"):
-        # Whoever waits for the end of a pipe that we inherited must not wait for us.
+        # An inherited pipe that stays open here would keep its reader waiting.
         if int(entry) > 2 and int(entry) != keep:
             with contextlib.suppress(OSError):
                 os.close(int(entry))
@@ -83,50 +83,50 @@ def _become_daemon(*, keep: int) -> None:
 
 def _serve(spec: TunnelSpec, secrets: Iterable[str], stop: StopSignals, report: _Report) -> int:
     try:
-        # Not before the name is ours: the log belongs to who runs the tunnel.
-        run(spec, report, stop, on_claim=lambda: start_logging(spec.name, secrets))
+        # Only once the name is locked: until then, another daemon may write this log.
+        run(spec, report, stop, on_lock=lambda: start_logging(spec.name, secrets))
     except TunnelError as error:
-        if not report.told_failure:
-            logger.error("%s", error)  # noqa: TRY400 - the reason is for a person
+        if not report.logged_failure:
+            logger.error("%s", error)  # noqa: TRY400 - an expected error needs no traceback
         code = exit_code(error)
         report.done(code, str(error))
         return code
     except BaseException as error:
-        logger.exception("a defect of prx")
-        report.done(FAILED, f"a defect of prx: {type(error).__name__}; see prx tunnel logs")
+        logger.exception("a defect of prx-tunnel")
+        report.done(FAILED, f"a defect of prx-tunnel: {type(error).__name__}; see: prx tunnel logs")
         return FAILED
     finally:
         logging.shutdown()
-    report.done(FAILED, "it was stopped before it was connected")
+    report.done(FAILED, "the tunnel was stopped before it was connected")
     return 0
 
 
 class _Report:
-    """The daemon's view: the log, and, until it is connected, whoever waits for that."""
+    """The daemon's view: the log and, until the tunnel is connected, the waiting parent."""
 
     def __init__(self, pipe: int, spec: TunnelSpec, *, as_json: bool) -> None:
         self._pipe: IO[str] | None = open(pipe, "w", encoding="utf-8")  # noqa: SIM115
         self._spec = spec
         self._as_json = as_json
-        self.told_failure = False
-        """Whether the log has the reason; an error before the first attempt is no status."""
+        self.logged_failure = False
+        """Whether the reason is in the log; an error before the first attempt is not a status."""
 
     def show(self, status: TunnelStatus) -> None:
         config = self._spec.config.tunnel
         level, text = describe(status, config)
         logger.log(_LEVELS.get(level, logging.INFO), "%s", text)
-        self.told_failure = isinstance(status, Failed)
+        self.logged_failure = isinstance(status, Failed)
         if isinstance(status, Connected):
             self.done(0, self._status(status))
-        elif isinstance(status, Reconnecting):  # how it ends is for `done` to say, once
-            self._tell(f"note [{level}] {' '.join(text.split())}\n")
+        elif isinstance(status, Reconnecting):  # `done` reports the end
+            self._send(f"note [{level}] {' '.join(text.split())}\n")
 
     def note(self, line: str) -> None:
-        """The log has it already."""
+        """The log contains it already."""
 
     def done(self, code: int, text: str) -> None:
-        """The first time, this is what `start --detach` prints and exits with."""
-        self._tell(f"done {code}\n{text}")
+        """Set what `start --detach` prints and exits with; later calls are ignored."""
+        self._send(f"done {code}\n{text}")
         if self._pipe is not None:
             with contextlib.suppress(OSError):
                 self._pipe.close()
@@ -138,8 +138,8 @@ class _Report:
             return f"{json.dumps(status_to_json(self._spec.name, status, pid=os.getpid()))}\n"
         return status_text(status, config)
 
-    def _tell(self, text: str) -> None:
-        # Whoever started us may be gone; the tunnel was asked for all the same.
+    def _send(self, text: str) -> None:
+        # The parent may be gone; the tunnel runs nevertheless.
         if self._pipe is not None:
             with contextlib.suppress(OSError):
                 self._pipe.write(text)
@@ -153,7 +153,7 @@ def _follow(report: IO[str], daemon: int) -> int:
             streams.complain(text)
         elif kind == "done":
             return _conclude(int(text), report.read(), daemon)
-    streams.complain("prx: the tunnel's process died; see prx tunnel logs")
+    streams.complain("prx: the tunnel's process died before it was connected; see: prx tunnel logs")
     os.waitpid(daemon, 0)
     return FAILED
 
@@ -173,13 +173,13 @@ def _terminate(daemon: int) -> None:
 
 
 def start_logging(name: str, secrets: Iterable[str]) -> None:
-    """Write what the tunnel and its program say into the log of that name; raises SetupError."""
+    """Log the tunnel and its program's output to the log file of that name. Raises SetupError."""
     path = path_of(name)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handler = _LogFile(path, maxBytes=LARGEST, backupCount=KEPT, encoding="utf-8")
     except OSError as error:
-        raise SetupError(f"the log {path} cannot be written: {error.strerror or error}") from None
+        raise SetupError(f"cannot write the log {path}: {error.strerror or error}") from None
     formatter = PrintableFormatter(
         "%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%SZ", redact=Redactor(secrets)
     )
@@ -189,21 +189,25 @@ def start_logging(name: str, secrets: Iterable[str]) -> None:
     logging.captureWarnings(capture=True)
     logging.getLogger("prx_tunnel_core").setLevel(logging.INFO)
     logging.getLogger("prx_tunnel_core.program").setLevel(logging.DEBUG)
-    # The view tells each change, for whoever reads the log as for whoever watches.
+    # The view logs each status change already.
     logging.getLogger("prx_tunnel_core.status").setLevel(logging.WARNING)
 
 
 class _LogFile(RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         return open(
-            self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=_open_own
+            self.baseFilename,
+            "a",
+            encoding="utf-8",
+            errors="backslashreplace",
+            opener=_open_private,
         )
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say nothing: a disk that is full is not the tunnel's fault, and nobody is listening."""
+        """Ignore the error: a full disk must not disturb the tunnel, and stderr is /dev/null."""
 
 
-def _open_own(path: str, flags: int) -> int:
+def _open_private(path: str, flags: int) -> int:
     descriptor = trust.open_file(path, flags | os.O_NOFOLLOW)
     os.fchmod(descriptor, 0o600)
     return descriptor

@@ -1,4 +1,4 @@
-"""`prx tunnel demo`: the main job in one command, with proof of each step."""
+"""`prx tunnel demo`: deliver a webhook through a tunnel that reconnects, and show each step."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ DEFAULT_BACKEND = "ssh"
 def register(tunnel: Commands) -> None:
     parser = tunnel.add_parser(
         "demo",
-        help="deliver a webhook through a tunnel, cut it, and deliver another",
+        help="deliver a webhook through a tunnel, cut the connection, deliver another",
         description=(
-            "Start a small agent, open a tunnel to it, deliver a signed webhook, cut the tunnel, "
-            "see it come back, deliver another, and leave nothing behind. Without --backend: "
-            "through an SSH relay inside this process, so no account and no network are needed."
+            "Start a small agent, open a tunnel to it, deliver a signed webhook, cut the "
+            "connection, wait for the reconnect, deliver another webhook, and clean up. Without "
+            "--backend, the tunnel uses an SSH relay inside this process, which needs neither an "
+            "account nor network access."
         ),
     )
-    parser.add_argument("--backend", metavar="B", help="a backend, set up by the configuration")
+    parser.add_argument(
+        "--backend", metavar="B", help="backend to use, as set up in the configuration"
+    )
     add_config_option(parser)
-    parser.add_argument("--json", action="store_true", help="print the steps and their times")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON object with the steps and their times"
+    )
     parser.set_defaults(parser=parser, run=_run)
 
 
@@ -38,10 +43,9 @@ def _run(options: Namespace) -> int:
 
     from prx_tunnel_core._cli.demo_scenario import Scenario
 
-    # The steps tell what happens; without a handler, Python would print warnings among them.
+    # Without a handler, Python would print the log's warnings between the steps.
     logging.getLogger().addHandler(logging.NullHandler())
-    tell = _say_nothing if options.json else _say
-    scenario = Scenario(_config(options), tell)
+    scenario = Scenario(_config(options), _ignore if options.json else _print)
     problem = anyio.run(scenario.run, backend="asyncio")
     if options.json:
         import json
@@ -50,14 +54,14 @@ def _run(options: Namespace) -> int:
         report = {"ok": not problem, "problem": problem, "seconds": scenario.seconds}
         streams.write(f"{json.dumps({**report, 'steps': steps})}\n")
     elif not problem:
-        streams.write(f"All of it happened, in {scenario.seconds:.1f} s.\n")
+        streams.write(f"Demo completed in {scenario.seconds:.1f} s.\n")
     if problem:
         streams.complain(f"prx: the demo failed: {problem}")
     return 1 if problem else 0
 
 
 def _config(options: Namespace) -> dict[str, object]:
-    """The tunnel's settings: from the user's file only when a backend is asked for."""
+    """The tunnel's configuration: from the user's file only if --backend or --config is given."""
     if options.backend is None and options.config is None:
         return {"backend": DEFAULT_BACKEND}
     from prx_tunnel_core._configfile import load
@@ -67,9 +71,9 @@ def _config(options: Namespace) -> dict[str, object]:
     return {"backend": tunnel.backend, tunnel.backend: dict(tunnel.table(tunnel.backend))}
 
 
-def _say(step: Step) -> None:
+def _print(step: Step) -> None:
     streams.write(f"{step.at:6.2f} s  {step.name:<16} {step.detail}\n")
 
 
-def _say_nothing(step: Step) -> None:
-    """With --json, the steps are printed together."""
+def _ignore(step: Step) -> None:
+    """With --json, all steps are printed at the end."""

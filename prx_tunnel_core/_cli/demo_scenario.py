@@ -1,4 +1,4 @@
-"""What the demo does, step by step; each step is told only once it has been seen."""
+"""The steps of `prx tunnel demo`; each is reported only after it was observed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from prx_tunnel_core.tunnel import Tunnel
 from prx_tunnel_core.urls import is_loopback, join
 
 RECONNECT = {"max_attempts": 5, "backoff_base_ms": 200, "backoff_max_ms": 2000}
-NAME_PUBLISHED = 15.0  # seconds after which a new public name may be looked up: see health checks
+NAME_PUBLISHED = (
+    15.0  # seconds until the DNS has a new public name; an earlier look-up caches its absence
+)
 PATIENCE = 60.0  # seconds for a webhook to get through
 PATH = "/webhooks/github"
 
@@ -30,7 +32,7 @@ StatusT = TypeVar("StatusT", Connected, Reconnecting)
 
 
 class _StepFailed(Exception):
-    """A step did not happen."""
+    """A step did not happen; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,10 @@ class Scenario:
         return round(time.monotonic() - self._begun, 3)
 
     async def run(self) -> str:
-        """Do all of it; returns what did not happen, nothing when all did. Raises ConfigError."""
+        """Run all steps; return the reason for the failure of one, else "". Raises ConfigError."""
         try:
             async with inbox.listen(self._secret, self._receive) as port:
-                self._seen("agent", f"receives signed webhooks on 127.0.0.1:{port}")
+                self._seen("agent", f"listening for signed webhooks on 127.0.0.1:{port}")
                 url = await self._through_a_tunnel(port)
                 await self._nothing_left(url)
         except ConfigError:
@@ -84,12 +86,15 @@ class Scenario:
             return url
 
     async def _cut(self, tunnel: Tunnel) -> str:
-        """Cut the tunnel, see it come back, deliver again; "" where cutting is not possible."""
+        """Cut the connection, wait for the reconnect, deliver again; return the new URL.
+
+        Returns "" for a backend whose connection cannot be cut.
+        """
         statuses = tunnel.watch()
         if not await tunnel.abort():
-            self._seen("not cut", "this backend cannot be cut from here")
+            self._seen("not cut", "this backend cannot cut its connection")
             return ""
-        self._seen("cut", "the connection was broken from outside")
+        self._seen("cut", "the connection to the server was closed")
         lost = await _until(statuses, Reconnecting)
         self._seen(
             "reconnecting", f"attempt {lost.attempt} in {lost.retry_in:.1f} s: {lost.reason}"
@@ -100,7 +105,7 @@ class Scenario:
         return back.info.public_url
 
     async def _deliver(self, step: str, public_url: str) -> None:
-        """Send one webhook as GitHub would, to the public side, and see it arrive unchanged."""
+        """Send a webhook to the public URL, as GitHub would; verify that it arrives unchanged."""
         delivery = str(uuid.uuid4())
         body = _push_event()
         headers = {
@@ -116,7 +121,7 @@ class Scenario:
         webhook = self._arrived.get(delivery)
         if webhook is None or webhook.body != body or not webhook.verified:
             raise _StepFailed(
-                f"the webhook was answered, but did not arrive as sent by {public_url}"
+                f"{public_url} answered the webhook, but did not deliver it unchanged"
             )
         took = (time.monotonic() - begun) * 1000
         self._seen(
@@ -140,7 +145,7 @@ class Scenario:
                             return
                         last = f"HTTP {answer.status_code}"
                     await anyio.sleep(0.5)
-        raise _StepFailed(f"no webhook got through {url} in {PATIENCE:.0f} s: {last}")
+        raise _StepFailed(f"no webhook was delivered through {url} within {PATIENCE:.0f} s: {last}")
 
     async def _examine(self, tunnel: Tunnel) -> None:
         health = await tunnel.health_check()
@@ -151,7 +156,7 @@ class Scenario:
 
     async def _nothing_left(self, url: str) -> None:
         if left := _group.running():
-            raise _StepFailed(f"processes are left: {left}")
+            raise _StepFailed(f"processes are still running: {left}")
         parts = urlsplit(url)
         if is_loopback(parts.hostname or "") and parts.port:
             try:
@@ -161,7 +166,7 @@ class Scenario:
             else:
                 await stream.aclose()
                 raise _StepFailed(f"{url} still answers")
-        self._seen("nothing left", "no process, and nobody answers at the public URL")
+        self._seen("nothing left", "no process is running, and the public URL does not answer")
 
     def _receive(self, webhook: inbox.Webhook) -> None:
         self._arrived[webhook.headers.get("x-github-delivery", "")] = webhook

@@ -1,4 +1,4 @@
-"""`prx tunnel doctor`: what is wrong on this machine, and the fix."""
+"""`prx tunnel doctor`: check this machine for problems, and say how to fix them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ _MARKS = {"ok": "ok  ", "fail": "FAIL", "unknown": "?   "}
 def register(tunnel: Commands) -> None:
     parser = tunnel.add_parser(
         "doctor",
-        help="say what is wrong on this machine, and the fix",
-        description="Say what is wrong on this machine, and the fix. Exits with 1 if anything is.",
+        help="check this machine for problems, and say how to fix them",
+        description=(
+            "Check this machine for problems, and say how to fix them. "
+            "Exits with 1 if a check fails."
+        ),
     )
     add_tunnel_options(parser)
-    parser.add_argument("--json", action="store_true", help="print one object")
+    parser.add_argument("--json", action="store_true", help="print a JSON object")
     parser.set_defaults(parser=parser, run=_run)
 
 
@@ -42,8 +45,8 @@ def _run(options: Namespace) -> int:
         report = {"verdict": "fail" if failed else "ok", "checks": found}
         streams.write(f"{json.dumps(report)}\n")
     else:
-        problems = f"{len(failed)} of {len(checks)} need to be fixed" if failed else "all well"
-        streams.write(f"{problems}\n")
+        total = f"{len(failed)} of {len(checks)} checks failed" if failed else "all checks passed"
+        streams.write(f"{total}\n")
     return 1 if failed else 0
 
 
@@ -55,12 +58,12 @@ async def _examine(options: Namespace) -> list[Check]:
     async for check in examine(options.config, name=options.name, overrides=given):
         checks.append(check)
         if not options.json:
-            _say(check)
+            _print(check)
     return checks
 
 
-def _say(check: Check) -> None:
-    """At once: some take seconds, and a person waits."""
+def _print(check: Check) -> None:
+    """Print a check as soon as it is done: some take seconds."""
     from prx_tunnel_core.text import one_line
 
     first, *others = [one_line(line) for line in check.detail.splitlines()] or [""]

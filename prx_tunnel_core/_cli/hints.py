@@ -1,4 +1,4 @@
-"""What a mistyped command or option was probably meant to be."""
+"""Suggestions for mistyped commands and options."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OPTION = re.compile(r"--[a-z][a-z-]*")
 
 
 def unknown_command(arguments: Sequence[str], top: Collection[str], below: Collection[str]) -> str:
-    """One line for a command that does not exist; "" when nothing resembles it.
+    """The error message for an unknown command; "" if there is nothing to suggest.
 
     `top` are the commands of `prx`, `below` those of `prx tunnel`.
     """
@@ -42,7 +42,7 @@ def _unknown_option(typed: str) -> str:
 
 
 def _top(word: str, following: str, top: Collection[str], below: Collection[str]) -> str:
-    """What a first word was meant to be, `following` being the one behind it."""
+    """The suggestion for an unknown first word; `following` is the second."""
     if word in _ASKS_FOR:
         return _ASKS_FOR[word]
     if word in below:
@@ -56,7 +56,7 @@ def _top(word: str, following: str, top: Collection[str], below: Collection[str]
 
 
 def _below(word: str, top: Collection[str], below: Collection[str]) -> str:
-    """What the word behind `tunnel` was meant to be."""
+    """The suggestion for an unknown word after `tunnel`."""
     if meant := closest(word, below):
         return f"prx tunnel {meant}"
     return f"prx {word}" if word in top else _backend(word)
@@ -68,14 +68,14 @@ def _backend(word: str) -> str:
 
 
 def meant_backend(word: str) -> str | None:
-    """The backend that a word on the command line names, or nearly names."""
+    """The backend whose name resembles the word."""
     return closest(word, dict.fromkeys((*BACKENDS, *installed_names())), cutoff=0.7)
 
 
 def unknown_arguments(parser: ArgumentParser, unknown: Sequence[str]) -> str:
-    """What is wrong with arguments that no parser took, and what was meant.
+    """The error message for unknown arguments, with a suggestion.
 
-    Without the values of options: one may be a token.
+    Leaves out the values of options: one may be a token.
     """
     names = [each.partition("=")[0] for each in unknown if each.startswith("-")]
     known = dict.fromkeys(_OPTION.findall(parser.format_help()))

@@ -20,41 +20,42 @@ if TYPE_CHECKING:
     from prx_tunnel_core.config import BackendConfig
 
 DESCRIPTION = """\
-Write a commented configuration file for a backend and print its path. It asks nothing and never
-replaces a file. The file is --config, else $PRX_CONFIG, else config.toml in the user's
+Write a commented configuration file for a backend and print its path. Asks no questions, and never
+overwrites a file. The file is --config, else $PRX_CONFIG, else config.toml in the user's
 configuration directory."""
 
 _TUNNEL = """\
-# Configuration of prx. The keys that are commented out show their defaults.
-# Tokens belong in the environment: ${{NAME}} stands for the variable NAME.
+# Configuration of prx. Keys that are commented out show their default values.
+# Keep tokens in the environment: ${{NAME}} is replaced by the variable NAME.
 
 [tunnel]
-# What opens the tunnel: see `prx tunnel backends`.
+# The backend that opens the tunnel; list them with `prx tunnel backends`.
 backend = "{backend}"
 
-# The port of 127.0.0.1 that your app listens on.
+# The port on 127.0.0.1 that your app listens on.
 local_port = {port}
 
 # Whether `prx start` opens the tunnel together with your app.
 auto_start = true
 
-# Seconds between two health checks, and failed checks in a row before it reconnects.
+# Seconds between health checks, and consecutive failures before a reconnect.
 # health_check_interval = 30
 # health_check_failures = 3
 
-# Whether a health check also requests the public URL.
+# Whether health checks also request the public URL.
 # health_check_url = true
 
-# Seconds that one attempt to connect may take.
+# Time limit for one connection attempt, in seconds.
 # connect_timeout = 60
 
 [tunnel.reconnect]
 # enabled = true
 
-# Attempts in a row before it gives up; 0 means no limit.
+# Consecutive failed attempts before the tunnel gives up; 0 means no limit.
 # max_attempts = 10
 
-# The first delay doubles with each attempt, up to the longest, in milliseconds.
+# The first delay between attempts and the longest one, in milliseconds. The delay
+# doubles with each attempt.
 # backoff_base_ms = 1000
 # backoff_max_ms = 60000
 
@@ -66,9 +67,11 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "init", help="write a commented configuration file", description=DESCRIPTION
     )
-    parser.add_argument("--backend", help="the backend to use (default: the best one usable here)")
-    parser.add_argument("--port", type=int, help="the local port that the tunnel leads to")
-    add_config_option(parser, help="the file to write")
+    parser.add_argument(
+        "--backend", help="backend to configure (default: the first that works here)"
+    )
+    parser.add_argument("--port", type=int, help="local port that the tunnel forwards to")
+    add_config_option(parser, help="file to write")
     parser.set_defaults(parser=parser, run=_run)
 
 
@@ -83,7 +86,7 @@ def _run(options: Namespace) -> int:
     streams.complain(f"Backend: {choice.name} ({choice.backend.summary})")
     if choice.lacks:
         streams.complain(f"[WARN] {choice.lacks}")
-    streams.complain(f"Next: look at the file, then run: prx tunnel start{same_config(options)}")
+    streams.complain(f"Next: review the file, then run: prx tunnel start{same_config(options)}")
     return 0
 
 
@@ -93,14 +96,16 @@ def _chosen(name: str | None, plugins: PluginRegistry) -> Choice:
 
     if name is None:
         if (choice := best(plugins)) is None:
-            raise ConfigError("no backend is installed; begin with: pip install prx-tunnel-ssh")
+            raise ConfigError(
+                "no backend is installed; install one, for example: pip install prx-tunnel-ssh"
+            )
         return choice
     plugins.backend(name)  # raises when it is not installed, or broken
     return next(choice for choice in choices(plugins) if choice.name == name)
 
 
 def sample(backend: Backend[Any], port: int | None = None) -> str:
-    """The text of a configuration file for a backend. Raises ConfigError for the port."""
+    """A configuration file for a backend. Raises ConfigError if the port is not valid."""
     from prx_tunnel_core.config import TunnelConfig, validate
 
     given = {} if port is None else {"local_port": port}
@@ -110,7 +115,7 @@ def sample(backend: Backend[Any], port: int | None = None) -> str:
 
 
 def _keys(config: type[BackendConfig]) -> str:
-    """Every key with its default, for a backend that brings no example of its own."""
+    """Every key with its default, for a backend without an example."""
     lines = []
     for name, field in config.model_fields.items():
         if field.is_required():
@@ -122,7 +127,7 @@ def _keys(config: type[BackendConfig]) -> str:
 
 
 def _toml(value: object) -> str:
-    """A default as TOML has it; "…" where it has no such value."""
+    """A default as TOML; "…" if TOML has no such value."""
     from pydantic import SecretStr
 
     if isinstance(value, SecretStr) or not isinstance(value, bool | int | float | str | list):
@@ -131,28 +136,28 @@ def _toml(value: object) -> str:
 
 
 def write_new(path: Path, text: str, *, show: str = "prx config") -> None:
-    """Create the file with mode 0600. Raises ConfigError when it exists or cannot be written.
+    """Create the file with mode 0600. Raises ConfigError if it exists or cannot be written.
 
     `show` is the command that shows an existing file.
     """
     from prx_tunnel_core.errors import ConfigError
 
     try:
-        # Nobody else may write there, whatever the umask says.
+        # Only this user may write there, whatever the umask.
         for folder in reversed(path.parents):
             folder.mkdir(mode=0o700, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise ConfigError(
-            f"{path} exists and was left as it is; see what it says with: {show}"
+            f"{path} exists already and was not changed; show it with: {show}"
         ) from None
     except OSError as error:
         raise ConfigError(
-            f"cannot write {path}: {error.strerror}; name another file with --config"
+            f"cannot write {path}: {error.strerror}; choose another file with --config"
         ) from None
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, 0o600)  # whatever the umask says
+            os.fchmod(descriptor, 0o600)  # whatever the umask
             file.write(text)
     except OSError as error:
         path.unlink(missing_ok=True)

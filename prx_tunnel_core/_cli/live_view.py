@@ -1,4 +1,4 @@
-"""What a foreground `start` shows on a terminal: the URL to copy, and one line that lives."""
+"""The view of a foreground `start` on a terminal: the URL to copy, and a live status line."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _STYLES = {WARNING: "yellow", ERROR: "red"}
 
 
 class LiveView:
-    """What has happened stays above and scrolls away; below is what goes on now.
+    """Past events are printed above and scroll away; the last line shows the current state.
 
-    The URL is printed, not part of the living line: that one is cut at the terminal's width, and a
-    URL that is cut or framed cannot be copied.
+    The URL is printed and not part of the live line, which is cut at the terminal's width: a URL
+    that is cut or framed cannot be copied.
     """
 
     def __init__(self, config: TunnelConfig) -> None:
@@ -57,7 +57,7 @@ class LiveView:
     def show(self, status: TunnelStatus) -> None:
         self._status, self._since = status, time.monotonic()
         if isinstance(status, Failed):
-            return  # the reason goes to stderr, when all has ended
+            return  # the command reports the reason on stderr at its end
         level, text = describe(status, self._config)
         self._print(f"[{level}] {text}", _STYLES.get(level, ""))
         if isinstance(status, Connected) and status.info.public_url != self._url:
@@ -77,9 +77,9 @@ class LiveView:
 
     def _print(self, text: str, style: str = "") -> None:
         try:
-            # Soft: the terminal breaks the lines, and so undoes that when they are copied.
+            # With soft wrapping, the terminal breaks long lines and joins them again on copying.
             self._console.print(Text(printable_lines(text), style=style), soft_wrap=True)
-        except OSError:  # the terminal is gone; whether the tunnel goes too is for SIGHUP to say
+        except OSError:  # the terminal is gone; SIGHUP decides whether the tunnel is closed
             streams.give_up()
 
     def _now(self) -> Text:
@@ -92,8 +92,8 @@ class LiveView:
             state += f": attempt {attempt} in {max(0.0, status.retry_in - passed):.0f} s"
         else:
             state += f" for {_duration(passed)}"
-        line = Text(f"{state} (Ctrl-C stops)", no_wrap=True)
-        # Room for the terminal's own ^C: on a new line it would leave this one behind.
+        line = Text(f"{state} (press Ctrl-C to stop)", no_wrap=True)
+        # Leaves room for the terminal's ^C, whose line break would leave this line behind.
         line.truncate(max(1, self._console.width - 2), overflow="ellipsis")
         return line
 

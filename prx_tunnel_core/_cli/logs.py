@@ -26,11 +26,13 @@ def register(tunnel: Commands) -> None:
     parser = tunnel.add_parser(
         "logs",
         help="show the log of a detached tunnel",
-        description="Show what a tunnel that was started with --detach has logged.",
+        description="Show the log of a tunnel that was started with --detach.",
     )
     add_name_option(parser)
-    parser.add_argument("--follow", "-f", action="store_true", help="wait for more, until Ctrl-C")
-    parser.add_argument("--json", action="store_true", help="print an object for each line")
+    parser.add_argument(
+        "--follow", "-f", action="store_true", help="wait for new lines until Ctrl-C"
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each line")
     parser.set_defaults(parser=parser, run=_run)
 
 
@@ -42,7 +44,7 @@ def _run(options: Namespace) -> int:
     files = [file for each in (*older, path) if (file := _open(each)) is not None]
     if not files:
         streams.complain(
-            f"prx: tunnel {options.name!r} has no log ({path}); `start --detach` writes one"
+            f"prx: tunnel {options.name!r} has no log at {path}; start it with --detach to get one"
         )
         return NOT_FOUND
     for file in files[:-1]:
@@ -66,25 +68,26 @@ def path_of(name: str) -> Path:
         directory = platformdirs.user_log_path("prx-tunnel", appauthor=False)
     except RuntimeError:
         raise SetupError(
-            "this user has no home directory; set XDG_STATE_HOME to a directory"
+            "no place for the log: this user has no home directory; "
+            "set XDG_STATE_HOME to a directory"
         ) from None
     return directory / f"{name}.log"
 
 
 def _open(path: Path) -> TextIO | None:
     try:
-        # Only a line feed ends a line: a carriage return in a record must not begin another.
-        return open(path, encoding="utf-8", errors="replace", newline="\n", opener=_not_elsewhere)
+        # Only a line feed ends a line: a carriage return in a record must not start a new one.
+        return open(path, encoding="utf-8", errors="replace", newline="\n", opener=_no_symlink)
     except FileNotFoundError:
         return None
 
 
-def _not_elsewhere(path: str, flags: int) -> int:
+def _no_symlink(path: str, flags: int) -> int:
     return trust.open_file(path, flags | os.O_NOFOLLOW)
 
 
 class _Followed:
-    """The lines of a file that grows, and is replaced by a new one when it is large."""
+    """The lines of a log file that grows and is rotated."""
 
     def __init__(self, path: Path, file: TextIO) -> None:
         self._path = path
@@ -102,7 +105,7 @@ class _Followed:
         if self._was_replaced():
             newer = _open(self._path)
             if newer is not None:
-                yield from self._complete_lines()  # written between the two looks
+                yield from self._complete_lines()  # written before the rotation
                 self._file.close()
                 self._file = newer
                 yield from self._complete_lines()
@@ -130,7 +133,7 @@ def _show(lines: Iterable[str], as_json: bool) -> None:
 
 
 def _as_json(line: str) -> str:
-    """Time and level are null where a record goes on with a further line."""
+    """Time and level are null for the continuation lines of a record."""
     from prx_tunnel_core.text import INDENT
 
     time_, level, message = None, None, line.removeprefix(INDENT)

@@ -20,7 +20,7 @@ from prx_tunnel_core.text import MASK, Redactor
 
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _HOLDS_COMMAND = re.compile("command|arg(s|uments)$")
-# `user:password@host`; it begins where a word does, so that each character is looked at once.
+# `user:password@host`; anchored to the start of a word, so that matching takes linear time.
 _USER = re.compile(r"(?<![^\s/@])(?P<user>[^\s/:@]++:)[^\s@/]++(?=@)")
 
 _OPTION = re.compile(r"--[A-Za-z][\w-]*|-[A-Za-z]{1,3}")
@@ -33,14 +33,14 @@ _SENSITIVE = re.compile(
 _PLACEHOLDER = re.compile(r"\{\w+\}|\$\{[A-Za-z_]\w*\}")
 _NUMBER = re.compile(r"\d{1,5}")
 _SEPARATORS = re.compile(r"[./:@~-]+")
-# Not the mixture of cases and digits that a token is.
+# A plain word; a token mixes cases and digits.
 _NAME = re.compile(r"(?:[A-Z]?[a-z_]{1,20}|[A-Z_]{1,20})\d{0,2}|\d{1,5}|")
 
 
 def masked_document(document: Mapping[str, Any], plugins: PluginRegistry) -> dict[str, Any]:
-    """The document with every literal secret masked; `${NAME}` stays, for it holds no value.
+    """The document with every literal secret masked; `${NAME}` is kept, since it holds no value.
 
-    Of a table whose model is not known, all values are masked but for switches.
+    In a table whose model is unknown, every value is masked except booleans.
     """
     return {name: _top_level(name, value, plugins) for name, value in document.items()}
 
@@ -92,7 +92,7 @@ def _model_in(annotation: Any) -> type[ConfigModel] | None:
 
 
 def _shown(value: Any) -> Any:
-    """A value that is no secret, without the ones that a URL may carry."""
+    """A value that is not a secret, without the secrets that a URL may contain."""
     if isinstance(value, list):
         return [_shown(each) for each in value]
     if not isinstance(value, str):
@@ -113,7 +113,7 @@ def _hidden(value: Any) -> Any:
 
 
 def masked_command(command: Any) -> Any:
-    """A command, as one text or as a list; every argument that may be a secret is masked."""
+    """A command, as a string or as a list, with every argument masked that may be a secret."""
     if isinstance(command, list):
         return list(_shown_arguments(command))
     if not isinstance(command, str):
@@ -138,7 +138,7 @@ def _shown_arguments(words: Iterable[Any]) -> Iterator[Any]:
 
 
 def _argument(word: str, option: str) -> str:
-    """One argument, `option` being the one before it when that is an option."""
+    """An argument; `option` is the argument before it, if that is an option."""
     if word == "--" or _OPTION.fullmatch(word):
         return word
     if assigned := _ASSIGNED.fullmatch(word):
@@ -163,7 +163,7 @@ def _value(value: str, option: str) -> str:
 
 
 def _address(url: str) -> str:
-    """A URL's path may be a secret, as that of a webhook is."""
+    """A URL without its path, which may be a secret, as in webhooks."""
     try:
         scheme, host = urlsplit(url).scheme, urlsplit(url).netloc
     except ValueError:

@@ -1,4 +1,4 @@
-"""The grammar of the command line, and the list of commands: a module with `register` for each."""
+"""The command line: the list of commands, each a module with `register`, and their parser."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _EPILOG = f"""\
 exit codes:
   0  success
   1  the tunnel failed (the reason is on stderr)
-  2  wrong usage or configuration
+  2  invalid usage or configuration
 {query.exit_codes()}
-shell completion for bash; zsh and tcsh work in the same way:
+shell completion for bash (for others, see `prx completion --help`):
   prx completion bash > ~/.local/share/bash-completion/completions/prx
 """
 

@@ -1,4 +1,4 @@
-"""What can be seen before a tunnel is opened, and is worth a warning."""
+"""Checks before a tunnel is opened: the configuration, its secrets, the local port."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from prx_tunnel_core.config import (
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.text import one_line
 
-LOCAL_PATIENCE = 0.5  # seconds; on loopback an answer takes microseconds
+LOCAL_PATIENCE = 0.5  # seconds; a connection on loopback takes microseconds
 
 
 def check(
     config: Config, plugins: PluginRegistry, *, listening: bool = True
 ) -> tuple[list[str], list[str]]:
-    """Warnings for a person, and the secrets that no log may show.
+    """Warnings for the user, and the secrets to mask in logs.
 
-    `listening`: whether something should listen on the local port by now. Raises ConfigError and
-    PluginError, before anything is started.
+    `listening`: whether the local port should accept connections by now. Raises ConfigError and
+    PluginError.
     """
     tables = validated(config, plugins)
     about_port = _about_port(config.tunnel, listening=listening)
@@ -42,9 +42,9 @@ def check(
 def validated(
     config: Config, plugins: PluginRegistry
 ) -> list[tuple[str, ConfigModel, Mapping[str, Any]]]:
-    """The path, what it says, and the table itself, of the backend and of each observer.
+    """The path, the validated configuration and the table of the backend and of each observer.
 
-    Raises ConfigError with the name of the file, and PluginError.
+    Raises ConfigError, with the name of the file, and PluginError.
     """
     try:
         return list(_tables(config, plugins))
@@ -80,20 +80,20 @@ def _about_secrets(
         for key in literal_secrets(settings, table, path=path)
     ]
     for key in literal:
-        yield f"{key} stands in the file itself; write ${{…}} and set the variable"
+        yield f"{key} is stored in the file in plain text; use ${{NAME}} and set that variable"
     if literal and config.path is not None and readable_by_others(config.path):
-        yield f"others can read the secrets in {config.path}; run: chmod go-r {config.path}"
+        yield f"other users can read the secrets in {config.path}; run: chmod go-r {config.path}"
 
 
 def _about_port(config: TunnelConfig, *, listening: bool) -> Iterator[str]:
     accepts = _accepts(config)
     where = f"{config.local_host} port {config.local_port}"
     if listening and not accepts:
-        yield f"nothing listens on {where} yet: visitors get an error until your program does"
+        yield f"nothing listens on {where} yet; requests fail until your app does"
     if accepts and not listening:
-        yield f"something listens on {where} before the agent has started: the tunnel leads there"
+        yield f"another program listens on {where} before the agent starts; the tunnel leads to it"
     for uid in strangers(config.local_host, config.local_port):
-        yield f"{where} belongs to another user (uid {uid}): is it your app?"
+        yield f"{where} belongs to another user (uid {uid}); make sure that it is your app"
 
 
 def _accepts(config: TunnelConfig) -> bool:
@@ -105,10 +105,10 @@ def _accepts(config: TunnelConfig) -> bool:
 
 
 def require_choice(plugins: PluginRegistry, config: Config, *, port_given: bool) -> None:
-    """Raise ConfigError when neither the user nor the machine says which backend to use.
+    """Raise ConfigError, which lists the backends, if none was selected.
 
-    Without a `[tunnel]` table the default backend is used only where a port was given, so that
-    something was asked for, and where that backend can be used.
+    Without a `[tunnel]` table, the default backend is used only if a port was given, so that a
+    tunnel was asked for, and if that backend works on this machine.
     """
     found = choices(plugins)
     usable = [choice for choice in found if not choice.lacks and not choice.needs_settings]
@@ -123,26 +123,26 @@ def _explain(found: list[Choice], config: Config) -> Iterator[str]:
         if config.path is None
         else f"{config.path} has no [tunnel] table"
     )
-    yield f"{lacking}, and no --backend: nothing says how to open the tunnel"
+    yield f"no backend is selected: {lacking}, and --backend is not given"
     if not found:
-        yield "No backend is installed; begin with: pip install prx-tunnel-ssh"
+        yield "No backend is installed; install one, for example: pip install prx-tunnel-ssh"
         return
     usable = [choice for choice in found if not choice.lacks]
     if usable:
-        yield "Usable here:"
+        yield "Ready to use:"
     for choice in usable:
         yield from _line(choice, f"prx tunnel start --backend {choice.name} ", config.tunnel)
     if len(usable) < len(found):
-        yield "Installed, but not usable yet:"
+        yield "Installed, but not ready:"
     for choice in found:
         if choice.lacks:
             yield f"  {choice.name:<12}{one_line(choice.lacks)}"
-    yield "To keep the choice, write a configuration file with: prx init --backend NAME"
+    yield "To save your choice in a configuration file, run: prx init --backend NAME"
 
 
 def _line(choice: Choice, command: str, config: TunnelConfig) -> Iterator[str]:
     yield f"  {choice.name:<12}{one_line(choice.backend.summary)}"
     if choice.needs_settings:
-        yield f"  {'':<12}needs settings: prx init --backend {choice.name}"
+        yield f"  {'':<12}needs configuration: prx init --backend {choice.name}"
     else:
         yield f"  {'':<12}{command}--port {config.local_port}"

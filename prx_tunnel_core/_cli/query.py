@@ -7,6 +7,7 @@ they skip argparse and json, and print the reply as it is.
 from __future__ import annotations
 
 from prx_tunnel_core._cli import streams
+from prx_tunnel_core._cli.command import add_name_option
 from prx_tunnel_core._control import client, runtime_dir
 from prx_tunnel_core._control.operations import NEGATIVE, OPERATIONS
 
@@ -49,8 +50,8 @@ def register(tunnel: Commands) -> None:
         summary = operation.summary
         description = f"{summary[0].upper()}{summary[1:]}."
         parser = tunnel.add_parser(op, help=summary, description=description)
-        parser.add_argument("--name", default="default", help="which tunnel (default: default)")
-        parser.add_argument("--json", action="store_true", help="print one JSON object")
+        add_name_option(parser)
+        parser.add_argument("--json", action="store_true", help="print a JSON object")
         parser.set_defaults(parser=parser, run=_run, op=op)
 
 

@@ -29,22 +29,22 @@ class TunnelSpec:
 
 
 def run(
-    spec: TunnelSpec, view: View, stop: StopSignals, *, on_claim: Callable[[], None] = lambda: None
+    spec: TunnelSpec, view: View, stop: StopSignals, *, on_lock: Callable[[], None] = lambda: None
 ) -> None:
-    """Return when the tunnel was stopped; raises TunnelError when it failed.
+    """Return once the tunnel was stopped. Raises TunnelError if it failed.
 
-    `on_claim` is called when it is sure that no other process runs a tunnel of that name.
+    `on_lock` is called once this process holds the lock of the tunnel's name.
     """
-    anyio.run(_keep_open, spec, view, stop, on_claim, backend="asyncio")
+    anyio.run(_keep_open, spec, view, stop, on_lock, backend="asyncio")
 
 
 async def _keep_open(
-    spec: TunnelSpec, view: View, stop: StopSignals, on_claim: Callable[[], None]
+    spec: TunnelSpec, view: View, stop: StopSignals, on_lock: Callable[[], None]
 ) -> None:
-    # The name first: whoever comes second must not start as much as an observer.
+    # The name is locked first: if it is taken, nothing is started, not even an observer.
     lock = await NameLock.acquire(spec.name)
     try:
-        on_claim()
+        on_lock()
         shown = _Shown(view)
         tunnel = TellingTunnel(
             spec.config.tunnel,
@@ -77,7 +77,7 @@ async def _until_stopped(tunnel: Tunnel, shown: _Shown, stop: StopSignals) -> No
 
 
 class _Shown:
-    """Shows each status, and knows when the last one has come."""
+    """Shows each status, and waits for the last one."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -86,7 +86,7 @@ class _Shown:
 
     def show(self, status: TunnelStatus) -> None:
         if self._ended.is_set():
-            return  # a failed tunnel is also stopped when its context is left: no news
+            return  # leaving the context stops a failed tunnel as well; that is not shown
         self._last = status
         self._view.show(status)
         if isinstance(status, Stopped | Failed):

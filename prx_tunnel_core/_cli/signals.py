@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP: each asks for a clean stop, whenever and how often it comes."""
+"""SIGINT, SIGTERM and SIGHUP request a clean stop, whenever and however often they arrive."""
 
 from __future__ import annotations
 
@@ -14,54 +14,54 @@ if TYPE_CHECKING:
 
 
 class StopSignals:
-    """Handlers for the rest of the process' life.
+    """Signal handlers for the rest of this process.
 
-    They are not taken back: a second Ctrl-C, or one in the last moments, must not cut off the
-    cleaning up that the first one asked for.
+    They are never removed: a second Ctrl-C, or a late one, must not interrupt the clean-up that the
+    first one requested.
     """
 
     def __init__(self) -> None:
         self.requested = False
-        self._tell: Callable[[], object] | None = None
+        self._callback: Callable[[], object] | None = None
 
     def install(self) -> None:
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # nohup, and a shell that starts a job in the background, have said what they want.
+            # nohup, and shells that start a background job, ignore signals on purpose.
             if signal.getsignal(each) is not signal.SIG_IGN:
                 signal.signal(each, self._note)
 
-    def tell(self, function: Callable[[], object] | None) -> None:
-        """Call the function at each signal, and now if one came before."""
-        self._tell = function
+    def on_signal(self, function: Callable[[], object] | None) -> None:
+        """Call the function at each signal, and at once if one has arrived already."""
+        self._callback = function
         if self.requested and function is not None:
             function()
 
     async def wait(self) -> None:
-        """Return once a stop was asked for. Runs on asyncio."""
+        """Return once a stop is requested. Runs on asyncio."""
         import asyncio
 
         loop = asyncio.get_running_loop()
         asked = asyncio.Event()
         with _woken_by_signals(loop):
-            # A handler runs between two instructions: only this way may it touch the loop.
-            self.tell(lambda: loop.call_soon_threadsafe(asked.set))
+            # A handler may run in the middle of the loop's code: only this call is safe there.
+            self.on_signal(lambda: loop.call_soon_threadsafe(asked.set))
             try:
                 await asked.wait()
             finally:
-                self.tell(None)
+                self.on_signal(None)
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.requested = True
-        if self._tell is not None:
-            self._tell()
+        if self._callback is not None:
+            self._callback()
 
 
 @contextlib.contextmanager
 def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Have a signal wake the loop when it interrupts nothing.
+    """Let a signal wake the event loop even if it does not interrupt the main thread.
 
-    Python runs a handler at its next instruction. There is none while the loop sleeps and the
-    signal came just before it fell asleep, or was taken by another thread.
+    Python runs a handler before its next instruction. A sleeping loop executes none if the signal
+    arrived just before it fell asleep, or was delivered to another thread.
     """
     ours, pythons = socket.socketpair()
     with ours, pythons:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from prx_tunnel_core._cli.views import View
 
 DESCRIPTION = """\
-Open the tunnel and keep it open: in the foreground until Ctrl-C, or with --detach in the
-background until `prx tunnel stop`. The configuration is --config, else $PRX_CONFIG, else
-config.toml in the user's configuration directory."""
+Open a tunnel and keep it open: in the foreground until Ctrl-C, or with --detach in the background
+until `prx tunnel stop`. The configuration file is --config, else $PRX_CONFIG, else config.toml in
+the user's configuration directory."""
 
 
 def register(tunnel: Commands) -> None:
@@ -31,7 +31,9 @@ def register(tunnel: Commands) -> None:
     parser.add_argument(
         "--detach", action="store_true", help="run in the background; return once connected"
     )
-    parser.add_argument("--json", action="store_true", help="an object for each change of status")
+    parser.add_argument(
+        "--json", action="store_true", help="print a JSON object for each status change"
+    )
     parser.set_defaults(parser=parser, run=_run)
 
 

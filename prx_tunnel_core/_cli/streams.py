@@ -1,20 +1,20 @@
-"""Standard streams that may be closed, full, a pipe nobody reads, or unable to write an umlaut."""
+"""Output to standard streams that may be closed, full, a broken pipe, or limited to ASCII."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-BROKEN_PIPE = 141  # what a shell makes of SIGPIPE
+BROKEN_PIPE = 141  # what shells report for SIGPIPE
 
 
 def prepare() -> None:
-    """Descriptors 0 to 2 exist from here on, and no text is too foreign to be written."""
+    """Open descriptors 0 to 2 if they are closed; replace characters that cannot be encoded."""
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            # Or a socket would take the number, and print would write into it.
+            # Otherwise a socket may get this number, and print would write to it.
             os.open(os.devnull, os.O_RDWR)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -22,23 +22,23 @@ def prepare() -> None:
 
 
 def write(text: str) -> None:
-    """To stdout, at once: somebody may be waiting for the line at the other end of a pipe."""
+    """Write to stdout and flush: another program may be waiting for the line."""
     if sys.stdout is not None:
         sys.stdout.write(_harmless(text))
         sys.stdout.flush()
 
 
 def _harmless(text: str) -> str:
-    """Whatever a caller forgot: nothing that leaves here controls a terminal."""
+    """The text without control characters, whatever the caller passes."""
     if text.isascii() and text.replace("\n", "").isprintable():
-        return text  # `prx tunnel status` imports nothing for it
+        return text  # spares `prx tunnel status` the import
     from prx_tunnel_core.text import printable_lines
 
     return printable_lines(text)
 
 
 def complain(line: str) -> None:
-    """To stderr; nobody can be told when that is gone."""
+    """Write a line to stderr; an error there is ignored."""
     if sys.stderr is not None:
         try:
             sys.stderr.write(f"{_harmless(line)}\n")
@@ -53,7 +53,7 @@ def flush() -> None:
 
 
 def give_up() -> int:
-    """Nobody reads any more; the interpreter must not find that out once more at its end."""
+    """Redirect broken streams to /dev/null, which the interpreter would report at exit."""
     null = os.open(os.devnull, os.O_WRONLY)
     for stream, descriptor in ((sys.stdout, 1), (sys.stderr, 2)):
         if stream is None:

@@ -109,7 +109,7 @@ def exposure(url: str, config: TunnelConfig) -> str:
     """A warning that the URL is public; empty for a URL that only this machine can reach."""
     if _is_private(urlsplit(url).hostname or ""):
         return ""
-    return f"this is PUBLIC: anyone with the URL reaches {local(config)}"
+    return f"this is PUBLIC: anyone with the URL can reach {local(config)}"
 
 
 def _is_private(host: str) -> bool:

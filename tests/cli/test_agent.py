@@ -235,7 +235,7 @@ def test_without_a_tunnel_table_nothing_is_exposed(prx: Prx, start: Start) -> No
     del prx.environ["PRX_CONFIG"]
     run = start("--", "/bin/true")
     assert run.end() == 0
-    assert "there is no configuration file, and so no [tunnel] table" in run.lines[0]
+    assert "there is no configuration file; pass --backend" in run.lines[0]
     assert prx.left() == []
 
 
@@ -327,7 +327,7 @@ def test_the_command_of_the_configuration(prx: Prx) -> None:
         ("''", "gateway.command is empty"),
         ("[]", "gateway.command is empty"),
         ("''' '''", "gateway.command is empty"),
-        (r'"echo \u0000"', "gateway.command: an argument has a NUL"),
+        (r'"echo \u0000"', "gateway.command: an argument contains a NUL"),
         ("5", "gateway.command"),
     ],
 )
@@ -396,4 +396,4 @@ def test_t05_a_backend_and_a_port_on_the_command_line(prx: Prx, start: Start) ->
     assert run.until("connected") == f"{CONNECTED}{port}"
     done = prx("start", "--port", str(port), "--", "true")
     assert "[INFO] No tunnel, nothing is exposed: " in done.stdout
-    assert "open one with --backend" in done.stdout
+    assert "pass --backend" in done.stdout

@@ -89,7 +89,7 @@ def test_a_port_that_is_taken(prx: Prx) -> None:
         prx.config.write_text(prx.config.read_text().replace("= 3000", f"= {taken}"))
         done = prx("start")
     assert done.returncode == 1
-    assert f"prx: the inbox cannot listen at localhost:{taken}" in done.stderr
+    assert f"prx: cannot listen on localhost:{taken}" in done.stderr
     assert "prx tunnel start" in done.stderr
     assert prx.left() == []
 
@@ -100,7 +100,7 @@ def test_without_a_tunnel_table_it_is_for_this_machine_only(prx: Prx) -> None:
     with subprocess.Popen(
         prx.command("start"), env=prx.environ, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert "nothing is exposed" in until(process, "inbox")[0]
+        assert "nothing is exposed" in until(process, "No command given")[0]
         assert send(port, "POST", "/", b"x") == 200
         assert prx("tunnel", "status").returncode == 3
         process.terminate()

@@ -66,7 +66,7 @@ def test_init_replaces_nothing(prx: Prx, kind: str) -> None:
     done = prx("init", "--backend", "lab")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        f"prx: {prx.config} exists and was left as it is; see what it says with: prx config\n"
+        f"prx: {prx.config} exists already and was not changed; show it with: prx config\n"
     )
     assert target.exists() == (kind == "link")
     if kind in ("file", "link"):
@@ -79,7 +79,7 @@ def test_init_replaces_nothing(prx: Prx, kind: str) -> None:
         (["--backend", "cloudflared"], "did you mean 'cloudflare'?"),
         (["--port", "22"], "local_port 22 is a port of services that must not be public"),
         (["--port", "70000"], "tunnel.local_port: "),
-        (["--config", "/proc/nowhere/config.toml"], "name another file with --config"),
+        (["--config", "/proc/nowhere/config.toml"], "choose another file with --config"),
     ],
 )
 def test_init_says_what_is_wrong_and_writes_nothing(

@@ -99,7 +99,7 @@ def test_h17_a_signal_while_waiting_stops_the_daemon(prx: Prx, number: signal.Si
     process.send_signal(number)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert errors.endswith("prx: it was stopped before it was connected\n")
+    assert errors.endswith("prx: the tunnel was stopped before it was connected\n")
     assert not Path(f"/proc/{status['pid']}").exists()
     assert prx.left() == ["default.lock"]
 
@@ -223,7 +223,7 @@ def test_i02_a_log_that_cannot_be_written_is_said_at_once(prx: Prx) -> None:
     log.symlink_to(elsewhere)
     done = prx("tunnel", "start", "--detach")
     assert done.returncode == 1
-    assert f"the log {log} cannot be written" in done.stderr
+    assert f"cannot write the log {log}: " in done.stderr
     assert elsewhere.read_text() == ""
     assert prx("tunnel", "status").returncode == 3
 

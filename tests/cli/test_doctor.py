@@ -28,7 +28,7 @@ def test_a_machine_on_which_all_is_well(prx: Prx) -> None:
     lines = done.stdout.splitlines()
     away = [line for line in lines if "no route to other networks" in line]
     if not away:  # the lab's backend has a server somewhere else
-        assert (done.returncode, lines[-1]) == (0, "all well")
+        assert (done.returncode, lines[-1]) == (0, "all checks passed")
     assert f"ok    local port       something listens on 127.0.0.1 port {port}" in lines
     assert "ok    backend          lab: what a test says" in lines
     assert "ok    tunnel           'default' is not running" in lines
@@ -44,7 +44,7 @@ def test_a_person_reads_what_is_wrong_and_the_fix(prx: Prx) -> None:
     assert "FAIL  configuration    tunnel.local_port is 3000 but gateway.port is" in done.stdout
     assert "FAIL  program          '/no/tunnel': No such file or directory" in done.stdout
     assert "FAIL  local port       nothing listens on 127.0.0.1 port 3000; start" in done.stdout
-    assert done.stdout.splitlines()[-1].endswith("need to be fixed")
+    assert done.stdout.splitlines()[-1].endswith("checks failed")
 
 
 def test_a_script_reads_the_same(prx: Prx) -> None:

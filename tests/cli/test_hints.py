@@ -72,7 +72,7 @@ def test_without_a_file_it_says_which_backends_are_usable(prx: Prx) -> None:
     assert "  lab         what a test says\n" in done.stderr
     assert "prx tunnel start --backend lab --port 3000\n" in done.stderr
     assert "prx tunnel start --backend ssh --port 3000\n" in done.stderr
-    assert "needs settings: prx init --backend custom" in done.stderr
+    assert "needs configuration: prx init --backend custom" in done.stderr
 
 
 @pytest.mark.parametrize("content", ["", "# [tunnel]\n", "[agent]\nmodel = 'x'\n"])
@@ -80,7 +80,9 @@ def test_n11_a_file_without_the_table_chooses_no_backend(prx: Prx, content: str)
     prx.config.write_text(content)
     done = prx("tunnel", "start")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"prx: {prx.config} has no [tunnel] table, and no --backend")
+    assert done.stderr.startswith(
+        f"prx: no backend is selected: {prx.config} has no [tunnel] table, and"
+    )
     assert "prx tunnel start --backend lab --port 3000\n" in done.stderr
 
 

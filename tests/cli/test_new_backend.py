@@ -110,7 +110,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     (full / "mine").write_text("dear")
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to("nowhere")
-    assert "prx-tunnel-relay exists; name another directory" in refused(capsys, "relay")
+    assert "prx-tunnel-relay exists; choose another directory" in refused(capsys, "relay")
     for name in ("file", "link"):
         assert f"{name} exists" in refused(capsys, "relay", name)
     assert [path.name for path in full.iterdir()] == ["mine"]

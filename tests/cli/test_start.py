@@ -28,7 +28,7 @@ def test_each_transition_is_a_line_with_its_reason_and_what_follows(prx: Prx) ->
         "[WARN] Not connected, attempt 1 of 10",
         "[INFO] Connecting lab -> localhost:4567 (attempt 1 of 10)",
         "[INFO] Tunnel connected: https://lab.example.com -> localhost:4567",
-        "[WARN] this is PUBLIC: anyone with the URL reaches localhost:4567",
+        "[WARN] this is PUBLIC: anyone with the URL can reach localhost:4567",
         "[WARN] Not connected, attempt 2 of 10",
         "[INFO] Connecting lab -> localhost:4567 (attempt 2 of 10)",
     ]
@@ -179,7 +179,7 @@ def test_secrets_in_the_file_are_warned_about(prx: Prx) -> None:
     process = prx.connected()
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=PATIENCE)
-    assert "[WARN] tunnel.lab.token stands in the file itself" in errors
+    assert "[WARN] tunnel.lab.token is stored in the file in plain text" in errors
     assert f"chmod go-r {prx.config}" in errors
     assert "tok-0123456789" not in errors
 
@@ -192,8 +192,8 @@ def test_secrets_of_observers_are_warned_about_too(prx: Prx) -> None:
     prx.config.chmod(0o644)
     done = prx("tunnel", "start", "--detach", environ={"TOKEN": "1:tok-0123456789"})
     assert done.returncode == 0
-    assert done.stderr.count("stands in the file itself") == 1
-    assert "[WARN] webhooks.bot.secret stands in the file itself" in done.stderr
+    assert done.stderr.count("is stored in the file in plain text") == 1
+    assert "[WARN] webhooks.bot.secret is stored in the file in plain text" in done.stderr
     assert f"chmod go-r {prx.config}" in done.stderr
     assert "sec-12345" not in done.stdout + done.stderr
 

@@ -88,7 +88,7 @@ def test_the_url_stands_alone_and_whole(prx: Prx, columns: int) -> None:
         screen.until("connected fo")  # the living line is cut, and only that
         lines = [SEQUENCES.sub("", line) for line in screen.seen.splitlines()]
         assert URL in lines
-        assert "[WARN] this is PUBLIC: anyone with the URL reaches localhost:3000" in lines
+        assert "[WARN] this is PUBLIC: anyone with the URL can reach localhost:3000" in lines
         assert f"[INFO] Tunnel connected: {URL} -> localhost:3000" in lines
         screen.press(b"\x03")
         assert screen.end() == 0

@@ -206,7 +206,7 @@ async def says_nothing(_: object) -> None:
 
 
 async def says_something_else(_: object) -> list[str]:
-    return ["all well"]
+    return ["all checks passed"]
 
 
 async def has_no_verdict(_: object) -> list[Any]:

@@ -113,7 +113,7 @@ def test_the_commands_that_receive_a_webhook(terminal: Terminal, tmp_path: Path)
     process = terminal.start(terminal.command(inbox))
     try:
         lines = first_lines(process, 3)
-        assert any("an inbox at http://" in line for line in lines), lines
+        assert any("printing requests to http://" in line for line in lines), lines
         with socket.create_connection(("127.0.0.1", terminal.port)) as client:
             client.sendall(b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello")
             assert client.recv(100).startswith(b"HTTP/1.1 200")

@@ -183,7 +183,7 @@ async def test_status_and_health_of_the_command_show_each_registration(
     assert process.returncode == 0
     assert world.telegram.webhook == {}
     assert telegram.TOKEN not in errors
-    assert "stands in the file itself" not in errors
+    assert "is stored in the file in plain text" not in errors
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -55,7 +55,8 @@ def test_m01_the_command_refuses_too_and_names_the_way(prx: Prx) -> None:
     prx.configure(tunnel="allow_sensitive_port = true")
     process = prx.start("--port", "6379")
     assert (
-        "this is PUBLIC: anyone with the URL reaches localhost:6379" in until(process, "PUBLIC")[-1]
+        "this is PUBLIC: anyone with the URL can reach localhost:6379"
+        in until(process, "PUBLIC")[-1]
     )
 
 

@@ -1,4 +1,4 @@
-"""`prx start [-- COMMAND…]`: run an agent, and a tunnel to it once it listens."""
+"""`prx start [-- COMMAND…]`: run an agent, and open a tunnel to it once it listens."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ if TYPE_CHECKING:
     from prx_tunnel_core._configfile import Config
 
 DESCRIPTION = """\
-Run your agent, and open the tunnel once it listens on the local port. The tunnel never ends the
-agent; the agent's end closes the tunnel, and its exit code is ours. Without COMMAND and
-[gateway] command, a small inbox on the local port prints what arrives. Nothing is exposed unless
-the configuration has a [tunnel] table, or --backend names a backend. The agent finds its public
-URL in the file that $PRX_TUNNEL_PUBLIC_URL_FILE names (empty while there is none), and in
-$PRX_TUNNEL_PUBLIC_URL when it is known before the start."""
+Run your agent and open a tunnel to it once it listens on the local port. When the agent exits, the
+tunnel is closed and prx exits with the agent's exit code; a tunnel that fails does not stop the
+agent. Without COMMAND or gateway.command, prx listens on the local port itself and prints each
+request. Nothing is exposed unless the configuration has a [tunnel] table or --backend is given.
+The agent reads its current public URL from the file named by $PRX_TUNNEL_PUBLIC_URL_FILE, which is
+empty while the tunnel is not connected; $PRX_TUNNEL_PUBLIC_URL is set as well if the URL is known
+before the agent starts."""
 
 
 def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "start",
-        help="run your agent, with a tunnel to it",
+        help="run your agent and a tunnel to it",
         description=DESCRIPTION,
         usage=(
             "prx start [-h] [--backend BACKEND] [--port PORT] [--name NAME] [--config FILE] "
@@ -36,7 +37,7 @@ def register(commands: Commands) -> None:
     )
     add_tunnel_options(parser)
     parser.add_argument(
-        "--keep-agent", action="store_true", help="leave the agent running should prx be killed"
+        "--keep-agent", action="store_true", help="keep the agent running if prx is killed"
     )
     parser.add_argument("command", metavar="COMMAND", nargs="*", help="the agent and its arguments")
     parser.set_defaults(parser=parser, run=_run)
@@ -53,7 +54,7 @@ def _run(options: Namespace) -> int:
 
 
 def _spec(options: Namespace) -> tuple[AgentSpec, list[str]]:
-    """What to run, and the secrets that no output may show. Prints warnings."""
+    """What to run, and the secrets to mask in the output. Prints warnings."""
     from prx_tunnel_core import _configfile
     from prx_tunnel_core._cli.agent.run import AgentSpec
     from prx_tunnel_core._cli.runner import TunnelSpec
@@ -83,9 +84,9 @@ def _command(given: list[str], config: Config) -> tuple[str, ...]:
     except ValueError as error:
         raise ConfigError(f"{where}: {str(error).lower()}; check the quotation marks") from None
     if not words or not words[0]:
-        raise ConfigError(f"{where} is empty; name a program, or remove the key")
+        raise ConfigError(f"{where} is empty; name a program or remove the key")
     if any("\x00" in word for word in words):
-        raise ConfigError(f"{where}: an argument has a NUL character")
+        raise ConfigError(f"{where}: an argument contains a NUL character; remove it")
     return words
 
 
@@ -112,11 +113,11 @@ def _why_not(config: Config, *, asked: bool) -> str:
     """
     if not (config.exposes or asked):
         lacking = (
-            "there is no configuration file, and so no [tunnel] table"
+            "there is no configuration file"
             if config.path is None
             else f"{config.path} has no [tunnel] table"
         )
-        return f"{lacking}; open one with --backend, or write the file with: prx init"
+        return f"{lacking}; pass --backend, or create a configuration with: prx init"
     if not config.tunnel.auto_start:
         return "tunnel.auto_start is false; open it with: prx tunnel start"
     return ""

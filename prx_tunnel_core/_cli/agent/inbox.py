@@ -1,4 +1,4 @@
-"""A small agent that receives webhooks over HTTP, on a local port."""
+"""A small HTTP server that receives webhooks: the inbox of `prx start`, the agent of the demo."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from prx_tunnel_core.text import one_line
 
 LARGEST_BODY = 1024 * 1024  # bytes
 HEAD_PATIENCE = 5.0  # seconds for the head of a request
-PATIENCE = 30.0  # seconds for all of it
+PATIENCE = 30.0  # seconds for the whole request
 MOST_CLIENTS = 64
 SIGNATURE = "x-hub-signature-256"
 
@@ -31,14 +31,14 @@ LONGEST_NAME = 100  # characters of a method or a content type
 
 @dataclass(frozen=True)
 class Webhook:
-    """What arrived, as it arrived."""
+    """A request, as received."""
 
     method: str
     path: str
     headers: Mapping[str, str]
     body: bytes
     verified: bool
-    """Whether the signature is that of our secret over these very bytes; False without one."""
+    """Whether the signature is valid for the secret and this body; False without a secret."""
 
 
 def sign(secret: bytes, body: bytes) -> str:
@@ -56,8 +56,8 @@ async def listen(
 ) -> AsyncIterator[int]:
     """Serve while the context lasts; yields the port.
 
-    Each POST is passed on; one without a valid signature is answered with 401. With None for a
-    secret, every request is passed on, and answered with 200.
+    With a secret, `receive` gets each POST, and one without a valid signature is answered with 401.
+    Without a secret, `receive` gets every request, and each is answered with 200.
     """
     inbox = _Inbox(secret, receive)
     listener = await anyio.create_tcp_listener(local_host=host, local_port=port)
@@ -73,10 +73,10 @@ class _Inbox:
         self._secret = secret
         self._receive = receive
         self._clients: dict[anyio.CancelScope, bool] = {}
-        """Those that are being read, oldest first, and whether their request's head is there."""
+        """The clients being served, oldest first, and whether the request's head has arrived."""
 
     async def answer(self, client: anyio.abc.SocketStream) -> None:
-        """One request, one answer, and the connection is closed."""
+        """Answer one request and close the connection."""
         async with client:
             http = h11.Connection(h11.SERVER)
             try:
@@ -84,13 +84,14 @@ class _Inbox:
                     status = await self._serve(http, client, place)
                     await client.send(_reply(http, status))
             except (h11.ProtocolError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                return  # it left, or does not speak HTTP
+                return  # the client disconnected, or does not speak HTTP
 
     @contextmanager
     def _place(self) -> Iterator[anyio.CancelScope]:
-        """One of the places, of which the client that has kept its longest makes way for another.
+        """A place among the clients; if all are taken, the oldest client is disconnected.
 
-        Of those first that have not even sent a head: a request that arrives whole needs no time.
+        Clients that have not sent the head of a request go first, so that idle connections cannot
+        crowd out real requests.
         """
         if len(self._clients) >= MOST_CLIENTS:
             longest = min(self._clients, key=self._clients.__getitem__)
@@ -152,9 +153,9 @@ def _reply(http: h11.Connection, status: int) -> bytes:
 
 
 def show(webhook: Webhook) -> None:
-    """Strangers wrote all of it: nothing of it may move a cursor or fill the screen."""
+    """Print a request. It is untrusted: it must not control the terminal or flood the screen."""
     if take_mark(webhook.headers.get(MARK, "")):
-        return  # a health check of ours
+        return  # a health check of prx
     method, path = _cut(webhook.method, LONGEST_NAME), _cut(webhook.path, LONGEST_PATH)
     kind = _cut(webhook.headers.get("content-type", "no content type"), LONGEST_NAME)
     body = webhook.body.decode("utf-8", "replace")

@@ -1,11 +1,11 @@
 """The agent that `prx start` runs, and the signals that it is sent.
 
-It runs in our terminal and our process group, as if started alone. Signals are forwarded to it,
-each once. The terminal sends Ctrl-C to its whole foreground process group, so the agent has
-received that one when we have; a second one would be taken for impatience (uvicorn then exits at
-once). sigwaitinfo(2) reports the sender of a signal to a thread that waits for it. On macOS, which
-does not have it, and while a program is being started, an interrupt counts as the terminal's if we
-are in its foreground.
+It runs in the terminal and process group of prx, as if started alone. Signals are forwarded to it
+once. The terminal sends Ctrl-C to its whole foreground process group, so the agent has received it
+already; a second signal would make some programs exit at once (uvicorn is one). sigwaitinfo(2)
+reports whether the kernel or a process sent a signal. macOS lacks it, and it misses signals that
+arrive while a program is being started: then an interrupt counts as the terminal's if prx is in the
+terminal's foreground.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from prx_tunnel_core.process import _group
 from prx_tunnel_core.process._exit_watch import ExitWatch
 from prx_tunnel_core.process._reaper import guard
 
-NOT_FOUND, NOT_EXECUTABLE = 127, 126  # what shells make of it
+NOT_FOUND, NOT_EXECUTABLE = 127, 126  # the exit codes of shells
 BY_SIGNAL = 128
-GRACE = 5.0  # seconds to end in, when prx itself fails
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL, when prx itself fails
 
 FORWARDED = (
     signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2,
@@ -47,18 +47,18 @@ class Agent:
         return self._process.returncode is None
 
     def send(self, number: int) -> None:
-        """A signal; nothing happens when it has ended."""
+        """Send a signal; does nothing if the agent has exited."""
         self._process.send_signal(number)
 
     def shares_our_terminal(self) -> bool:
-        """Whether what the terminal sends to our group reaches the agent too."""
+        """Whether a signal that the terminal sends to our process group reaches the agent too."""
         try:
             return os.getpgid(self.pid) == os.getpgrp()
         except ProcessLookupError:
             return False
 
     async def wait(self) -> int:
-        """The exit code as a shell tells it, once the agent has ended."""
+        """Wait for the agent; return its exit code as a shell would report it."""
         await self._exit.wait()
         code = self._process.wait()
         return code if code >= 0 else BY_SIGNAL - code
@@ -79,11 +79,11 @@ class Agent:
 async def run_agent(
     command: Sequence[str], env: Mapping[str, str], *, outlives_us: bool
 ) -> AsyncIterator[Agent]:
-    """Run the agent. Leaving before it has ended, which only a failure of ours does, ends it.
+    """Run the agent; it is ended if the context is left before it exits, as when prx fails.
 
-    Should prx be killed, the guard ends the agent and what it started, unless it `outlives_us`: a
-    server that nobody knows of any more would keep its port. What is left of an agent that ended by
-    itself is nobody's to end, as without us. Raises OSError when it cannot be started.
+    If prx is killed, the guard ends the agent and its children, unless it `outlives_us`: otherwise
+    a forgotten server would keep its port. Children of an agent that exited by itself are left
+    alone, as they would be without prx. Raises OSError if the agent cannot be started.
     """
     environment = dict(env)
     if not outlives_us:
@@ -116,24 +116,24 @@ def _spawn(command: Sequence[str], env: Mapping[str, str]) -> subprocess.Popen[b
 
 
 def explain(error: OSError | ValueError, program: str) -> tuple[int, str]:
-    """The exit code and the reason when the agent cannot be started."""
+    """The exit code and the message for an agent that cannot be started."""
     if isinstance(error, FileNotFoundError):
-        return NOT_FOUND, f"{program!r} was not found; give its path, or put it on PATH"
+        return NOT_FOUND, f"{program!r} was not found; give its full path, or add it to PATH"
     reason = error.strerror if isinstance(error, OSError) else str(error)
     return NOT_EXECUTABLE, f"{program!r} cannot be run: {reason}"
 
 
 class SignalForwarder:
-    """For the rest of the process' life; before there is an agent, a signal is remembered."""
+    """Forwards signals to the agent, for the rest of this process; keeps an early one for it."""
 
     def __init__(self) -> None:
         self.early = 0
-        """The number of a signal that came before there was an agent."""
+        """The first signal that arrived before the agent was started; 0 if none did."""
         self._agent: Agent | None = None
-        self._turn = threading.RLock()  # a handler may interrupt who holds it
+        self._turn = threading.RLock()  # reentrant: a handler may interrupt the holder
 
     def install(self) -> None:
-        # What nohup or a shell has set to be ignored, the agent ignores too, for it inherits that.
+        # The agent inherits the signals that nohup or a shell has set to be ignored.
         ours = [each for each in FORWARDED if signal.getsignal(each) is not signal.SIG_IGN]
         for each in ours:
             signal.signal(each, self._handle)
@@ -154,7 +154,7 @@ class SignalForwarder:
                 self._take(number, by_terminal=_seems_typed(number))
             else:
                 got = signal.sigwaitinfo(ours)
-                self._take(got.si_signo, by_terminal=got.si_code > 0)  # the kernel's
+                self._take(got.si_signo, by_terminal=got.si_code > 0)  # sent by the kernel
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self._take(number, by_terminal=_seems_typed(number))

@@ -1,26 +1,19 @@
-"""Run an agent, or the inbox, with the tunnel beside it; and the public URL that an agent is given.
+"""Run an agent, or the inbox, with a tunnel to it.
 
-An agent reads its current public URL from a file, and finds it in its environment if it was known
-before the start.
+The agent reads its current public URL from a file. If the URL is known before the agent starts, it
+is in the agent's environment as well.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import (
-    AbstractContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-    nullcontext,
-)
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import anyio
 
 from prx_tunnel_core._cli import streams
-from prx_tunnel_core._cli.agent import inbox
 from prx_tunnel_core._cli.agent.process import (
     BY_SIGNAL,
     Agent,
@@ -42,9 +35,9 @@ from prx_tunnel_core.process import private_folder
 URL_VARIABLE = "PRX_TUNNEL_PUBLIC_URL"
 FILE_VARIABLE = "PRX_TUNNEL_PUBLIC_URL_FILE"
 
-POLL = 0.1  # seconds between two looks at the agent's port
-LONGEST_CONNECT = 1.0  # seconds; on loopback an answer takes microseconds
-REFRESH = 600.0  # seconds; temporary files that are not touched for hours may be cleaned away
+POLL = 0.1  # seconds between two attempts to connect to the agent's port
+LONGEST_CONNECT = 1.0  # seconds; a connection on loopback takes microseconds
+REFRESH = 600.0  # seconds; systems remove temporary files that are not touched for hours
 
 
 @dataclass(frozen=True)
@@ -119,19 +112,21 @@ def run_inbox(spec: AgentSpec, view: View) -> int:
 
 
 async def _run_inbox(spec: AgentSpec, view: View, stop: StopSignals) -> int:
+    from prx_tunnel_core._cli.agent import inbox
+
     config = spec.tunnel.config.tunnel
     where = local(config)
     host, port = config.local_host, config.local_port
     try:
         async with inbox.listen(None, inbox.show, host=host, port=port):
-            write(f"[INFO] No command to run: an inbox at http://{where} prints what arrives\n")
+            write(f"[INFO] No command given, printing requests to http://{where}\n")
             with unwrap_group():
                 async with _tunnel(spec, view):
                     await stop.wait()
     except OSError as error:
         raise TunnelError(
-            f"the inbox cannot listen at {where}: {error.strerror or error}; if that is your "
-            "agent, open a tunnel to it with: prx tunnel start"
+            f"cannot listen on {where}: {error.strerror or error}; if your agent is running "
+            "there already, open a tunnel to it with: prx tunnel start"
         ) from None
     return 0
 
@@ -140,9 +135,9 @@ async def _run_inbox(spec: AgentSpec, view: View, stop: StopSignals) -> int:
 async def _tunnel(
     spec: AgentSpec, view: View, started: anyio.Event | None = None
 ) -> AsyncIterator[HostTunnel]:
-    """The tunnel, if there is to be one; it is opened once the local port accepts connections.
+    """The tunnel, opened once the local port accepts connections; never, if nothing is exposed.
 
-    `started` is set once there is an agent that could listen.
+    `started` is set when the agent has started: until then, another program may have the port.
     """
     wanted = spec.tunnel
     if not spec.exposes:
@@ -162,7 +157,7 @@ async def _tunnel(
 
 
 async def _accepts(config: TunnelConfig) -> None:
-    """Return once something accepts on the local port."""
+    """Return once the local port accepts connections."""
     while True:
         with anyio.move_on_after(LONGEST_CONNECT):
             try:
@@ -176,7 +171,7 @@ async def _accepts(config: TunnelConfig) -> None:
 
 
 def _environment(spec: AgentSpec, url: str | None, file: str | None) -> dict[str, str]:
-    """The agent's environment: that of prx, whole, and what is known of the public URL."""
+    """The environment of prx, with the agent's public URL and the file that holds it."""
     environment = dict(os.environ)
     for name, value in ((URL_VARIABLE, url or spec.known_url), (FILE_VARIABLE, file)):
         environment.pop(name, None)
@@ -186,7 +181,7 @@ def _environment(spec: AgentSpec, url: str | None, file: str | None) -> dict[str
 
 
 class UrlFile:
-    """Holds the URL and a line end while the tunnel is connected, and nothing while it is not."""
+    """Holds the URL and a newline while the tunnel is connected, and is empty otherwise."""
 
     def __init__(self, folder: str) -> None:
         self.path = os.path.join(folder, "public-url")
@@ -194,7 +189,7 @@ class UrlFile:
         self.write("")
 
     def write(self, url: str) -> None:
-        """Replace it as a whole: whoever reads sees the old or the new URL, never half of one."""
+        """Replace the file atomically: a reader sees either the old or the new URL."""
         self._url = url
         beside = f"{self.path}.new"
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -219,21 +214,20 @@ def _url_of(tunnel: HostTunnel) -> str:
 
 
 @contextmanager
-def _new_url_file() -> Iterator[UrlFile]:
-    """A file in a folder that only this user can enter; removed at the end."""
+def _url_file(spec: AgentSpec) -> Iterator[UrlFile | None]:
+    """A file in a directory that only this user can enter; None if no tunnel is opened."""
+    if not spec.exposes:
+        yield None
+        return
     with private_folder(parent=_runtime_directory()) as folder:
         yield UrlFile(folder)
 
 
 def _runtime_directory() -> str | None:
-    """None where it cannot be trusted: the tunnel says why, and the agent runs all the same."""
+    """None if it cannot be trusted: the tunnel reports the reason, and the agent still runs."""
     try:
         path = runtime_dir.runtime_path()
         os.close(runtime_dir.open_directory(path, create=True))
     except SetupError:
         return None
     return path
-
-
-def _url_file(spec: AgentSpec) -> AbstractContextManager[UrlFile | None]:
-    return _new_url_file() if spec.exposes else nullcontext()

@@ -1,4 +1,7 @@
-"""`prx tunnel new-backend`: a distribution to begin with, complete and tested."""
+"""`prx tunnel new-backend`: write a package with a new backend, its tests included.
+
+The package is written beside its final place and then moved there.
+"""
 
 from __future__ import annotations
 
@@ -32,15 +35,17 @@ _FILES = {
 def register(tunnel: Commands) -> None:
     parser = tunnel.add_parser(
         "new-backend",
-        help="write a distribution with a backend of your own",
-        description="Write a complete distribution, tests included, to make a backend from.",
+        help="create a package for a new backend",
+        description="Create a complete package, tests included, to start a new backend from.",
     )
-    parser.add_argument("backend", metavar="NAME", help="what `tunnel.backend` will say")
+    parser.add_argument(
+        "backend", metavar="NAME", help="name of the backend, as used in `tunnel.backend`"
+    )
     parser.add_argument(
         "directory",
         metavar="DIRECTORY",
         nargs="?",
-        help="where to write it (default: prx-tunnel-NAME)",
+        help="directory to create (default: prx-tunnel-NAME)",
     )
     parser.set_defaults(parser=parser, run=_run)
 
@@ -51,21 +56,17 @@ def _run(options: Namespace) -> int:
     except Refused as refused:
         options.parser.error(str(refused))
     streams.write(
-        f"Wrote {directory}, a backend that passes its tests. Install it next to prx and test it:\n"
+        f"Created {directory}, a package whose tests pass. Install it next to prx and run them:\n"
         f"  {' && '.join(_next_steps(directory))}\n"
-        "Then make it yours; see docs/writing-a-backend.md.\n"
+        "Then adapt it to your provider; see docs/writing-a-backend.md.\n"
     )
     return 0
 
 
 def _next_steps(directory: Path) -> list[str]:
-    """Commands for the environment that runs prx.
-
-    The core is installed there already, whether from an index, a wheel or a clone, so nothing has
-    to find it again.
-    """
+    """Commands for the environment that runs prx, in which the core is installed already."""
     python = sys.executable
-    # An environment that uv made has no pip.
+    # Environments created by uv have no pip.
     installer = [python, "-m", "pip", "install"]
     if find_spec("pip") is None:
         installer = ["uv", "pip", "install", "--python", python]
@@ -80,14 +81,14 @@ def _next_steps(directory: Path) -> list[str]:
 
 
 class Refused(Exception):
-    """The name or the place cannot be had; the text says why."""
+    """The name or the directory cannot be used; the text says why."""
 
 
 def write(name: str, directory: str | None = None) -> Path:
-    """Write the distribution `prx-tunnel-<name>`; nothing is left when that fails half-way.
+    """Write the distribution `prx-tunnel-<name>`; a failure leaves nothing behind.
 
-    Raises Refused for a name that no backend may have or another has, and for a directory that
-    exists and is not empty.
+    Raises Refused for a name that is not valid or is taken, and for a directory that exists and is
+    not empty.
     """
     import tempfile
 
@@ -96,7 +97,7 @@ def write(name: str, directory: str | None = None) -> Path:
     _check_name(name)
     place = Path(directory or f"{PREFIX}{name}")
     if os.path.lexists(place) and not (place.is_dir() and not any(place.iterdir())):
-        raise Refused(f"{place} exists; name another directory, or remove it")
+        raise Refused(f"{place} exists; choose another directory, or remove it")
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as folder:
         made = Path(folder, "made")
@@ -146,10 +147,12 @@ def _check_name(name: str) -> None:
     except PluginError as error:
         raise Refused(str(error)) from None
     if name.endswith("-") or "--" in name:
-        raise Refused(f"{name!r}: a distribution's name has no hyphen at its end, nor two in a row")
+        raise Refused(f"{name!r}: the name must not end with a hyphen or contain two in a row")
     for found in find_installed():
         if found.name == name:
-            raise Refused(f"{name!r} is the name of a backend of {found.label}; choose another")
+            raise Refused(
+                f"{name!r} is the name of a backend of {found.label}; choose another name"
+            )
 
 
 def _never(config: BackendConfig, target: Target) -> AbstractAsyncContextManager[Connection]:
