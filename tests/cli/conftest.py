@@ -15,3 +15,10 @@ def prx(tmp_path: Path) -> Iterator[Prx]:
         yield runner
     finally:
         runner.close()
+
+
+@pytest.fixture
+def fresh(prx: Prx) -> Prx:
+    """Without a configuration file."""
+    prx.config.unlink()
+    return prx

@@ -36,15 +36,13 @@ def start(prx: Prx) -> Iterator[Start]:
 
 @pytest.fixture
 def port(prx: Prx) -> int:
-    """The configured port, on which nobody listens yet."""
-    free = free_port()
-    configure(prx, free)
-    return free
+    """The configured port, on which nothing listens yet."""
+    return prx.use_port(free_port())
 
 
 def configure(prx: Prx, port: int, *, lab: str = "", tunnel: str = "", reconnect: str = "") -> None:
     prx.configure(lab=lab, tunnel=tunnel, reconnect=reconnect)
-    prx.config.write_text(prx.config.read_text().replace("= 3000", f"= {port}"))
+    prx.use_port(port)
 
 
 def test_the_tunnel_opens_once_the_agent_listens(prx: Prx, start: Start, port: int) -> None:
@@ -231,8 +229,7 @@ def test_without_a_tunnel_table_nothing_is_exposed(prx: Prx, start: Start) -> No
     run.tell("exit 0")
     assert run.end() == 0
     assert f"nothing is exposed: {prx.config} has no [tunnel] table" in run.lines[0]
-    prx.config.unlink()
-    del prx.environ["PRX_CONFIG"]
+    prx.without_file()
     run = start("--", "/bin/true")
     assert run.end() == 0
     assert "there is no configuration file; pass --backend" in run.lines[0]

@@ -16,9 +16,7 @@ from support.http_server import free_port
 
 @pytest.fixture
 def port(prx: Prx) -> int:
-    free = free_port()
-    prx.config.write_text(prx.config.read_text().replace("= 3000", f"= {free}"))
-    return free
+    return prx.use_port(free_port())
 
 
 @pytest.fixture
@@ -85,8 +83,7 @@ def test_a_signal_is_a_clean_stop(
 
 def test_a_port_that_is_taken(prx: Prx) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        taken = other.getsockname()[1]
-        prx.config.write_text(prx.config.read_text().replace("= 3000", f"= {taken}"))
+        taken = prx.use_port(other.getsockname()[1])
         done = prx("start")
     assert done.returncode == 1
     assert f"prx: cannot listen on localhost:{taken}" in done.stderr

@@ -8,16 +8,11 @@ import re
 import signal
 import stat
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from support.command import PATIENCE, Prx
-
-
-def log_of(prx: Prx) -> Path:
-    return prx.home / ".local/state/prx-tunnel/log/default.log"
+from support.command import PATIENCE, Prx, wait_for
 
 
 def test_it_returns_connected_and_shows_the_status(prx: Prx) -> None:
@@ -65,14 +60,14 @@ def test_why_it_failed_is_told_once(prx: Prx) -> None:
     assert done.returncode == 1
     assert done.stderr.count("the account is closed") == 1
     assert done.stderr.endswith("prx: the account is closed\n")
-    assert log_of(prx).read_text().count("the account is closed") == 1
+    assert prx.log.read_text().count("the account is closed") == 1
 
 
 def test_the_log_tells_the_story_in_order(prx: Prx) -> None:
     prx.configure(lab="token = 'tok-0123456789'\nsteps = ['fail no route', 'up']")
     prx.detach()
     prx("tunnel", "stop")
-    lines = [line.split(" ", 2)[2] for line in log_of(prx).read_text().splitlines()]
+    lines = [line.split(" ", 2)[2] for line in prx.log.read_text().splitlines()]
     story = ("Connecting", "lab: logged", "Not connected", "Tunnel connected", "Tunnel stopped")
     assert [begin for line in lines for begin in story if line.startswith(begin)] == [
         "Connecting", "lab: logged", "Not connected",
@@ -87,7 +82,7 @@ def test_the_log_has_an_error_that_is_no_status(prx: Prx) -> None:
     assert done.returncode == 1
     reason = done.stderr.splitlines()[-1].removeprefix("prx: ")
     assert "default.sock" in reason
-    assert log_of(prx).read_text().count(reason) == 1
+    assert prx.log.read_text().count(reason) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -105,13 +100,8 @@ def test_h17_a_signal_while_waiting_stops_the_daemon(prx: Prx, number: signal.Si
 
 
 def wait_until_it_runs(prx: Prx) -> dict[str, object]:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        done = prx("tunnel", "status", "--json")
-        if done.stdout:
-            status: dict[str, object] = json.loads(done.stdout)
-            return status
-        assert time.monotonic() < deadline
+    wait_for(lambda: bool(prx("tunnel", "status", "--json").stdout))
+    return prx.status()
 
 
 def test_h16_a_daemon_that_dies_while_it_is_waited_for(prx: Prx) -> None:
@@ -129,18 +119,11 @@ def test_h21_a_daemon_that_dies_while_it_is_asked(prx: Prx) -> None:
     asking = subprocess.Popen(
         prx.command("tunnel", "stop"), env=prx.environ, stderr=subprocess.PIPE, text=True
     )
-    wait_until_log_has(prx, "closing takes for ever")
+    wait_for(lambda: "closing takes for ever" in prx.log.read_text())
     os.kill(pid, signal.SIGKILL)
     _, errors = asking.communicate(timeout=PATIENCE)
     assert asking.returncode == 1
     assert f"(process {pid}) ended or closed the connection before it answered" in errors
-
-
-def wait_until_log_has(prx: Prx, text: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while text not in log_of(prx).read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_h02_after_a_kill_the_name_can_be_used_again(prx: Prx) -> None:
@@ -163,16 +146,14 @@ def test_the_starter_may_be_killed_while_it_waits(prx: Prx) -> None:
     process.kill()
     process.wait()
     gate.write_text("now")
-    deadline = time.monotonic() + PATIENCE
-    while prx.status()["state"] != "connected":
-        assert time.monotonic() < deadline
+    wait_for(lambda: prx.status()["state"] == "connected")
 
 
 def test_k03_the_log_is_private_and_has_no_secret(prx: Prx) -> None:
     prx.configure(lab="token = 'tok/0123456789'\nsteps = ['fail bad tok/0123456789', 'up']")
     prx.detach()
     prx("tunnel", "stop")
-    log = log_of(prx)
+    log = prx.log
     assert stat.S_IMODE(log.stat().st_mode) == 0o600
     assert stat.S_IMODE(log.parent.stat().st_mode) == 0o700
     text = log.read_text()
@@ -205,20 +186,20 @@ def test_k03_no_secret_in_a_failure(prx: Prx, detach: list[str]) -> None:
     assert done.stderr.endswith("prx: refused **********\n")
     assert "tok-0123456789" not in done.stdout + done.stderr
     if detach:
-        assert "tok-0123456789" not in log_of(prx).read_text()
+        assert "tok-0123456789" not in prx.log.read_text()
 
 
 def test_h04_the_second_does_not_write_into_the_log_of_the_first(prx: Prx) -> None:
     prx.detach()
-    before = log_of(prx).read_text()
+    before = prx.log.read_text()
     assert prx("tunnel", "start", "--detach").returncode == 2
-    assert log_of(prx).read_text() == before
+    assert prx.log.read_text() == before
 
 
 def test_i02_a_log_that_cannot_be_written_is_said_at_once(prx: Prx) -> None:
     elsewhere = prx.home / "elsewhere"
     elsewhere.touch()
-    log = log_of(prx)
+    log = prx.log
     log.parent.mkdir(parents=True)
     log.symlink_to(elsewhere)
     done = prx("tunnel", "start", "--detach")
@@ -233,12 +214,12 @@ def test_i01_a_full_disk_does_not_close_the_tunnel(prx: Prx) -> None:
 
     prx.configure(lab="steps = ['up']")
     pid = prx.detach()
-    size = log_of(prx).stat().st_size
+    size = prx.log.stat().st_size
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, size))
     assert prx("tunnel", "health").returncode == 0
     done = prx("tunnel", "stop")  # which is logged, if there is room
     assert done.returncode == 0
-    assert log_of(prx).stat().st_size == size
+    assert prx.log.stat().st_size == size
 
 
 @pytest.mark.parametrize("gone", ["HOME", "PATH"])

@@ -62,35 +62,3 @@ def test_t05_what_resembles_nothing_is_explained_by_the_usage(prx: Prx) -> None:
         done = prx(*typed)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("usage: prx")
-
-
-def test_without_a_file_it_says_which_backends_are_usable(prx: Prx) -> None:
-    prx.config.unlink()
-    del prx.environ["PRX_CONFIG"]
-    done = prx("tunnel", "start")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "  lab         what a test says\n" in done.stderr
-    assert "prx tunnel start --backend lab --port 3000\n" in done.stderr
-    assert "prx tunnel start --backend ssh --port 3000\n" in done.stderr
-    assert "needs configuration: prx init --backend custom" in done.stderr
-
-
-@pytest.mark.parametrize("content", ["", "# [tunnel]\n", "[agent]\nmodel = 'x'\n"])
-def test_n11_a_file_without_the_table_chooses_no_backend(prx: Prx, content: str) -> None:
-    prx.config.write_text(content)
-    done = prx("tunnel", "start")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(
-        f"prx: no backend is selected: {prx.config} has no [tunnel] table, and"
-    )
-    assert "prx tunnel start --backend lab --port 3000\n" in done.stderr
-
-
-def test_without_a_file_a_port_alone_does_not_choose_a_backend_that_is_not_there(prx: Prx) -> None:
-    prx.config.unlink()
-    del prx.environ["PRX_CONFIG"]
-    prx.environ["PATH"] = str(prx.home)  # no cloudflared
-    done = prx("tunnel", "start", "--port", "8000")
-    assert done.returncode == 2
-    assert "prx tunnel start --backend ssh --port 8000\n" in done.stderr
-    assert "  cloudflare  the program cloudflared was not found" in done.stderr

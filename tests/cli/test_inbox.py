@@ -1,4 +1,4 @@
-"""The inbox's server: strangers take no place that somebody else needs."""
+"""The server of the inbox: signatures, malformed requests, and clients that occupy places."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 import anyio
 import anyio.abc
+import httpx
 import pytest
 
 from prx_tunnel_core._cli.agent import inbox
@@ -94,3 +95,60 @@ async def test_s16_the_inbox_shows_everything_but_our_own_health_check(
         await stream.receive()
         assert capsys.readouterr().out == "GET /hello (no content type, 0 bytes)\n"
     await prober.aclose()
+
+
+@pytest.mark.parametrize(
+    ("signature", "status"),
+    [("right", 202), ("none", 401), ("of other bytes", 401), ("sha1", 401), ("upper case", 401)],
+)
+async def test_with_a_secret_it_takes_only_what_is_signed(
+    arrived: list[inbox.Webhook], signature: str, status: int
+) -> None:
+    body = b'{"ref": "refs/heads/main"}'
+    right = inbox.sign(b"secret", body)
+    values = {
+        "right": right,
+        "none": "",
+        "of other bytes": inbox.sign(b"secret", body + b" "),
+        "sha1": "sha1=" + right[7:47],
+        "upper case": right.upper(),
+    }
+    async with inbox.listen(b"secret", arrived.append) as port, httpx.AsyncClient() as client:
+        answer = await client.post(
+            f"http://127.0.0.1:{port}/hook",
+            content=body,
+            headers={inbox.SIGNATURE: values[signature]},
+        )
+    assert answer.status_code == status
+    (webhook,) = arrived
+    assert (webhook.body, webhook.verified) == (body, status == 202)
+
+
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"garbage\r\n\r\n", b""),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab", b""),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"HTTP/1.1 204"),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1200000\r\n\r\n" + b"x" * 1_200_000,
+            b"HTTP/1.1 413",
+        ),
+    ],
+    ids=["garbage", "half a body", "no body", "too large"],
+)
+async def test_it_survives_whatever_is_sent(
+    arrived: list[inbox.Webhook], sent: bytes, answer: bytes
+) -> None:
+    async with inbox.listen(b"secret", arrived.append) as port:
+        async with await anyio.connect_tcp("127.0.0.1", port) as client:
+            try:
+                await client.send(sent)
+                await client.send_eof()
+                received = await client.receive()
+            except (anyio.EndOfStream, anyio.BrokenResourceError):
+                received = b""
+            assert received.startswith(answer)
+        async with httpx.AsyncClient() as http:  # it still serves
+            assert (await http.get(f"http://127.0.0.1:{port}/")).status_code == 204
+    assert arrived == []

@@ -18,9 +18,8 @@ from support.command import PATIENCE, Prx, until
 
 @pytest.fixture
 def log(prx: Prx) -> Path:
-    path = prx.home / ".local/state/prx-tunnel/log/default.log"
-    path.parent.mkdir(parents=True)
-    return path
+    prx.log.parent.mkdir(parents=True)
+    return prx.log
 
 
 def test_of_a_tunnel_that_was_never_detached(prx: Prx) -> None:

@@ -1,31 +1,15 @@
-"""What holds for every command: streams, help, version, completion, the list of backends."""
+"""What holds for every command: help, version, standard streams, errors."""
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from prx_tunnel_core import __version__, _cli
 from prx_tunnel_core._cli import parser
-from support.command import PATIENCE, Prx
-
-
-def shell(
-    prx: Prx, script: str, *arguments: str, **environ: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a script in which `"$@"` is the command."""
-    return subprocess.run(
-        ["bash", "-c", script, "bash", *prx.command(*arguments)],
-        env={**prx.environ, **environ},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+from support.command import Prx
 
 
 def test_version(prx: Prx) -> None:
@@ -54,30 +38,14 @@ def test_what_is_no_command(prx: Prx, arguments: list[str]) -> None:
     assert done.stderr.startswith("usage: prx")
 
 
-@pytest.mark.parametrize("name", ["bash", "zsh", "tcsh"])
-def test_completion(prx: Prx, name: str) -> None:
-    done = prx("completion", name)
-    assert done.returncode == 0
-    assert all(word in done.stdout for word in ("tunnel", "status", "detach"))
-
-
-def test_bash_completes(prx: Prx) -> None:
-    (prx.home / "completion").write_text(prx("completion", "bash").stdout)
-    script = (
-        'source "$HOME/completion"; COMP_WORDS=(prx tunnel sta); COMP_CWORD=2;'
-        '_shtab_prx prx sta tunnel; echo "${COMPREPLY[@]}"'
-    )
-    assert shell(prx, script).stdout.split() == ["start", "status"]
-
-
 def test_h18_a_reader_that_left(prx: Prx) -> None:
     prx.detach()
     for command in (["tunnel", "status"], ["tunnel", "logs"], ["--help"], ["tunnel", "backends"]):
-        done = shell(prx, '"$@" | head -c0; echo "${PIPESTATUS[0]}"', *command)
+        done = prx.shell('"$@" | head -c0; echo "${PIPESTATUS[0]}"', *command)
         assert done.stderr == ""
         assert done.stdout in ("141\n", "0\n")  # 0: it had written all before the reader left
     script = '"$@" > /dev/full; echo $?'
-    done = shell(prx, script, "tunnel", "status")
+    done = prx.shell(script, "tunnel", "status")
     assert (done.stdout, done.stderr) == ("1\n", "prx: [Errno 28] No space left on device\n")
 
 
@@ -98,26 +66,8 @@ def test_h19_what_a_terminal_cannot_write_is_replaced(prx: Prx, environ: dict[st
 def test_closed_streams_harm_nobody(prx: Prx) -> None:
     prx.detach()
     for redirection in (">&-", "<&-", "2>&-", "<&- >&- 2>&-"):
-        done = shell(prx, f'"$@" {redirection}', "tunnel", "status")
+        done = prx.shell(f'"$@" {redirection}', "tunnel", "status")
         assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_backends(prx: Prx) -> None:
-    broken = prx.home / "site" / "prx_tunnel_broken-2.0.dist-info"
-    broken.mkdir()
-    (broken / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: prx-tunnel-broken\nVersion: 2.0\n"
-    )
-    (broken / "entry_points.txt").write_text("[prx_tunnel]\nbroken = no_such_module\n")
-    listed = {each["name"]: each for each in json.loads(prx("tunnel", "backends", "--json").stdout)}
-    assert listed["lab"]["summary"] == "what a test says"
-    assert (listed["lab"]["distribution"], listed["lab"]["version"]) == ("prx-tunnel-lab", "1.0")
-    assert listed["lab"]["problem"] == ""
-    assert "no_such_module" in listed["broken"]["problem"]
-    done = prx("tunnel", "backends")
-    assert done.returncode == 0
-    assert "lab: what a test says\n  from prx-tunnel-lab 1.0\n" in done.stdout
-    assert "  cannot be used: prx-tunnel-broken 2.0" in done.stdout
 
 
 def test_a_defect_keeps_its_traceback(prx: Prx) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 
-from support.command import PATIENCE, Prx, until
+from support.command import PATIENCE, Prx, until, wait_for
 
 
 def test_each_transition_is_a_line_with_its_reason_and_what_follows(prx: Prx) -> None:
@@ -173,49 +172,6 @@ def test_a_port_that_is_none(prx: Prx) -> None:
     assert "local_port" in prx("tunnel", "start", "--port", "0").stderr
 
 
-def test_secrets_in_the_file_are_warned_about(prx: Prx) -> None:
-    prx.configure(lab="token = 'tok-0123456789'")
-    prx.config.chmod(0o644)
-    process = prx.connected()
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=PATIENCE)
-    assert "[WARN] tunnel.lab.token is stored in the file in plain text" in errors
-    assert f"chmod go-r {prx.config}" in errors
-    assert "tok-0123456789" not in errors
-
-
-def test_secrets_of_observers_are_warned_about_too(prx: Prx) -> None:
-    hook = "[webhooks.bot]\nkind = 'telegram'\npath = '/bot'\napi_url = 'http://127.0.0.1:9'\n"
-    prx.config.write_text(
-        f"{prx.config.read_text()}{hook}token = '${{TOKEN}}'\nsecret = 'sec-12345'"
-    )
-    prx.config.chmod(0o644)
-    done = prx("tunnel", "start", "--detach", environ={"TOKEN": "1:tok-0123456789"})
-    assert done.returncode == 0
-    assert done.stderr.count("is stored in the file in plain text") == 1
-    assert "[WARN] webhooks.bot.secret is stored in the file in plain text" in done.stderr
-    assert f"chmod go-r {prx.config}" in done.stderr
-    assert "sec-12345" not in done.stdout + done.stderr
-
-
-def test_an_error_in_an_observers_table_names_the_file(prx: Prx) -> None:
-    prx.config.write_text(f"{prx.config.read_text()}[webhooks.bot]\nkind = 'telegramm'\n")
-    done = prx("tunnel", "start", "--detach")
-    assert done.returncode == 2
-    assert f"prx: {prx.config}: webhooks.bot.kind: 'telegramm' is not known" in done.stderr
-
-
-def test_a_secret_from_the_environment_and_a_listening_port_are_fine(prx: Prx) -> None:
-    prx.configure(lab="token = '${TOKEN}'")
-    prx.config.chmod(0o644)
-    with socket.create_server(("127.0.0.1", 0)) as agent:
-        port = str(agent.getsockname()[1])
-        process = prx.start("--port", port, environ={"TOKEN": "tok-0123456789"})
-        until(process, "PUBLIC")
-        process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=PATIENCE)[1] == ""
-
-
 def test_h01_the_second_of_a_name_says_who_runs_it(prx: Prx) -> None:
     first = prx.connected()
     for detach in ([], ["--detach"]):
@@ -244,7 +200,7 @@ def test_h01_of_sixteen_starts_one_wins(prx: Prx) -> None:
 def test_i01_a_full_disk_and_a_reader_that_left_do_not_close_the_tunnel(prx: Prx) -> None:
     with Path("/dev/full").open("w") as full:
         process = prx.start(stdout=full)
-        wait_for_status(prx)
+        wait_for(lambda: prx("tunnel", "status").returncode == 0)
         assert process.poll() is None
         prx("tunnel", "stop")
         assert process.wait(PATIENCE) == 0
@@ -252,13 +208,8 @@ def test_i01_a_full_disk_and_a_reader_that_left_do_not_close_the_tunnel(prx: Prx
     os.close(reading)
     process = prx.start(stdout=writing)
     os.close(writing)
-    wait_for_status(prx)
+    wait_for(lambda: prx("tunnel", "status").returncode == 0)
     assert process.poll() is None
-
-
-def wait_for_status(prx: Prx) -> None:
-    while prx("tunnel", "status").returncode != 0:
-        pass
 
 
 def test_the_program_leaves_no_core(prx: Prx) -> None:

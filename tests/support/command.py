@@ -8,6 +8,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,22 @@ class Prx:
             f"[tunnel.lab]\n{lab}\n"
         )
 
+    def use_port(self, port: int) -> int:
+        """Have the configuration name this local port."""
+        text = self.config.read_text()
+        self.config.write_text(text.replace("local_port = 3000", f"local_port = {port}"))
+        return port
+
+    def without_file(self) -> None:
+        """Remove the configuration file, and what names it."""
+        self.config.unlink()
+        del self.environ["PRX_CONFIG"]
+
+    @property
+    def log(self) -> Path:
+        """The log of the detached tunnel `default`."""
+        return self.home / ".local/state/prx-tunnel/log/default.log"
+
     def command(self, *arguments: str) -> list[str]:
         code = "import sys; from prx_tunnel_core._cli import main; sys.exit(main())"
         return [sys.executable, "-c", code, *arguments]
@@ -65,6 +83,19 @@ class Prx:
             timeout=PATIENCE,
             check=False,
             **options,
+        )
+
+    def shell(
+        self, script: str, *arguments: str, **environ: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a script of bash in which `"$@"` is the command."""
+        return subprocess.run(
+            ["bash", "-c", script, "bash", *self.command(*arguments)],
+            env={**self.environ, **environ},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
         )
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
@@ -125,3 +156,11 @@ def until(process: subprocess.Popen[str], word: str) -> list[str]:
         if word in line:
             break
     return lines
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Return once the condition holds; fails when that takes too long."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
