@@ -19,7 +19,7 @@ tcp.py           a forwarded port
 web.py           forwarded web sites, by host name
 visit.py         one connection to a web site
 exchange.py      one HTTP request and its response
-channel.py       the SSH channel of an exchange
+channel.py       the SSH channel of an exchange; long transfers take turns
 notice.py        the session that prints the URL
 tunnel_table.py  the ports and web sites that are taken
 state.py         the state that the connections share

@@ -14,7 +14,7 @@ Accepted = Callable[[socket.socket, tuple[str, int]], bool]
 
 _BACKLOG = 1024
 # Connections that are taken at a time, before those that make room for them are closed.
-_AT_ONCE = 8
+_AT_ONCE = 4
 # Connections that are judged at a time. A refusal costs next to nothing, and connections behind it
 # must not be dropped from a backlog that overflows: TCP tries again only after a second or more.
 _LOOKED_AT = 256

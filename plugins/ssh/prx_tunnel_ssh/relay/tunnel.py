@@ -16,7 +16,7 @@ from prx_tunnel_ssh.relay.pool import Pool
 
 _LEAST_WINDOW = 16 * 1024
 _MOST_WINDOW = 256 * 1024
-_ALL_WINDOWS = 8 * 1024 * 1024
+_ALL_WINDOWS = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)

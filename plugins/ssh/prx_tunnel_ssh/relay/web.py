@@ -20,7 +20,7 @@ from anyio.streams.tls import TLSStream
 from typing_extensions import override
 
 from prx_tunnel_ssh.forwarding import WINDOW
-from prx_tunnel_ssh.relay.channel import Channel
+from prx_tunnel_ssh.relay.channel import BulkQueue, Channel
 from prx_tunnel_ssh.relay.crowd import Crowd
 from prx_tunnel_ssh.relay.exchange import exchange
 from prx_tunnel_ssh.relay.limits import source_of
@@ -40,14 +40,14 @@ class SiteTunnel(Tunnel):
     def get_port(self) -> int:
         return self.lease.port
 
-    async def open(self, address: tuple[str, int], patience: float) -> Channel:
+    async def open(self, address: tuple[str, int], patience: float, bulk: BulkQueue) -> Channel:
         """A channel to the guest.
 
         Raises asyncssh.Error or OSError when the guest refuses it, TimeoutError when it does not
         answer.
         """
         lease = self.lease
-        channel = Channel(lease.congestion, patience)
+        channel = Channel(lease.congestion, patience, bulk)
         opening = lease.connection.create_connection(
             lambda: channel, lease.host, lease.port, *address, window=lease.window
         )
@@ -71,6 +71,7 @@ class Web:
         self.find = find
         self.limits = Limits() if limits is None else limits
         self.crowd = Crowd(self.limits) if crowd is None else crowd
+        self.bulk = BulkQueue()
         self.tls: ssl.SSLContext | None = None
         self._log = log
         self._tasks: set[asyncio.Task[None]] = set()
@@ -204,7 +205,9 @@ class _Visitor:
 
     async def _pass_on(self, visit: Visit, request: h11.Request, tunnel: SiteTunnel) -> bool:
         try:
-            channel = await tunnel.open(self._address, self._web.limits.response_seconds)
+            channel = await tunnel.open(
+                self._address, self._web.limits.response_seconds, self._web.bulk
+            )
         except TimeoutError:
             await visit.refuse(504, "the other end of the tunnel does not answer")
             return False
