@@ -1,4 +1,4 @@
-"""`prx tunnel status`, `health`, `stop`: what they print, exit with, and cost."""
+"""`prx tunnel status`, `health` and `stop`: output, exit codes and start-up time."""
 
 from __future__ import annotations
 

@@ -1,13 +1,17 @@
-"""Clients of the control socket that mean harm, and servers that are not what they should be."""
+"""Hostile clients of the control socket, and servers that do not speak its protocol."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio
 import anyio.abc
@@ -22,7 +26,7 @@ from support.memory import Memory
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime", "descriptors")]
 
 
-# Who may not be heard, or not for long
+# Clients
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,7 @@ async def test_h09_another_user_is_not_heard(
         run = partial(anyio.run_process, check=False)
         refused = await run([sys.executable, "-c", AS_NOBODY, str(address)])
         assert b"PermissionError" in refused.stderr
-        # Even where somebody has opened all doors, the server looks at who comes in.
+        # Even if file modes let every user connect, the server checks the peer.
         address.chmod(0o666)
         for parent in (runtime, *runtime.parents):
             if parent.stat().st_mode & 0o005 != 0o005:
@@ -148,39 +152,69 @@ async def test_h09_another_user_is_not_heard(
         assert type(tunnel.status).__name__ == "Connected"
 
 
-# The other side of the socket is not what it should be
+# Servers
+
+
+Handler: TypeAlias = Callable[[anyio.abc.SocketStream], Awaitable[None]]
+
+
+@asynccontextmanager
+async def served_by(handler: Handler, runtime: Path) -> AsyncIterator[None]:
+    """A tunnel whose socket was replaced by another server of this process."""
+    async with tunnel_over(Memory()) as tunnel, serve(tunnel):
+        (runtime / "default.sock").unlink()
+        listener = await anyio.create_unix_listener(runtime / "default.sock")
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, handler)
+            yield
+            tasks.cancel_scope.cancel()
 
 
 async def test_h14_another_version_is_not_understood_and_said_so(runtime: Path) -> None:
-    async with tunnel_over(Memory()) as tunnel, serve(tunnel):
-        (runtime / "default.sock").unlink()
-        listener = await anyio.create_unix_listener(runtime / "default.sock")
-        async with listener, anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, _speaks_another_version)
-            reply = await call("status")
-            assert (reply.code, reply.answered) == (4, False)
-            assert f"(process {os.getpid()}) runs another version" in reply.text
-            with pytest.raises(NoAnswer):
-                await ask("stop")
-            tasks.cancel_scope.cancel()
+    async def speak_another_version(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            await stream.send(b"prx-tunnel/2 0\n{}\n")
 
-
-async def _speaks_another_version(stream: anyio.abc.SocketStream) -> None:
-    async with stream:
-        await stream.receive()
-        await stream.send(b"prx-tunnel/2 0\n{}\n")
+    async with served_by(speak_another_version, runtime):
+        reply = await call("status")
+        assert (reply.code, reply.answered) == (4, False)
+        assert f"(process {os.getpid()}) runs another version" in reply.text
+        with pytest.raises(NoAnswer):
+            await ask("stop")
 
 
 async def test_h21_a_process_that_ends_before_it_answers(runtime: Path) -> None:
-    async with tunnel_over(Memory()) as tunnel, serve(tunnel):
-        (runtime / "default.sock").unlink()
-        listener = await anyio.create_unix_listener(runtime / "default.sock")
-        async with listener, anyio.create_task_group() as tasks:
-            tasks.start_soon(listener.serve, lambda stream: stream.aclose())
-            reply = await call("stop")
-            assert (reply.code, reply.answered) == (1, False)
-            assert "before it answered" in reply.text or "cannot be reached" in reply.text
-            tasks.cancel_scope.cancel()
+    async with served_by(lambda stream: stream.aclose(), runtime):
+        reply = await call("stop")
+        assert (reply.code, reply.answered) == (1, False)
+        assert "before it answered" in reply.text or "cannot be reached" in reply.text
+
+
+async def test_a_server_that_never_answers_is_reported_after_two_seconds(runtime: Path) -> None:
+    async def be_silent(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await anyio.sleep_forever()
+
+    async with served_by(be_silent, runtime):
+        begun = anyio.current_time()
+        reply = await call("status")
+        assert 2 <= anyio.current_time() - begun < 4
+        assert f"(process {os.getpid()}) does not answer; is it suspended?" in reply.text
+
+
+async def test_a_reply_without_an_end_is_cut(runtime: Path) -> None:
+    async def never_end(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.send(b"prx-tunnel/1 0\n")
+            with contextlib.suppress(anyio.BrokenResourceError):
+                while True:
+                    await stream.send(b"x" * 65536)
+
+    async with served_by(never_end, runtime):
+        with anyio.fail_after(20):
+            reply = await call("status")
+        assert 4 << 20 <= len(reply.text) < 5 << 20
 
 
 def test_on_windows_the_package_imports_and_use_says_what_is_missing() -> None:

@@ -1,4 +1,4 @@
-"""Who may serve a name, and where: locks, sockets and directories of a real file system."""
+"""One process serves a name: its lock and its socket, on a real file system."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("runtime")
 
 @pytest.fixture
 def umask() -> Iterator[None]:
-    """The most careless one that a shell can have."""
+    """The most permissive one."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -66,7 +67,7 @@ def test_h04_the_second_leaves_the_first_as_it_was(runtime: Path) -> None:
     NameLock("default").release()
 
 
-def test_two_names_do_not_meet() -> None:
+def test_two_names_are_independent() -> None:
     first, second = NameLock("default"), NameLock("another.one-2_x")
     first.listen()
     second.listen()
@@ -163,10 +164,10 @@ def test_h07_a_path_that_no_address_can_hold(
     assert os.listdir(deep) == ["default.lock"]
 
 
-def test_between_socket_and_lock_a_tunnel_that_ends_is_waited_for(
+def test_a_client_waits_for_a_tunnel_that_has_only_its_lock_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It gives back its lock after its socket: who comes between the two sees neither state."""
+    """It releases the lock after the socket: in between, a client finds only the lock."""
     lock, look = NameLock("default"), client._holder
 
     def look_just_before_the_end(directory: int, name: str) -> tuple[bool, int]:
@@ -180,18 +181,20 @@ def test_between_socket_and_lock_a_tunnel_that_ends_is_waited_for(
     assert (reply.code, reply.text) == (3, "tunnel 'default' is not running")
 
 
-def test_a_socket_that_stays_away_is_not_waited_for_long() -> None:
+def test_a_missing_socket_is_reported_after_half_a_second() -> None:
     lock = NameLock("default")
+    begun = time.monotonic()
     try:
         reply = client.call("stop", "default")
     finally:
         lock.release()
+    assert 0.5 <= time.monotonic() - begun < 2
     assert (reply.code, reply.answered) == (1, False)
     assert f"(process {os.getpid()}) cannot be reached" in reply.text
 
 
 @pytest.mark.anyio
-async def test_whoever_looks_at_the_lock_does_not_keep_a_start_out(runtime: Path) -> None:
+async def test_a_client_that_probes_the_lock_does_not_prevent_a_start(runtime: Path) -> None:
     import fcntl
 
     NameLock("default").release()

@@ -1,4 +1,4 @@
-"""The control socket, with real sockets, locks and directories, and with clients that mean harm."""
+"""What each operation answers, and what an entry of the table gives a new one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from prx_tunnel_core import (
     Tunnel,
 )
 from prx_tunnel_core._cli import main, query
-from prx_tunnel_core._control import client, server
+from prx_tunnel_core._control import client
 from prx_tunnel_core._control.async_client import NotRunning, ask
 from prx_tunnel_core._control.operations import OPERATIONS, Operation, ServedTunnel
 from prx_tunnel_core.errors import ConfigError
@@ -111,7 +111,7 @@ async def test_stop_gives_the_name_back_before_it_answers(runtime: Path) -> None
             assert (await call("status")).code == 0
 
 
-async def test_who_waits_for_a_stop_hears_of_it_although_the_server_leaves() -> None:
+async def test_a_client_gets_the_answer_to_its_stop_although_the_server_ends() -> None:
     memory = Memory(teardown=0.2)
     replies: list[client.Reply] = []
 
@@ -124,12 +124,10 @@ async def test_who_waits_for_a_stop_hears_of_it_although_the_server_leaves() -> 
     assert [reply.text for reply in replies] == ["Tunnel default stopped\n"]
 
 
-async def test_a_long_answer_is_told_from_a_frozen_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "WORKING", 0.05)
-    monkeypatch.setattr(client, "SILENCE", 0.5)
+async def test_an_operation_may_take_longer_than_a_client_bears_silence() -> None:
     prober = FakeProber()
     async with served(prober=prober):
-        prober.takes = 1.0
+        prober.takes = client.SILENCE + 0.5
         assert (await call("health")).code == 0
 
 
@@ -145,7 +143,7 @@ async def test_an_observer_is_part_of_the_status(monkeypatch: pytest.MonkeyPatch
 async def test_an_entry_of_the_table_is_a_whole_operation(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The server, the client, the subcommand and its help know nothing else of it."""
+    """The server, the client, the subcommand and its help derive from it."""
 
     async def prx(*arguments: str) -> tuple[int, str]:
         code = await anyio.to_thread.run_sync(main, ["tunnel", "url", *arguments])

@@ -1,4 +1,4 @@
-"""The texts that say in which state a tunnel is."""
+"""The texts of the state of a tunnel and of its observers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lock, socket and directory are removed while the tunnel runs, and are there again."""
+"""A running tunnel recreates its lock, socket and directory after they were removed."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_h05_meanwhile_a_client_says_who_holds_the_name(runtime: Path) -> 
 
 
 async def test_files_that_are_in_use_look_used(runtime: Path) -> None:
-    """Files of the runtime directory that nobody used for six hours may be removed (XDG)."""
+    """Unused files of the runtime directory may be removed after six hours (XDG)."""
     async with tunnel_over(Memory()) as tunnel, serve(tunnel, self_check=0.02):
         files = [runtime / name for name in os.listdir(runtime)]
         for file in files:

@@ -1,4 +1,4 @@
-"""Where tunnels are found: only in a directory that nobody else can enter, or replace."""
+"""The runtime directory: which one it is, and that other users can neither enter nor replace it."""
 
 from __future__ import annotations
 

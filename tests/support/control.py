@@ -1,4 +1,4 @@
-"""A tunnel with its control socket, and what a client of that hears."""
+"""A tunnel with its control socket, and a client of it."""
 
 from __future__ import annotations
 
