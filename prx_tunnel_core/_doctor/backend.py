@@ -10,18 +10,19 @@ import os
 import socket
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
-from typing import Any, get_args
+from typing import Any
 
 import anyio
 
 from prx_tunnel_core._configfile import Config, readable_by_others
+from prx_tunnel_core._health import require_check
 from prx_tunnel_core._health.network import explain, online, resolve
 from prx_tunnel_core._isolation import ForeignError, contain
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core.backend import Backend
 from prx_tunnel_core.config import BackendConfig, literal_secrets, secrets_of, validate
 from prx_tunnel_core.errors import SetupError
-from prx_tunnel_core.models import Check, Verdict
+from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import find_program
 from prx_tunnel_core.text import Redactor
 
@@ -68,20 +69,12 @@ async def _program(backend: Backend[Any], settings: BackendConfig) -> list[Check
 
     async def ask() -> list[Check]:
         # Within `contain`, for `diagnose` may return a generator that raises while it is read.
-        return [_require_check(each) for each in await diagnose(settings)]
+        return [require_check(each) for each in await diagnose(settings)]
 
     try:
         return await contain(ask, deadline=PATIENCE)
     except ForeignError as error:
         return [Check("diagnosis", "unknown", f"backend {backend.name!r} failed: {error}")]
-
-
-def _require_check(item: object) -> Check:
-    if not isinstance(item, Check):
-        raise TypeError(f"its diagnosis contains {type(item).__name__}, not Check")
-    if item.verdict not in get_args(Verdict):
-        raise TypeError(f"its diagnosis contains the unknown verdict {item.verdict!r}")
-    return Check(str(item.name), item.verdict, str(item.detail))
 
 
 def _found(program: str, hint: str) -> Check:

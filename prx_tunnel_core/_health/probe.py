@@ -14,40 +14,37 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from prx_tunnel_core._health.answers import verdict_of
 from prx_tunnel_core._health.marks import marked
 from prx_tunnel_core._health.network import explain, online, resolve
+from prx_tunnel_core._health.verdict import judge_response
 from prx_tunnel_core._isolation import call_in_thread, describe
-from prx_tunnel_core.backend import Target
+from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.models import Check, Verdict
 from prx_tunnel_core.urls import DEFAULT_PORTS, SCHEMES, ip, is_loopback, is_public
 
 if TYPE_CHECKING:
     import httpx
 
-# `*.trycloudflare.com` gets its record 0.5 to 5 seconds after the first edge connection; a look-up
-# before that makes resolvers remember for half an hour that there is none.
+# Providers publish the record of a new name up to 5 seconds after they announce it. Resolvers cache
+# the answer to an earlier look-up, "no such name", for up to half an hour.
 FIRST_LOOK_UP = 15.0  # seconds after connecting
 NAME_IS_NEW = 180.0  # seconds after connecting in which a missing name is no failure
 PREPARATION = 10.0  # seconds to import an HTTP client and read the certificates
 
-_HEADERS = {
-    "User-Agent": "prx-tunnel (health check)",
-    "Accept": "*/*",
-    # Otherwise ngrok's free plan answers with a page of its own.
-    "ngrok-skip-browser-warning": "1",
-}
+_HEADERS = {"User-Agent": "prx-tunnel (health check)", "Accept": "*/*"}
 
 
 class Prober:
     """The probes of one tunnel; its HTTP transport and TLS context are made once.
 
     `timeout`: seconds that one probe may take in all, look-up and TLS included; what this machine
-    takes to prepare the first one is no part of it. No probe raises.
+    takes to prepare the first one is no part of it. `backend` recognises its provider's own pages
+    and may need headers in the request. No probe raises.
     """
 
-    def __init__(self, *, timeout: float = 10.0) -> None:
+    def __init__(self, *, timeout: float = 10.0, backend: Backend[Any] | None = None) -> None:
         self._timeout = timeout
+        self._backend = backend
         self._transports: dict[str | None, httpx.AsyncHTTPTransport] = {}
 
     async def aclose(self) -> None:
@@ -112,10 +109,12 @@ class Prober:
 
         # The transport and not a client: no redirects, no cookies, no credentials of the user's.
         transport = self._transports[address.proxy]
+        own = {} if self._backend is None else self._backend.probe_headers
+        headers = {**own, **_HEADERS, **mark}
 
         async with _connections_closed() as trace:
             request = httpx.Request(
-                "GET", address.url, headers={**_HEADERS, **mark}, extensions={"trace": trace}
+                "GET", address.url, headers=headers, extensions={"trace": trace}
             )
             try:
                 response = await transport.handle_async_request(request)
@@ -125,7 +124,7 @@ class Prober:
                 raise ConnectionError(str(error) or "the connection broke") from error
             # The body is not for us, and may be endless.
             await response.aclose()
-        return verdict_of(response.status_code, response.headers)
+        return judge_response(self._backend, response.status_code, dict(response.headers))
 
     async def _prepare(self, address: _Address) -> None:
         """Before the clock starts: that this machine is slow tells nothing of the tunnel."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, get_args
 
-from prx_tunnel_core._isolation import ForeignError, contain
-from prx_tunnel_core.backend import Connection
+from prx_tunnel_core._isolation import LONGEST_REASON, ForeignError, contain, describe
+from prx_tunnel_core.backend import Backend, Connection
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Check, HealthVerdict, Verdict
+from prx_tunnel_core.text import one_line
 
 logger = get_logger(__name__)
 
@@ -52,7 +53,7 @@ async def ask_provider(connection: Connection, *, timeout: float) -> ProviderRep
         return _word_of([])
 
     async def ask() -> list[Check]:
-        return [_as_check(said) for said in await connection.check()]
+        return [require_check(said) for said in await connection.check()]
 
     try:
         said = await contain(ask, deadline=timeout)
@@ -75,10 +76,39 @@ def _word_of(said: Sequence[Check]) -> ProviderReport:
     return ProviderReport(provider, local, bool(said) and provider.verdict == "unknown")
 
 
-def _as_check(said: object) -> Check:
-    if isinstance(said, Check) and said.verdict in _WORST_FIRST:
-        return said
-    raise TypeError(f"{said!r} is no Check with the verdict ok, fail or unknown")
+def require_check(returned: object) -> Check:
+    """What a plugin returned as a `Check`, with a name and detail that are text.
+
+    Raises TypeError for anything else, and for a verdict that does not exist.
+    """
+    if isinstance(returned, Check) and returned.verdict in get_args(Verdict):
+        return Check(str(returned.name), returned.verdict, str(returned.detail))
+    raise TypeError(f"{returned!r} is not a Check with the verdict ok, fail or unknown")
+
+
+def judge_response(
+    backend: Backend[Any] | None, status: int, headers: Mapping[str, str]
+) -> tuple[Verdict, str]:
+    """The verdict on an answer of the public URL, and the reason; `headers` by lower-case name.
+
+    The backend decides first: it knows the pages that its provider answers itself. A backend whose
+    `classify_response` raises says nothing about the tunnel.
+    """
+    if backend is not None and backend.classify_response is not None:
+        try:
+            returned = backend.classify_response(status, headers)
+            check = None if returned is None else require_check(returned)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code raises anything
+            reason = f"classify_response of backend {backend.name!r} failed: {describe(error)}"
+            logger.warning("%s", reason)
+            return "unknown", reason
+        if check is not None:
+            return check.verdict, one_line(check.detail)[:LONGEST_REASON]
+    if status in (502, 503, 504):
+        return "unknown", f"HTTP {status}: the tunnel answered, perhaps not your application"
+    if status in (407, 511):  # Proxy Authentication Required, Network Authentication Required
+        return "unknown", f"HTTP {status}: this machine's network requires a login first"
+    return "ok", f"HTTP {status}"
 
 
 def _fold(checks: Sequence[Check]) -> Check:

@@ -38,6 +38,7 @@ TEARDOWN = 10.0  # seconds for a backend to close a dropped connection; a progra
 class OpenConnection:
     """A connection that is open."""
 
+    backend: Backend[Any]
     connection: Connection
     info: TunnelInfo
     since: float
@@ -138,7 +139,7 @@ class Attempt:
             details={key: self.redact(str(text)) for key, text in connection.details.items()},
             visitor_headers=connection.visitor_headers,
         )
-        return OpenConnection(connection, info, anyio.current_time())
+        return OpenConnection(self.backend, connection, info, anyio.current_time())
 
     def _classify(self, error: BaseException) -> TunnelError:
         """The error that decides: what must be fixed before what may pass, and a defect last."""

@@ -94,7 +94,9 @@ class HealthCheck:
             self._recovering_since = anyio.current_time()
 
     async def _look(self, up: OpenConnection) -> TunnelHealth:
-        prober = self._prober = self._prober or _health.Prober(timeout=PROBE_TIMEOUT)
+        prober = self._prober = self._prober or _health.Prober(
+            timeout=PROBE_TIMEOUT, backend=up.backend
+        )
         found: dict[str, Check] = {"process": _process(up.connection)}
         wrong_here: list[Check] = []
         latency: float | None = None

@@ -12,7 +12,7 @@ import anyio
 import pytest
 import trustme
 
-from prx_tunnel_core import Check, TunnelHealth
+from prx_tunnel_core import Backend, Check, TunnelHealth
 from prx_tunnel_core._health import Prober
 from support.faults import Cloudflared, both_loops, of_plugin, tunnel_to
 from support.http_server import (
@@ -27,7 +27,7 @@ from support.http_server import (
     serve,
     status,
 )
-from support.probing import SHORT, without_proxies
+from support.probing import SHORT, installed, without_proxies
 
 pytestmark = pytest.mark.anyio
 
@@ -40,13 +40,17 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def health_of(
-    handler: Handler, *, timeout: float = 30.0, tls: ssl.SSLContext | None = None
+    handler: Handler,
+    *,
+    timeout: float = 30.0,
+    tls: ssl.SSLContext | None = None,
+    backend: Backend[Any] | None = None,
 ) -> tuple[TunnelHealth, RawServer]:
     """What a tunnel says of itself whose public URL is answered like that; its app listens."""
     async with (
         serve(handler, tls=tls) as server,
         serve(hangs) as app,
-        tunnel_to(server.url, app.port, Prober(timeout=timeout)) as tunnel,
+        tunnel_to(server.url, app.port, Prober(timeout=timeout, backend=backend)) as tunnel,
     ):
         await tunnel.start()
         with anyio.fail_after(20):
@@ -134,14 +138,17 @@ async def test_f09_a_closed_local_port_degrades_and_restarts_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "headers"),
+    ("backend", "line", "headers"),
     [
-        ("530 <none>", {"Server": "cloudflare"}),
-        ("404 Not Found", {"Ngrok_Error_Code": "ERR_NGROK_3200"}),
+        ("cloudflare", "530 <none>", {"Server": "cloudflare"}),
+        ("ngrok", "404 Not Found", {"Ngrok_Error_Code": "ERR_NGROK_3200"}),
     ],
 )
-async def test_f10_a_providers_own_error_page_fails(line: str, headers: dict[str, str]) -> None:
-    assert (await public(status(line, **headers))).verdict == "fail"
+async def test_f10_a_providers_own_error_page_fails(
+    backend: str, line: str, headers: dict[str, str]
+) -> None:
+    answer = status(line, **headers)
+    assert (await public(answer, backend=installed(backend))).verdict == "fail"
 
 
 async def test_f10_no_edge_connection_fails_when_the_programs_own_time_is_over(

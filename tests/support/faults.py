@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -170,16 +171,25 @@ class Cloudflared:
 
 
 def tunnel_to(
-    url: str, port: int, prober: Probes, *, every: float | None = None, **table: Any
+    url: str,
+    port: int,
+    prober: Probes | None = None,
+    *,
+    every: float | None = None,
+    fields: Mapping[str, Any] = MappingProxyType({}),
+    **table: Any,
 ) -> Tunnel:
-    """A tunnel without a program that is reached at that URL, and leads to that local port."""
+    """A tunnel without a program that is reached at that URL, and leads to that local port.
+
+    `fields` replace those of its `Backend`.
+    """
     table = {"backend": "memory", "local_port": port, "allow_sensitive_port": True, **table}
     config = validate(TunnelConfig, table, path="tunnel")
     if every is not None:
         config = config.model_copy(update={"health_check_interval": every})
     return Tunnel(
         config,
-        backend=Memory(names=[url] * 9).backend(),
+        backend=replace(Memory(names=[url] * 9).backend(), **fields),
         plugins=no_plugins(),
         prober=prober,
         online=lambda: True,

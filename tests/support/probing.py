@@ -7,16 +7,24 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import anyio
 import pytest
 
 from prx_tunnel_core._health import Prober
+from prx_tunnel_core._plugins import PluginRegistry
+from prx_tunnel_core.backend import Backend
 from prx_tunnel_core.models import Check
 from support.http_server import Handler, serve
 
 SHORT = 0.3  # seconds: for probes that have to run into their deadline
 SETTLED = 1000.0  # seconds after connecting: nothing is new any more
+
+
+def installed(name: str) -> Backend[Any]:
+    """A backend of this project, with what it knows of its provider's pages."""
+    return PluginRegistry(environ={}).backend(name)
 
 
 def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,24 +33,36 @@ def without_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(variable.upper(), raising=False)
 
 
-async def ask(url: str, *, timeout: float = 30.0, connected_for: float = SETTLED) -> Check:
-    check, _ = await ask_timed(url, timeout=timeout, connected_for=connected_for)
+async def ask(
+    url: str,
+    *,
+    timeout: float = 30.0,
+    connected_for: float = SETTLED,
+    backend: Backend[Any] | None = None,
+) -> Check:
+    check, _ = await ask_timed(url, timeout=timeout, connected_for=connected_for, backend=backend)
     return check
 
 
 async def ask_timed(
-    url: str, *, timeout: float = 30.0, connected_for: float = SETTLED
+    url: str,
+    *,
+    timeout: float = 30.0,
+    connected_for: float = SETTLED,
+    backend: Backend[Any] | None = None,
 ) -> tuple[Check, float | None]:
-    prober = Prober(timeout=timeout)
+    prober = Prober(timeout=timeout, backend=backend)
     try:
         return await prober.public(url, connected_for=connected_for)
     finally:
         await prober.aclose()
 
 
-async def ask_server(handler: Handler, *, timeout: float = 30.0) -> Check:
+async def ask_server(
+    handler: Handler, *, timeout: float = 30.0, backend: Backend[Any] | None = None
+) -> Check:
     async with serve(handler) as server:
-        return await ask(server.url, timeout=timeout)
+        return await ask(server.url, timeout=timeout, backend=backend)
 
 
 @dataclass

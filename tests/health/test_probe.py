@@ -21,7 +21,7 @@ from support.http_server import (
     serve,
     status,
 )
-from support.probing import SHORT, ask, ask_server, ask_timed, without_proxies
+from support.probing import SHORT, ask, ask_server, ask_timed, installed, without_proxies
 
 pytestmark = pytest.mark.anyio
 
@@ -32,26 +32,26 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "headers", "verdict"),
+    ("backend", "line", "headers", "verdict"),
     [
-        ("200 OK", {}, "ok"),
-        ("404 Not Found", {"Server": "cloudflare"}, "ok"),
-        ("502 Bad Gateway", {}, "unknown"),
-        ("530 <none>", {"Server": "cloudflare"}, "fail"),
-        ("404 Not Found", {"Ngrok_Error_Code": "ERR_NGROK_3200"}, "fail"),
+        ("ssh", "200 OK", {}, "ok"),
+        ("cloudflare", "404 Not Found", {"Server": "cloudflare"}, "ok"),
+        ("ngrok", "502 Bad Gateway", {}, "unknown"),
+        ("cloudflare", "530 <none>", {"Server": "cloudflare"}, "fail"),
+        ("ngrok", "404 Not Found", {"Ngrok_Error_Code": "ERR_NGROK_3200"}, "fail"),
     ],
 )
 async def test_an_answer_is_judged_by_its_status_and_headers(
-    line: str, headers: dict[str, str], verdict: str
+    backend: str, line: str, headers: dict[str, str], verdict: str
 ) -> None:
-    check = await ask_server(status(line, **headers))
+    check = await ask_server(status(line, **headers), backend=installed(backend))
     assert check.verdict == verdict
     assert check.detail.endswith("; 127.0.0.1 is not a public address")
 
 
 async def test_the_request_is_modest_and_skips_ngroks_first_page() -> None:
     async with serve(says(OK)) as server:
-        await ask(f"{server.url}/hook")
+        await ask(f"{server.url}/hook", backend=installed("ngrok"))
     head = server.requests[0].decode().lower()
     assert head.startswith("get /hook http/1.1\r\n")
     assert f"host: 127.0.0.1:{server.port}\r\n" in head
@@ -62,7 +62,7 @@ async def test_the_request_is_modest_and_skips_ngroks_first_page() -> None:
 
 async def test_latency_is_told_when_there_was_an_answer_of_any_kind() -> None:
     async with serve(status("530 x", Server="cloudflare")) as server:
-        check, latency = await ask_timed(server.url)
+        check, latency = await ask_timed(server.url, backend=installed("cloudflare"))
     assert check.verdict == "fail"
     assert latency is not None
     assert 0 < latency < 30

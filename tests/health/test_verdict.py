@@ -131,8 +131,8 @@ def raising() -> Iterator[Check]:
             ExceptionGroup("two", [OSError("a"), OSError("b")]), "ExceptionGroup", id="grp"
         ),
         pytest.param(None, "TypeError", id="none"),
-        pytest.param([True], "True is no Check", id="not-checks"),
-        pytest.param([Check("x", "green")], "is no Check", id="no-verdict"),  # type: ignore[arg-type]
+        pytest.param([True], "True is not a Check", id="not-checks"),
+        pytest.param([Check("x", "green")], "is not a Check", id="no-verdict"),  # type: ignore[arg-type]
     ],
 )
 async def test_a_check_that_goes_wrong_is_unknown_and_logged(
