@@ -1,0 +1,129 @@
+"""Lists of this plugin, each walked whole; written here a second time, from OpenSSH's manuals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import asyncssh
+import pytest
+from prx_tunnel_ssh.config import SshConfig
+from prx_tunnel_ssh.credentials import open_keys
+from prx_tunnel_ssh.hostkeys import read_known_hosts
+from prx_tunnel_ssh.relay.authorized import BadLine, Entry, parse
+from prx_tunnel_ssh.relay.log import line
+
+KEY = asyncssh.generate_private_key("ssh-ed25519").convert_to_public()
+LINE = KEY.export_public_key().decode().strip()
+
+# sshd(8), AUTHORIZED_KEYS FILE FORMAT.
+PLAIN = (
+    "agent-forwarding no-agent-forwarding x11-forwarding no-x11-forwarding pty no-pty user-rc "
+    "no-user-rc no-touch-required"
+)
+WITH_VALUE = "command environment permitopen"
+UNKNOWN = "cert-authority principals tunnel verify-required permitlisten expiry-time"
+
+
+def only(options: str) -> Entry | BadLine:
+    (found,) = parse(f"{options} {LINE}\n".encode())
+    return found
+
+
+@pytest.mark.parametrize("option", PLAIN.split())
+def test_an_option_for_what_the_relay_never_grants(option: str) -> None:
+    entry = only(option)
+    assert isinstance(entry, Entry)
+    assert entry.forwarding
+    assert isinstance(only(f'{option}="x"'), BadLine)
+
+
+@pytest.mark.parametrize("option", WITH_VALUE.split())
+def test_an_option_with_a_value(option: str) -> None:
+    entry = only(f'{option}="x"')
+    assert isinstance(entry, Entry)
+    assert entry.forwarding
+    assert isinstance(only(option), BadLine)
+
+
+@pytest.mark.parametrize("option", UNKNOWN.split())
+def test_an_option_that_would_be_ignored_is_refused(option: str) -> None:
+    assert isinstance(only(option), BadLine)
+    assert isinstance(only(f'{option}="x"'), BadLine)
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ("restrict", False),
+        ("no-port-forwarding", False),
+        ("port-forwarding", True),
+        ("restrict,port-forwarding", True),
+    ],
+)
+def test_options_about_forwarding(options: str, allowed: bool) -> None:
+    entry = only(options)
+    assert isinstance(entry, Entry)
+    assert entry.forwarding is allowed
+
+
+def test_a_line_of_authorized_keys_may_have_sixteen_kibibytes() -> None:
+    room = 16 * 1024 - len(f'command="" {LINE}')
+    assert isinstance(only(f'command="{"x" * room}"'), Entry)
+    assert isinstance(only(f'command="{"x" * (room + 1)}"'), BadLine)
+
+
+# ssh_config(5), HostKeyAlgorithms: without certificates, without hardware keys, without SHA-1.
+def test_all_kinds_of_host_keys_are_offered_in_openssh_s_order(tmp_path: Path) -> None:
+    config = SshConfig(host="a.example", known_hosts=str(tmp_path / "none"))
+    assert read_known_hosts(config).algorithms == (
+        "ssh-ed25519",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "rsa-sha2-512",
+        "rsa-sha2-256",
+    )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("name", ["id_ed25519", "id_ecdsa", "id_rsa"])
+async def test_each_default_key_is_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    (tmp_path / ".ssh").mkdir(mode=0o700)
+    kind = {"id_ecdsa": "ecdsa-sha2-nistp256", "id_rsa": "ssh-rsa"}.get(name, "ssh-ed25519")
+    key = asyncssh.generate_private_key(kind)
+    key.write_private_key(str(tmp_path / ".ssh" / name))
+    (tmp_path / ".ssh" / name).chmod(0o600)
+    async with open_keys(SshConfig(host="a.example")) as keys:
+        assert [each.public_data for each in keys] == [key.public_data]
+
+
+# What a stranger sends becomes one value of one line, whatever it holds.
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("plain", "plain"),
+        ("", '""'),
+        ("two words", '"two words"'),
+        ("a=b", '"a=b"'),
+        ('say "x"', '"say \\"x\\""'),
+        ("it's", '"it\'s"'),
+        ("back\\slash", '"back\\\\slash"'),
+        ("x" * 200, "x" * 200),
+        ("x" * 201, "x" * 200),
+        (7, "7"),
+    ],
+)
+def test_a_value_in_the_relays_log(value: object, shown: str) -> None:
+    assert line("login", key=value, nothing=None, user="u") == f"login key={shown} user=u"
+
+
+@pytest.mark.parametrize("text", ["a\nlogin user=root", "a\x1b[31mb", "a\rb", "a\x9bb", "a\u2028b"])
+def test_a_value_cannot_end_its_line_or_move_the_cursor(text: str) -> None:
+    shown = line("login", user=text)
+    assert len(shown.splitlines()) == 1
+    assert shown.isprintable()
+    assert not shown.startswith("login user=a ") or '"' in shown
