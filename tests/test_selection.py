@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -86,6 +87,19 @@ def test_tests_named_on_the_command_line_run_whatever_their_mark(tree: Path) -> 
 def test_marks_select_as_ever(tree: Path) -> None:
     assert ran(tree, "-n", "1", "-m", "heavy") == {*both(SLOW), f"{MARKED}::test_it"}
     assert ran(tree, "-m", "not heavy", "tests") == {*both(QUICK), f"{MARKED}::test_too"}
+
+
+def test_each_entry_of_the_heavy_ones_is_some_test() -> None:
+    """What was renamed would quietly be in every run."""
+    spec = importlib.util.spec_from_file_location("root_conftest", ROOT / "conftest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    files = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("tests/**/test_*.py")]
+    files += [path.relative_to(ROOT).as_posix() for path in ROOT.glob("plugins/*/tests/test_*.py")]
+    lost = [each for each in module.HEAVY if not any(file.startswith(each) for file in files)]
+    assert lost == []
 
 
 def ignoring() -> None:
