@@ -2,12 +2,11 @@
 
     uv run python tests/mutants.py --seed 1 --number 40
 
-The first run, or `--record`, records which test runs which line (`.mutants/`, some minutes). Then
-each mutant meets
+Each mutant meets
 
-1. the tests that run its line (for a line that runs at import: that run any of the module),
-2. the other tests of the same subject, heavy ones too: for programs that tests start, and what runs
-   in them, are not seen by the recording,
+1. the files of default tests that are closest to it: they import the module, are named after it, or
+   speak of the function or the list that was changed,
+2. all tests of the same subject, heavy ones too,
 3. with `--rest`, all other tests of the default run.
 
 It is killed by the first test that fails, or when the tests take longer than they may. Prints what
@@ -26,7 +25,6 @@ What a survivor can mean:
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import queue
 import re
@@ -36,61 +34,17 @@ import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from support.mutators import Mutant, sample
 
 ROOT = Path(__file__).parents[1]
-MAP = ROOT / ".mutants"
 WORKERS = 2
 TARGET = 0.9
-RELATED = 60.0  # seconds, as recorded, of tests in the first step
-SUBJECT = 400.0  # seconds for the second step
-REST = 900.0
-SLACK = 60.0  # seconds more than recorded that the first step may take
-# A module's subject, where the folder of its tests has another name.
-SUBJECTS = {
-    "prx_tunnel_core/_cli": "cli",
-    "prx_tunnel_core/process": "process",
-    "prx_tunnel_core/testing": "testing",
-    "prx_tunnel_core/_control": "control",
-    "prx_tunnel_core/_doctor": "doctor",
-    "prx_tunnel_core/_health": "health",
-    "prx_tunnel_core/_plugins": "plugins",
-    "prx_tunnel_core/_supervisor": "supervisor",
-}
+CLOSEST = 8  # files in the first step
+# Seconds for each step; whoever needs them has noticed something.
+FIRST, SUBJECT, REST = 240.0, 600.0, 1200.0
 KILLED_BY = re.compile(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", re.MULTILINE)
-
-
-@dataclass
-class Recording:
-    """Which test runs which lines, and for how long."""
-
-    seconds: dict[str, float]
-    lines: dict[str, dict[int, list[str]]]
-
-    def related(self, mutant: Mutant) -> list[str]:
-        """The quickest of those that run the place, a few of each file first."""
-        by_line = self.lines.get(mutant.module, {})
-        if mutant.at_import:
-            found = {test for tests in by_line.values() for test in tests}
-        else:  # of an expression of many lines, not each is recorded
-            near = (by_line.get(mutant.line - back) for back in range(12))
-            found = set(next((tests for tests in near if tests), ()))
-        stem = Path(mutant.module).stem.strip("_")
-        ordered = sorted(found, key=lambda test: (stem not in test, self.seconds.get(test, 1.0)))
-        chosen, total, met = list[str](), 0.0, dict[str, int]()
-        for most in (10, len(ordered)):
-            for test in ordered:
-                file = test.partition("::")[0]
-                if test in chosen or met.get(file, 0) >= most:
-                    continue
-                if total + self.seconds.get(test, 1.0) <= RELATED and len(chosen) < 1500:
-                    met[file] = met.get(file, 0) + 1
-                    total += self.seconds.get(test, 1.0)
-                    chosen.append(test)
-        return chosen
 
 
 class Tree:
@@ -113,8 +67,8 @@ class Tree:
         for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*"):
             compiled.unlink()
 
-    def run(self, *arguments: str, limit: float, **environ: str) -> tuple[int, str]:
-        """The exit code and the output of pytest; the code is -1 when it took too long."""
+    def killer(self, *arguments: str, limit: float) -> str:
+        """The test that fails, or why they could not go on; empty when all pass."""
         with tempfile.TemporaryFile("w+") as output:
             process = subprocess.Popen(
                 [
@@ -127,7 +81,7 @@ class Tree:
                     *arguments,
                 ],
                 cwd=self.folder,
-                env={**_environment(), "PYTHONPATH": str(self.folder / "tests"), **environ},
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -141,7 +95,7 @@ class Tree:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             output.seek(0)
-            return code, output.read()
+            return _failure(code, output.read())
 
 
 def _environment() -> dict[str, str]:
@@ -154,7 +108,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--number", type=int, default=40)
-    parser.add_argument("--record", action="store_true", help="which test runs which line, anew")
     parser.add_argument("--rest", action="store_true", help="survivors meet all default tests")
     options = parser.parse_args()
     plugins = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("plugins/*/prx_*"))
@@ -163,16 +116,11 @@ def main() -> None:
         trees = queue.SimpleQueue[Tree]()
         for number in range(WORKERS):
             trees.put(Tree(Path(folder) / str(number)))
-        if options.record or not (MAP / "map.json").exists():
-            tree = trees.get()
-            record(tree)
-            trees.put(tree)
-        recording = read_recording()
 
         def outcome(mutant: Mutant) -> str:
             tree = trees.get()
             try:
-                return outcome_of(tree, mutant, recording, rest=options.rest)
+                return outcome_of(tree, mutant, rest=options.rest)
             finally:
                 trees.put(tree)
 
@@ -192,32 +140,26 @@ def main() -> None:
     raise SystemExit(killed < TARGET * len(mutants))
 
 
-def outcome_of(tree: Tree, mutant: Mutant, recording: Recording, *, rest: bool) -> str:
+def outcome_of(tree: Tree, mutant: Mutant, *, rest: bool) -> str:
     """What has killed it; empty when it survives."""
     right = (tree.folder / mutant.module).read_text()
     tree.write(mutant, mutant.source(ROOT))
+    closest = closest_to(mutant)
+    subject = [path for path in subject_of(mutant) if path not in closest]
+    steps = [
+        (["-m", "not heavy"], closest[:CLOSEST], FIRST),
+        (["-m", "heavy or not heavy"], [*closest, *subject], SUBJECT),
+    ]
     try:
-        related = recording.related(mutant)
-        if related and (by := killer(tree, related, recording)):
-            return by
-        steps = [(subject_of(mutant), ["-m", "heavy or not heavy"], SUBJECT)]
-        steps += [([], [], REST)] if rest else []
-        for paths, options, limit in steps:
-            code, output = tree.run("-x", "-n", "0", *options, *paths, limit=limit)
-            if by := _failure(code, output):
-                return by
-        return ""
+        by = ""
+        for options, paths, limit in steps:
+            if paths and not by:
+                by = tree.killer(*options, *paths, limit=limit)
+        if not by and rest:
+            by = tree.killer(limit=REST)
+        return by
     finally:
         tree.write(mutant, right)
-
-
-def killer(tree: Tree, tests: list[str], recording: Recording) -> str:
-    choice = tree.folder / "choice.txt"
-    choice.write_text("\n".join(tests))
-    files = sorted({test.partition("::")[0] for test in tests})
-    limit = SLACK + 2 * sum(recording.seconds.get(test, 1.0) for test in tests)
-    code, output = tree.run("-x", "-n", "0", *files, limit=limit, PRX_MUTANTS_CHOICE=str(choice))
-    return _failure(code, output)
 
 
 def _failure(code: int, output: str) -> str:
@@ -229,69 +171,41 @@ def _failure(code: int, output: str) -> str:
     return failed[0] if failed else f"exit code {code}: {output[-200:]!r}"
 
 
+def closest_to(mutant: Mutant) -> list[str]:
+    """The files of tests that speak of the place, the closest first."""
+    module = mutant.module.removesuffix("/__init__.py").removesuffix(".py")
+    module = re.sub(r"^plugins/[a-z]+/", "", module).replace("/", ".")
+    package, _, stem = module.rpartition(".")
+    imported = re.compile(
+        rf"\b{re.escape(module)}\b|from {re.escape(package)} import (?:\(\s*)?(?:\w+,\s*)*{stem}\b"
+    )
+    inside = mutant.inside(ROOT)
+    name = re.compile(rf"\b{re.escape(inside)}\b") if inside else None
+    found = []
+    for path in tests_of(mutant):
+        text = (ROOT / path).read_text()
+        score = 2 * bool(imported.search(text)) + 2 * (stem.strip("_") in Path(path).stem)
+        if name is not None and name.search(text):
+            score += 3
+        if score:
+            found.append((-score, len(text), path))
+    return [path for *_, path in sorted(found)]
+
+
+def tests_of(mutant: Mutant) -> list[str]:
+    """All files of tests of the plugin, or of core."""
+    parts = Path(mutant.module).parts
+    place = ROOT / "plugins" / parts[1] if parts[0] == "plugins" else ROOT
+    return [each.relative_to(ROOT).as_posix() for each in (place / "tests").rglob("test_*.py")]
+
+
 def subject_of(mutant: Mutant) -> list[str]:
-    """The tests of a plugin, or those of core whose file or folder is named after the module."""
+    """The tests of a plugin, or those of core whose file or folder is named after the package."""
     parts = Path(mutant.module).parts
     if parts[0] == "plugins":
-        return [f"plugins/{parts[1]}/tests"]
-    name = next(
-        (name for folder, name in SUBJECTS.items() if mutant.module.startswith(folder)),
-        Path(mutant.module).stem.strip("_"),
-    )
-    found = [path for path in (ROOT / "tests").rglob("test_*.py") if name in path.stem]
-    found += [path for path in (ROOT / "tests").glob(f"{name}/test_*.py") if path not in found]
-    return [path.relative_to(ROOT).as_posix() for path in sorted(found)] or ["tests/faults"]
-
-
-def record(tree: Tree) -> None:
-    shutil.rmtree(MAP, ignore_errors=True)
-    MAP.mkdir()
-    code, output = tree.run(
-        "-n",
-        "2",
-        "-m",
-        "heavy or not heavy",
-        "--timeout",
-        "180",
-        limit=3600,
-        PRX_MUTANTS_MAP=str(MAP),
-    )
-    print(output[-2000:])
-    if code not in (0, 1):
-        raise SystemExit(f"nothing was recorded: exit code {code}")
-    seconds: dict[str, float] = {}
-    for path in MAP.glob("*.json"):
-        seconds |= json.loads(path.read_text())
-    lines: dict[str, dict[str, list[str]]] = {}
-    command = ["uv", "run", "--no-sync", "python", "-c", COMBINE, str(MAP), str(tree.folder)]
-    subprocess.run(command, check=True, cwd=tree.folder, env=_environment())
-    lines = json.loads((MAP / "lines.json").read_text())
-    (MAP / "map.json").write_text(json.dumps({"seconds": seconds, "lines": lines}))
-
-
-COMBINE = """
-import json, pathlib, sys
-from coverage import CoverageData
-folder, root = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]).resolve()
-lines = {}
-for path in folder.glob("*.coverage"):
-    data = CoverageData(str(path))
-    data.read()
-    for file in data.measured_files():
-        module = lines.setdefault(str(pathlib.Path(file).relative_to(root)), {})
-        for line, tests in data.contexts_by_lineno(file).items():
-            module.setdefault(line, []).extend(filter(None, tests))
-(folder / "lines.json").write_text(json.dumps(lines))
-"""
-
-
-def read_recording() -> Recording:
-    read = json.loads((MAP / "map.json").read_text())
-    lines = {
-        module: {int(line): tests for line, tests in found.items()}
-        for module, found in read["lines"].items()
-    }
-    return Recording(read["seconds"], lines)
+        return tests_of(mutant)
+    name = Path(parts[1]).stem.strip("_")
+    return [path for path in tests_of(mutant) if f"/{name}/" in path or f"/test_{name}" in path]
 
 
 if __name__ == "__main__":

@@ -40,13 +40,27 @@ class Mutant:
     """Where in the module's bytes what is changed begins; `end` is behind it."""
     end: int
     changed: str
-    at_import: bool
-    """Whether the place runs when the module is imported, rather than in a function."""
 
     def source(self, root: Path) -> str:
         """Of the whole module, changed."""
         raw = (root / self.module).read_bytes()
         return (raw[: self.begin] + self.changed.encode() + raw[self.end :]).decode()
+
+    def inside(self, root: Path) -> str:
+        """The innermost name around the place which tests may speak of; may be empty."""
+        name = ""
+        tree = ast.parse((root / self.module).read_bytes())
+        for node in ast.walk(tree):  # outer ones come first
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                named = node.name
+            elif isinstance(node, ast.Assign) and node in tree.body:
+                named = ast.unparse(node.targets[0])
+            else:
+                continue
+            assert node.end_lineno is not None
+            if node.lineno <= self.line <= node.end_lineno and not named.startswith("_"):
+                name = named
+        return name
 
     def described(self, root: Path) -> str:
         before = _plain((root / self.module).read_bytes()[self.begin : self.end].decode())
@@ -70,7 +84,7 @@ def sample(root: Path, folders: Iterable[str], seed: int, number: int) -> list[M
 
 def _mutants_of(module: str, source: str) -> Iterator[Mutant]:
     starts = [0, *itertools.accumulate(map(len, source.encode().splitlines(keepends=True)))]
-    for node, changed, in_function in _Walk(ast.parse(source)).found:
+    for node, changed in _Walk(ast.parse(source)).found:
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
         yield Mutant(
@@ -79,7 +93,6 @@ def _mutants_of(module: str, source: str) -> Iterator[Mutant]:
             starts[node.lineno - 1] + node.col_offset,
             starts[node.end_lineno - 1] + node.end_col_offset,
             changed,
-            at_import=not in_function,
         )
 
 
@@ -114,68 +127,67 @@ class _Walk:
     """Finds each place, and what is to stand there."""
 
     def __init__(self, tree: ast.Module) -> None:
-        self.found: list[tuple[ast.expr | ast.stmt, str, bool]] = []
-        self._body(tree.body, in_function=False)
+        self.found: list[tuple[ast.expr | ast.stmt, str]] = []
+        self._body(tree.body)
 
-    def _body(self, statements: list[ast.stmt], *, in_function: bool) -> None:
+    def _body(self, statements: list[ast.stmt]) -> None:
         for each in statements:
             is_docstring = isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)
             if is_docstring or (isinstance(each, ast.If) and _is_not_run(each.test)):
                 continue
-            self._remove(each, in_function=in_function)
+            self._remove(each)
             if isinstance(each, ast.If):
-                self._negate(each.test, in_function=in_function)
-            self._children(each, in_function=in_function)
+                self._negate(each.test)
+            self._children(each)
 
-    def _remove(self, each: ast.stmt, *, in_function: bool) -> None:
+    def _remove(self, each: ast.stmt) -> None:
         removable = isinstance(each, (ast.AugAssign, ast.Raise, ast.Continue, ast.Break)) or (
             isinstance(each, ast.Expr) and isinstance(each.value, (ast.Call, ast.Await))
         )
         if isinstance(each, ast.Assign):
             removable = all(isinstance(target, ast.Attribute) for target in each.targets)
         if removable and "NotImplementedError" not in ast.unparse(each):
-            self.found.append((each, "pass", in_function))
+            self.found.append((each, "pass"))
 
-    def _negate(self, test: ast.expr, *, in_function: bool) -> None:
-        self.found.append((test, f"(not ({ast.unparse(test)}))", in_function))
+    def _negate(self, test: ast.expr) -> None:
+        self.found.append((test, f"(not ({ast.unparse(test)}))"))
 
-    def _children(self, node: ast.AST, *, in_function: bool) -> None:
-        inner = in_function or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+    def _children(self, node: ast.AST) -> None:
         for name, value in ast.iter_fields(node):
             if name in ("returns", "type_params", "decorator_list"):
                 continue
             if name == "annotation":
-                self._bounds(value, in_function=inner)
+                self._bounds(value)
                 continue
             values = value if isinstance(value, list) else [value]
             if values and all(isinstance(each, ast.stmt) for each in values):
-                self._body(values, in_function=inner)
+                self._body(values)
                 continue
             for each in values:
                 if isinstance(each, ast.expr):
-                    self._expression(each, in_function=inner)
+                    self._expression(each)
                 elif isinstance(each, ast.AST):
-                    self._children(each, in_function=inner)
+                    self._children(each)
 
-    def _expression(self, node: ast.expr, *, in_function: bool) -> None:
+    def _expression(self, node: ast.expr) -> None:
         if isinstance(node, ast.JoinedStr):  # before Python 3.12, its parts have no positions
             return
         if isinstance(node, ast.Subscript) and _is_type(node):
-            self._bounds(node, in_function=in_function)
+            self._bounds(node)
             return
         for changed in _changes(node):
-            self.found.append((node, changed, in_function))
-        self._children(node, in_function=in_function)
+            self.found.append((node, changed))
+        self._children(node)
         for test in _tests_in(node):
-            self._negate(test, in_function=in_function)
+            self._negate(test)
 
-    def _bounds(self, annotation: ast.expr | None, *, in_function: bool) -> None:
+    def _bounds(self, annotation: ast.expr | None) -> None:
         """`Field(ge=1)` in an `Annotated` type is no type."""
         for node in ast.walk(annotation) if annotation else ():
             if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Annotated":
                 assert isinstance(node.slice, ast.Tuple)
                 for each in node.slice.elts[1:]:
-                    self._expression(each, in_function=in_function)
+                    self._expression(each)
 
 
 def _is_type(node: ast.Subscript) -> bool:
