@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -43,24 +43,6 @@ SENSITIVE_PORTS = frozenset({
 # Networks instead of `is_loopback`, which depends on the release of Python for ::ffff:127.0.0.1.
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
-# What other tools call our keys: people bring their configuration along.
-_FOREIGN_NAMES = {
-    "provider": "backend",
-    "tunnel_provider": "backend",
-    "local_addr": "local_port",
-    "port": "local_port",
-    "health_check_interval_secs": "health_check_interval",
-    "health_url": "health_check_url",
-    "startup_timeout_secs": "connect_timeout",
-    "auth_token": "authtoken",
-    "start_command": "command",
-    "cloudflared_path": "program",
-    "ngrok_path": "program",
-    "tailscale_path": "program",
-    "tailscale_bin": "program",
-    "grace_period_secs": "grace_period",
-}
-
 
 class ConfigModel(BaseModel):
     """The base of every table: strict, frozen, without unknown keys, without values in errors."""
@@ -68,6 +50,13 @@ class ConfigModel(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, allow_inf_nan=False
     )
+
+    key_hints: ClassVar[Mapping[str, str]] = {}
+    """What to say about keys that other tools have: the name of the key to use here, or a sentence.
+
+    An unknown key gets the hint, instead of a guess by its spelling: with `{"path": "program"}`,
+    `unknown key 'path'; did you mean 'program'?`. A subclass adds to the hints of its bases.
+    """
 
     @field_validator("*", mode="wrap")
     @classmethod
@@ -87,6 +76,8 @@ class ConfigModel(BaseModel):
 
 class BackendConfig(ConfigModel):
     """The base of a backend's table `[tunnel.<name>]`."""
+
+    key_hints: ClassVar[Mapping[str, str]] = {"startup_timeout_secs": "connect_timeout"}
 
     connect_timeout: Seconds | None = None
     """Seconds that one attempt may take; the tunnel's own `connect_timeout` when not set."""
@@ -133,6 +124,15 @@ class TunnelConfig(ConfigModel):
     """`[tunnel]`; every table in it that is not `reconnect` belongs to the backend of its name."""
 
     model_config = ConfigDict(extra="allow")
+    key_hints: ClassVar[Mapping[str, str]] = {
+        "provider": "backend",
+        "tunnel_provider": "backend",
+        "local_addr": "local_port",
+        "port": "local_port",
+        "health_check_interval_secs": "health_check_interval",
+        "health_url": "health_check_url",
+        "startup_timeout_secs": "connect_timeout",
+    }
 
     backend: str = "cloudflare"
     local_port: Port = 3000
@@ -262,11 +262,17 @@ def _model_at(model: type[ConfigModel], location: list[str]) -> type[ConfigModel
 
 def _unknown_key(key: str, model: type[ConfigModel]) -> str:
     key, known = shown_key(key), list(model.model_fields)
-    foreign = _FOREIGN_NAMES.get(key)
-    close = [foreign] if foreign in known else difflib.get_close_matches(key, known, n=1)
-    if close and close[0]:
-        return f"unknown key {key!r}; did you mean {close[0]!r}?"
+    hint = _hint(key, model)
+    if hint and hint not in known:
+        return f"unknown key {key!r}; {hint}"
+    for meant in [hint] if hint else difflib.get_close_matches(key, known, n=1):
+        return f"unknown key {key!r}; did you mean {meant!r}?"
     return f"unknown key {key!r}; known keys: {', '.join(known)}"
+
+
+def _hint(key: str, model: type[ConfigModel]) -> str:
+    hints = (base.key_hints for base in model.__mro__ if issubclass(base, ConfigModel))
+    return next((each[key] for each in hints if key in each), "")
 
 
 def literal_secrets(settings: ConfigModel, table: Mapping[str, Any], *, path: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import traceback
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from hypothesis import given
@@ -242,19 +242,45 @@ def test_an_unknown_key_of_a_backend_suggests_a_known_one(table: dict[str, Any],
     assert reason(Example, **table) == said
 
 
-@pytest.mark.parametrize(
-    ("key", "ours"),
-    [("auth_token", "authtoken"), ("start_command", "command"), ("ngrok_path", "program")],
-)
-def test_the_keys_of_other_tools_suggest_the_backends_own(key: str, ours: str) -> None:
-    class Backend(BackendConfig):
-        authtoken: str = ""
-        command: str = ""
-        program: str = ""
+class BoreConfig(BackendConfig):
+    """As a third party writes it."""
 
-    assert reason(Backend, **{key: "x"}).endswith(f"did you mean {ours!r}?")
-    # A table that has no such key does not send people to it.
-    assert repr(ours) not in reason(Inner, **{key: "x"})
+    key_hints: ClassVar[Mapping[str, str]] = {
+        "bore_path": "program",
+        "secret": "authtoken",
+        "remote": 'write server = "host", without a port',
+    }
+
+    authtoken: str = ""
+    program: str = ""
+    programme: str = ""
+    inner: Inner | None = None
+
+
+class NewerBoreConfig(BoreConfig):
+    key_hints: ClassVar[Mapping[str, str]] = {"secret": "program"}
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "said"),
+    [
+        (BoreConfig, "bore_path", "did you mean 'program'?"),
+        (BoreConfig, "secret", "did you mean 'authtoken'?"),
+        (BoreConfig, "remote", 'write server = "host", without a port'),
+        (BoreConfig, "startup_timeout_secs", "did you mean 'connect_timeout'?"),
+        (BoreConfig, "programm", "did you mean 'programme'?"),
+        (NewerBoreConfig, "secret", "did you mean 'program'?"),
+        (NewerBoreConfig, "bore_path", "did you mean 'program'?"),
+    ],
+)
+def test_the_keys_of_other_tools_suggest_the_backends_own(
+    model: type[BackendConfig], key: str, said: str
+) -> None:
+    assert reason(model, **{key: "x"}) == f"tunnel.example: unknown key {key!r}; {said}"
+    # Another table does not send people to a key that it does not have.
+    known = "known keys: port"
+    assert known in reason(BoreConfig, inner={key: "x"})
+    assert "known keys: connect_timeout" in reason(BackendConfig, ngrok_path="x", secret="x")
 
 
 def test_every_reason_is_told_once_and_names_its_key() -> None:

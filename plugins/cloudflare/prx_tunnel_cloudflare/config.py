@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -65,6 +66,11 @@ class AccessConfig(ConfigModel):
 
 class CloudflareConfig(BackendConfig):
     """A quick tunnel by default, a named one with a token or with credentials."""
+
+    key_hints: ClassVar[Mapping[str, str]] = {
+        "cloudflared_path": "program",
+        "grace_period_secs": "grace_period",
+    }
 
     # The first fallback from QUIC comes after about 12 s, a silent registration has 5 s for each
     # attempt, and the reason of a refusal takes a run of its own.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -34,6 +35,8 @@ _SHORT_EXAMPLE = "\n[tunnel.custom]\n" + "\n".join(
 
 
 class CustomConfig(BackendConfig):
+    key_hints: ClassVar[Mapping[str, str]] = {"start_command": "command"}
+
     command: tuple[str, ...] = ()
     """The program and its arguments; `{port}` and `{host}` stand for the local target."""
     env: dict[str, Annotated[str | SecretStr, Field(union_mode="left_to_right")]] = Field(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import IPv6Network, ip_network
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
@@ -81,6 +82,8 @@ class WebhookConfig(ConfigModel):
 
 class NgrokConfig(BackendConfig):
     """`[tunnel.ngrok]`."""
+
+    key_hints: ClassVar[Mapping[str, str]] = {"auth_token": "authtoken", "ngrok_path": "program"}
 
     authtoken: SecretStr | None = None
     """When not set: `NGROK_AUTHTOKEN` of the environment, else what ngrok's own file says."""

@@ -5,20 +5,14 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import field_validator
 
 from prx_tunnel_core.config import BackendConfig, Port
 
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
-
-# What other tools call these settings, and where the nearest key of ours would mislead.
-_FOREIGN = {
-    "funnel": 'unknown key "funnel"; write mode = "funnel" or mode = "serve"',
-    "port": 'unknown key "port"; did you mean "funnel_port"?',
-    "reset_on_stop": 'unknown key "reset_on_stop"; only our own route is removed, always',
-}
 
 
 EXAMPLE = """\
@@ -31,6 +25,15 @@ EXAMPLE = """\
 
 
 class TailscaleConfig(BackendConfig):
+    # What other tools call these settings, and where the key of the nearest spelling would mislead.
+    key_hints: ClassVar[Mapping[str, str]] = {
+        "funnel": 'write mode = "funnel" or mode = "serve"',
+        "port": "funnel_port",
+        "reset_on_stop": "only our own route is removed, always",
+        "tailscale_path": "program",
+        "tailscale_bin": "program",
+    }
+
     mode: Literal["funnel", "serve"] = "funnel"
     """`funnel`: public. `serve`: reachable inside the tailnet only."""
     funnel_port: Port = 443
@@ -42,13 +45,6 @@ class TailscaleConfig(BackendConfig):
     program: str = "tailscale"
     socket: str | None = None
     """The socket of a tailscaled of one's own; the system's when not set."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _foreign_names(cls, table: Any) -> Any:
-        for key in _FOREIGN.keys() & (table if isinstance(table, dict) else {}).keys():
-            raise ValueError(_FOREIGN[key])
-        return table
 
     @field_validator("path")
     @classmethod

@@ -36,9 +36,10 @@ def test_nothing_has_to_be_set() -> None:
         ({"socket": "t.sock"}, "tunnel.tailscale.socket: give the absolute path"),
         ({"program": " "}, "tunnel.tailscale.program: name the program"),
         ({"funnel": True}, 'write mode = "funnel" or mode = "serve"'),
-        ({"port": 443}, 'did you mean "funnel_port"'),
+        ({"port": 443}, "did you mean 'funnel_port'"),
         ({"reset_on_stop": True}, "only our own route is removed"),
         ({"tailscale_bin": "/x"}, "did you mean 'program'"),
+        ({"tailscale_path": "/x"}, "did you mean 'program'"),
         ({"funel_port": 443}, "did you mean 'funnel_port'"),
     ],
 )
