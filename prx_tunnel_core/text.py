@@ -41,6 +41,20 @@ _IN_URL = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 
+_SECRET_NAME = re.compile(
+    r"token|secret|passw|passphrase|credential|(?:api|auth|private)[_-]?key|(?:^|_|access)key$",
+    re.IGNORECASE,
+)
+# `token_file` and `password-stdin` say where a secret is, `host_key` is public.
+_ABOUT_A_SECRET = re.compile(
+    r"(?:^|[_-])(?:file|path|dir|stdin|env|command|name|url|timeout|interval|(?:public|host)_?key)$",
+    re.IGNORECASE,
+)
+_DOUBTFUL_NAME = re.compile(
+    r"token|secret|pass|pw|auth|cred|key|cookie|bearer|dsn|session|(?<![a-z])(?:si[dg]|pin$)",
+    re.IGNORECASE,
+)
+
 # Each escape in its 7-bit and its 8-bit form, also when a cut line ends inside it. The possessive
 # quantifiers (`*+`) keep this linear: a hostile line is looked at once.
 _ESCAPES = re.compile(
@@ -99,6 +113,22 @@ def printable_lines(text: str, *, indent: str = "") -> str:
     if not all(each.startswith(indent) for each in others):
         others = [indent + each for each in others]
     return "\n".join([first, *others])
+
+
+def sounds_secret(name: str, *, in_doubt: bool = False) -> bool:
+    """Whether a key, variable or option of that name probably holds a secret.
+
+    With `in_doubt`, also names that often do (`AUTH`, `cookie`, `key`): use it to mask a value,
+    which costs little when wrong, and not to warn or to refuse.
+
+        >>> sounds_secret("NGROK_AUTHTOKEN"), sounds_secret("--token-file")
+        (True, False)
+        >>> sounds_secret("AUTH"), sounds_secret("AUTH", in_doubt=True)
+        (False, True)
+    """
+    if in_doubt:
+        return _DOUBTFUL_NAME.search(name) is not None
+    return _SECRET_NAME.search(name) is not None and _ABOUT_A_SECRET.search(name) is None
 
 
 class Redactor:

@@ -9,16 +9,14 @@ from collections.abc import Iterable, Sequence
 
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.expansion import Expanded
+from prx_tunnel_core.text import sounds_secret
 from prx_tunnel_core.urls import is_loopback
 
 # Alone between blanks, these mean something to a shell and nothing to a program.
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1", ">&2", "&>"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _PORT = re.compile(r"(?<![\w.-])[0-9]{4,5}(?![\w.-])")
-_SECRET_OPTION = re.compile(
-    r"--?([a-z-]+[-_])?(token|secret|passw(or)?d|passphrase|api-?key|authkey|authtoken)(=.*)?",
-    re.IGNORECASE | re.DOTALL,
-)
+_OPTION = re.compile(r"--?[A-Za-z][A-Za-z_-]*")
 
 
 def words(command: object) -> tuple[str, ...]:
@@ -72,18 +70,22 @@ def names_loopback(command: Iterable[str]) -> bool:
 
 def secret_options(command: Iterable[str]) -> list[str]:
     """Options that seem to carry a secret, without their values."""
-    found = (_SECRET_OPTION.fullmatch(word) for word in command)
-    return [match[0].partition("=")[0] for match in found if match is not None]
+    return [word.partition("=")[0] for word in command if _is_secret_option(word)]
 
 
 def secret_values(command: Sequence[str]) -> list[str]:
     """What follows such an option, behind `=` or as the next word: to be masked in the output."""
     values = []
     for word, following in itertools.zip_longest(command, command[1:], fillvalue=""):
-        if _SECRET_OPTION.fullmatch(word) is not None:
+        if _is_secret_option(word):
             _, equals, value = word.partition("=")
             values.append(value if equals else following)
     return values
+
+
+def _is_secret_option(word: str) -> bool:
+    option = word.partition("=")[0]
+    return _OPTION.fullmatch(option) is not None and sounds_secret(option)
 
 
 def _refuse_variable(text: str) -> None:

@@ -11,13 +11,13 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from prx_tunnel_core.config import BackendConfig, Seconds
 from prx_tunnel_core.expansion import Expanded
+from prx_tunnel_core.text import sounds_secret
 from prx_tunnel_core.urls import ANY_URL, is_loopback
 from prx_tunnel_custom import command as commands
 from prx_tunnel_custom.announcement import Announcement, ready_in_anything
 from prx_tunnel_custom.pattern import check_url_text, compile_pattern
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SOUNDS_SECRET = re.compile("token|secret|pass|pw|auth|cred|key|cookie", re.IGNORECASE)
 
 EXAMPLE = """\
 # The program; {port} and {host} stand for the local port and address.
@@ -139,5 +139,6 @@ def _variable(name: object, value: object) -> str | SecretStr:
         raise ValueError(f'write the value of {name} in quotes: {name} = "…"')  # noqa: TRY004 - a setting
     if "\x00" in plain:
         raise ValueError(f"the value of {name} has a NUL character")
-    secret = value is not plain or isinstance(plain, Expanded) or _SOUNDS_SECRET.search(name)
+    masked = value is not plain or isinstance(plain, Expanded)
+    secret = masked or sounds_secret(name, in_doubt=True)
     return SecretStr(str(plain)) if secret else plain

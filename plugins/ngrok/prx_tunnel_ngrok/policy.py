@@ -8,7 +8,6 @@ cost and of trust: the visitor's network first, then the signature, then who it 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from pydantic import SecretStr
 from prx_tunnel_core import trust
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand_home
+from prx_tunnel_core.text import sounds_secret
 from prx_tunnel_ngrok import yaml12
 from prx_tunnel_ngrok.config import LoginConfig, NgrokConfig, OAuthConfig, OidcConfig
 
@@ -29,8 +29,6 @@ PHASES = ("on_tcp_connect", "on_http_request", "on_http_response", "on_event_des
 # would refuse everybody.
 EVERYBODY = ["0.0.0.0/0", "::/0"]
 LARGEST_FILE = 1 << 20  # bytes
-
-_SECRET_KEY = re.compile(r"secret|password|credential|token|private_?key", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +168,7 @@ def _read(path: str, where: str) -> Any:
 def _secrets_in(value: object, *, under_secret: bool = False) -> Iterator[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            secret = under_secret or _SECRET_KEY.search(str(key)) is not None
+            secret = under_secret or sounds_secret(str(key))
             yield from _secrets_in(inner, under_secret=secret)
     elif isinstance(value, list):
         for inner in value:
