@@ -26,7 +26,7 @@ from pydantic_core import ErrorDetails
 
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import Expanded, WholeVariable, shown_key
-from prx_tunnel_core.text import MASK, SHORTEST_SECRET
+from prx_tunnel_core.text import MASK, SHORTEST_SECRET, sounds_secret
 
 _BACKEND_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
@@ -291,14 +291,11 @@ def literal_secrets(settings: ConfigModel, table: Mapping[str, Any], *, path: st
             found += [
                 f"{path}.{name}.{key}"
                 for key, item in named.items()
-                if _SECRET_NAME.search(key) and _is_literal(item)
+                if sounds_secret(key) and _is_literal(item)
             ]
             if _is_literal(value):
                 found.append(f"{path}.{name}")
     return found
-
-
-_SECRET_NAME = re.compile("token|secret|passw|credential|key$", re.IGNORECASE)
 
 
 def _is_literal(value: object) -> bool:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core.config import ConfigModel, GatewayConfig, TunnelConfig
 from prx_tunnel_core.errors import TunnelError
-from prx_tunnel_core.text import MASK, Redactor
+from prx_tunnel_core.text import MASK, Redactor, sounds_secret
 
 _REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 _HOLDS_COMMAND = re.compile("command|arg(s|uments)$")
@@ -26,10 +26,8 @@ _USER = re.compile(r"(?<![^\s/@])(?P<user>[^\s/:@]++:)[^\s@/]++(?=@)")
 _OPTION = re.compile(r"--[A-Za-z][\w-]*|-[A-Za-z]{1,3}")
 _ASSIGNED = re.compile(r"(?P<name>-{0,2}[A-Za-z_][\w.-]*)=(?P<value>.*)", re.DOTALL)
 _ATTACHED = re.compile(r"-[A-Za-z]")
-_SENSITIVE = re.compile(
-    r"token|secret|pass|pwd|pw$|auth|cred|key|cookie|user|header|bearer|dsn|session|\bsi[dg]|\bpin$",
-    re.IGNORECASE,
-)
+# Options whose value has a secret in it, beside something else: `user:password`, `Cookie: …`.
+_CARRIES_SECRET = re.compile("user|header", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\{\w+\}|\$\{[A-Za-z_]\w*\}")
 _NUMBER = re.compile(r"\d{1,5}")
 _SEPARATORS = re.compile(r"[./:@~-]+")
@@ -151,7 +149,7 @@ def _argument(word: str, option: str) -> str:
 def _value(value: str, option: str) -> str:
     if not value or _PLACEHOLDER.fullmatch(value):
         return value
-    if _SENSITIVE.search(option):
+    if sounds_secret(option, in_doubt=True) or _CARRIES_SECRET.search(option):
         return MASK
     if "://" in value:
         return _address(value)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import anyio
 import pytest
 from pydantic import ValidationError
 
 from prx_tunnel_core.errors import ConfigError, SetupError
 from prx_tunnel_core.testing._kit import Kit
-
-_SOUNDS_SECRET = re.compile(r"token|secret|passw|passphrase|credential|api_?key|auth_?key")
-_NAMES_A_PLACE = re.compile(r"(_|^)(file|path|dir|env|command|name|url|timeout|interval)$")
+from prx_tunnel_core.text import sounds_secret
 
 
 class Description(Kit):
@@ -46,8 +42,7 @@ class Description(Kit):
         plain = [
             name
             for name, field in self.backend.config.model_fields.items()
-            if _SOUNDS_SECRET.search(name)
-            and not _NAMES_A_PLACE.search(name)
+            if sounds_secret(name)
             and "str" in str(field.annotation)
             and "Secret" not in str(field.annotation)
         ]
