@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import time
 
 import importlib_metadata
@@ -125,20 +124,6 @@ def test_what_an_interrupted_removal_left_behind(site: Site) -> None:
     site.install("x", "[prx_tunnel]\nalpha = site_gone\n", metadata=False)
     with pytest.raises(PluginError, match=r"without metadata: .*No module named 'site_gone'"):
         PluginRegistry().backend("alpha")
-
-
-def test_l11_an_import_cannot_change_the_environment(
-    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv("KEPT", "as it was")
-    monkeypatch.setenv("REMOVED", "still there")
-    change = "import os\nos.environ['KEPT'] = os.environ['ADDED'] = 'hunter22'\n"
-    site.plugin("alpha", f"{backend('alpha')}\n{change}\ndel os.environ['REMOVED']")
-    before = dict(os.environ)
-    PluginRegistry().backend("alpha")
-    assert dict(os.environ) == before
-    assert "prx-tunnel-alpha 1.0: its import set ADDED, KEPT, REMOVED; undone" in caplog.text
-    assert "hunter22" not in caplog.text
 
 
 def test_s16_a_file_of_empty_lines_takes_no_time(site: Site) -> None:

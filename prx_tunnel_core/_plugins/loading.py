@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -17,9 +15,6 @@ from prx_tunnel_core._plugins.discovery import FoundPlugin
 from prx_tunnel_core.backend import Backend, Observer
 from prx_tunnel_core.errors import PluginError
 from prx_tunnel_core.hookspecs import PROJECT, TunnelSpecs
-from prx_tunnel_core.logs import get_logger
-
-logger = get_logger(__name__)
 
 DEADLINE = 10.0  # seconds for an import, and for a hook that yields backends or observers
 
@@ -102,17 +97,16 @@ def load(found: FoundPlugin) -> LoadedPlugin:
     """Import one plugin and check its hooks; PluginError names its distribution and the reason."""
     if found in _hanging:  # to import it again would wait for the first import, without end
         raise _hangs(found)
-    with _environment_kept(found.label):
-        try:
-            plugin = call_within(found.load, deadline=DEADLINE)
-        except ForeignError:
-            _hanging.add(found)
-            raise _hangs(found) from None
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"{found.label}: plugin {found.name!r} cannot be loaded: {describe(error)}; "
-                f"reinstall or update {found.distribution or 'it'}"
-            ) from error
+    try:
+        plugin = call_within(found.load, deadline=DEADLINE)
+    except ForeignError:
+        _hanging.add(found)
+        raise _hangs(found) from None
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{found.label}: plugin {found.name!r} cannot be loaded: {describe(error)}; "
+            f"reinstall or update {found.distribution or 'it'}"
+        ) from error
     return LoadedPlugin(plugin, label=found.label)
 
 
@@ -126,23 +120,6 @@ def _hangs(found: FoundPlugin) -> PluginError:
         f"{found.label}: the import of plugin {found.name!r} did not end within {DEADLINE:g} s; "
         f"update or uninstall {found.distribution or 'it'}"
     )
-
-
-@contextmanager
-def _environment_kept(label: str) -> Iterator[None]:
-    """An import that changes the environment changes it for every other plugin and program."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        changed = {key for key, _ in before.items() ^ os.environ.items()}
-        for key in changed:
-            if key in before:
-                os.environ[key] = before[key]
-            else:
-                del os.environ[key]
-        if changed:
-            logger.warning("%s: its import set %s; undone", label, ", ".join(sorted(changed)))
 
 
 def _iterable(result: object, kind: type) -> Iterable[object]:
