@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from prx_tunnel_core._plugins import find_installed
 from support.distributions import Site, forget_modules_of
 from support.probing import Resolver, without_proxies
 from support.proc import Gate
@@ -49,7 +50,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delenv("PRX_TUNNEL_DISABLED_PLUGINS", raising=False)
     known = set(sys.modules)
+    find_installed.cache_clear()
     yield Site(tmp_path)
+    find_installed.cache_clear()
     forget_modules_of(tmp_path, known=known)
 
 

@@ -78,33 +78,29 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     return counted
 
 
-def test_it_is_searched_once_while_nothing_is_installed(
-    site: Site, searches: list[None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "path", [str(site.folder)])
-    # Python would put `__pycache__` into the folder, and so change it just now.
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+def test_it_is_searched_once_until_it_is_refreshed(site: Site, searches: list[None]) -> None:
     site.plugin("alpha", backend("alpha"))
-    os.utime(site.folder, (0, 1000))  # long ago
+    plugins = PluginRegistry()
     assert [PluginRegistry().backend("alpha").name for _ in range(3)] == ["alpha"] * 3
+    assert plugins.backend("alpha").name == "alpha"
     assert len(searches) == 1
-    site.plugin("beta", backend("beta"))
-    os.utime(site.folder, (0, 2000))
+    site.plugin("beta", backend("beta"), seen=False)
+    with pytest.raises(UnknownBackend):
+        PluginRegistry().backend("beta")
+    plugins.refresh()
+    assert plugins.backend("beta").name == "beta"
     assert [PluginRegistry().backend("beta").name for _ in range(3)] == ["beta"] * 3
     assert len(searches) == 2
 
 
-def test_what_is_being_installed_is_found_once_it_is_there(site: Site) -> None:
-    unpacked = site.folder / "prx_tunnel_alpha-1.0.dist-info"
-    unpacked.mkdir()
-    with pytest.raises(UnknownBackend):
-        PluginRegistry().backend("alpha")
-    (site.folder / "site_alpha.py").write_text(backend("alpha"))
-    stamp = site.folder.stat()
-    (unpacked / "METADATA").write_text("Name: prx-tunnel-alpha\nVersion: 1\n")
-    (unpacked / "entry_points.txt").write_text("[prx_tunnel]\nalpha = site_alpha\n")
-    assert site.folder.stat().st_mtime_ns == stamp.st_mtime_ns, "it does not tell"
-    assert PluginRegistry().backend("alpha").name == "alpha"
+def test_a_refreshed_registry_keeps_what_was_imported_and_registered(site: Site) -> None:
+    site.plugin("alpha", f"{backend('alpha')}\n    calls.append(1)\ncalls = []\n")
+    plugins = PluginRegistry()
+    plugins.register(Registered("gamma"))
+    before = plugins.backend("alpha"), plugins.backend("gamma")
+    plugins.refresh()
+    assert (plugins.backend("alpha"), plugins.backend("gamma")) == before
+    assert sys.modules["site_alpha"].calls == [1]
 
 
 def test_an_unknown_backend_says_how_to_get_it_and_what_there_is(site: Site) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, NoReturn
 
 from prx_tunnel_core._isolation import describe
@@ -23,8 +20,6 @@ WATCHERS = f"{PROJECT}.observers"
 """The entry-point group of plugins that only implement hooks; these are always loaded."""
 PREFIX = "prx-tunnel-"
 """A distribution is called after its backend, so that core knows how to install one."""
-
-INSTALLING = 2.0  # seconds in which an installer writes the files of one folder
 
 _OUR_SECTION = re.compile(r"^[^\S\n]*+\[prx_tunnel(\.observers)?\]", re.MULTILINE)
 
@@ -44,28 +39,13 @@ class FoundPlugin:
         return f"{self.distribution} {self.version}".strip() or self.name
 
 
-def find_installed() -> Sequence[FoundPlugin]:
-    """Every entry point of ours among the installed distributions.
+@cache
+def find_installed() -> tuple[FoundPlugin, ...]:
+    """The entry points of backends and observers among the installed distributions.
 
-    Kept until something is installed or removed, for a host may open a tunnel for each visitor.
+    The search is made once per process, because a host may open a tunnel for each visitor. Call
+    `find_installed.cache_clear()` after installing or removing a plugin.
     """
-    path = tuple((folder, _changed(folder)) for folder in sys.path)
-    newest = max((changed for _, changed in path), default=0.0)
-    # What changed just now may still be changing, within folders whose own time stays.
-    settled = time.time() - newest > INSTALLING
-    return _find(path) if settled else _find.__wrapped__(path)
-
-
-def _changed(folder: str) -> float:
-    """When something was last put into a folder, or archive, of the path."""
-    try:
-        return os.stat(folder or os.curdir).st_mtime
-    except OSError:
-        return 0.0
-
-
-@lru_cache(maxsize=1)
-def _find(_path: tuple[tuple[str, float], ...]) -> tuple[FoundPlugin, ...]:
     # `entry_points()` raises for everybody when one distribution, of whatever purpose, has a
     # malformed file; so each is read alone.
     import importlib_metadata

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -48,6 +49,21 @@ class PluginRegistry:
         self._loaded: dict[FoundPlugin, LoadedPlugin] = {}
         self.problems: list[str] = []
         """What is wrong with plugins that nobody selected by name."""
+
+    def refresh(self) -> None:
+        """Search again for installed plugins, after one was installed or removed.
+
+        Without it, the search is made once per process. Imported plugins stay as they are: Python
+        does not unload modules, so a new version of one is used by the next process.
+
+            plugins = PluginRegistry()
+            subprocess.run([sys.executable, "-m", "pip", "install", "prx-tunnel-ssh"], check=True)
+            plugins.refresh()
+            plugins.backend("ssh")
+        """
+        importlib.invalidate_caches()
+        find_installed.cache_clear()
+        vars(self).pop("_found", None)
 
     def register(self, plugin: object, *, name: str | None = None) -> None:
         """Add a plugin that has no entry point: an object or a module with hooks.

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from prx_tunnel_core._plugins import ListedPlugin, PluginRegistry
+from prx_tunnel_core._plugins import ListedPlugin, PluginRegistry, find_installed
 
 HEADER = """
 from collections.abc import AsyncIterator, Iterable
@@ -49,6 +49,7 @@ class Site:
         version: str = "1.0",
         metadata: bool = True,
         modules: Mapping[str, str] = MappingProxyType({}),
+        seen: bool = True,
     ) -> None:
         info = self.folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
@@ -60,18 +61,24 @@ class Site:
             (info / "METADATA").write_text(text)
         for name, source in modules.items():
             self.module(name, source)
+        if seen:
+            find_installed.cache_clear()
 
     def module(self, name: str, source: str) -> None:
         (self.folder / f"{name}.py").write_text(textwrap.dedent(source))
 
-    def plugin(self, name: str, source: str, *, version: str = "1.0") -> None:
-        """`prx-tunnel-<name>` with one entry point, to a module of that source."""
+    def plugin(self, name: str, source: str, *, version: str = "1.0", seen: bool = True) -> None:
+        """`prx-tunnel-<name>` with one entry point, to a module of that source.
+
+        Unless `seen`, this process goes on with the plugins that it has found before.
+        """
         module = f"site_{name}"
         self.install(
             f"prx-tunnel-{name}",
             f"[prx_tunnel]\n{name} = {module}\n",
             version=version,
             modules={module: source},
+            seen=seen,
         )
 
 
