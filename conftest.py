@@ -49,7 +49,7 @@ HEAVY = (
     "tests/process/test_host",
     "tests/process/test_leftovers",
     "tests/test_bench",
-    "tests/test_isolation_of_plugins",
+    "tests/plugins/test_twenty",
     "tests/testing/",
 )
 

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prx_tunnel_core._plugins.listing import ListedPlugin
 from prx_tunnel_core._plugins.names import BACKENDS
-from prx_tunnel_core._plugins.registry import PluginRegistry
+from prx_tunnel_core._plugins.registry import ListedPlugin, PluginRegistry
 from prx_tunnel_core.backend import Backend
 from prx_tunnel_core.config import validate
 from prx_tunnel_core.errors import ConfigError

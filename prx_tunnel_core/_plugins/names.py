@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from prx_tunnel_core._plugins.discovery import PLUGINS, PREFIX, find_installed
+from prx_tunnel_core._plugins.loading import PLUGINS, PREFIX, find_installed
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.text import one_line
 

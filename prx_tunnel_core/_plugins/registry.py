@@ -1,27 +1,30 @@
-"""Which plugins are used: by name, by table of the configuration, unless switched off."""
+"""Which plugins are used: by name, by table of the configuration, unless switched off.
+
+Also what `prx tunnel backends` lists of each plugin, and what is wrong with it.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
-from prx_tunnel_core._plugins.discovery import (
+from prx_tunnel_core._plugins.loading import (
     PLUGINS,
     WATCHERS,
     FoundPlugin,
+    LoadedPlugin,
     canonical,
     find_installed,
+    load,
 )
-from prx_tunnel_core._plugins.listing import ListedPlugin, blank_entry, described, listed
-from prx_tunnel_core._plugins.loading import LoadedPlugin, load
 from prx_tunnel_core._plugins.names import missing_backend
 from prx_tunnel_core._plugins.observers import DEADLINE, notify
 from prx_tunnel_core.backend import Backend, Observer
-from prx_tunnel_core.errors import ConfigError, PluginError, UnknownBackend
+from prx_tunnel_core.errors import ConfigError, PluginError, SetupError, UnknownBackend
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import TunnelHealth, TunnelStatus
 
@@ -29,6 +32,23 @@ logger = get_logger(__name__)
 
 SWITCH = "PRX_TUNNEL_DISABLED_PLUGINS"
 """The variable that names entry points or distributions, with commas between; `*` for all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListedPlugin:
+    name: str
+    distribution: str
+    version: str = ""
+    summary: str = ""
+    program: str | None = None
+    """The executable that it needs."""
+    program_path: str | None = None
+    """Where that is, when it is found and may be trusted."""
+    install_hint: str = ""
+    problem: str = ""
+    """Why it cannot be used; empty when it can."""
+    kind: Literal["backend", "observer", "watcher"] = "backend"
+    """`watcher`: implements hooks only. A plugin that does not load is listed as `backend`."""
 
 
 class PluginRegistry:
@@ -129,7 +149,7 @@ class PluginRegistry:
                 *plugin.backends.values(),
                 *plugin.observers.values(),
             ]
-            entries += [described(descriptor, blank) for descriptor in own]
+            entries += [_described(descriptor, blank) for descriptor in own]
         return entries
 
     async def status_changed(
@@ -194,8 +214,8 @@ class PluginRegistry:
 
     def _list(self, found: FoundPlugin) -> ListedPlugin:
         if self._is_off(found):
-            return replace(blank_entry(found), problem=f"switched off by {SWITCH}")
-        entry = listed(found)
+            return replace(_blank_entry(found), problem=f"switched off by {SWITCH}")
+        entry = _listed(found)
         rivals = [other.label for other in self._named(found.name) if other is not found]
         if found.group == PLUGINS and rivals and not entry.problem:
             return replace(entry, problem=f"{' and '.join(rivals)} has the same name")
@@ -212,3 +232,52 @@ def _misnamed(plugin: LoadedPlugin, name: str, kind: str, provided: Iterable[str
         f"{plugin.label}: provides no {kind} {name!r} (but: {', '.join(provided) or 'none'}); "
         "its entry point and what it yields must have one name"
     )
+
+
+def _blank_entry(found: FoundPlugin) -> ListedPlugin:
+    """What is known of a plugin before it is imported."""
+    return ListedPlugin(
+        name=found.name,
+        distribution=found.distribution,
+        version=found.version,
+        kind="watcher" if found.group == WATCHERS else "backend",
+    )
+
+
+def _listed(found: FoundPlugin) -> ListedPlugin:
+    """Import one plugin, alone, and tell what it provides or why it cannot."""
+    blank = _blank_entry(found)
+    try:
+        plugin = load(found)
+        if found.group == WATCHERS:
+            return blank
+        own = plugin.backends.get(found.name) or plugin.observers.get(found.name)
+    except PluginError as error:
+        return replace(blank, problem=str(error))
+    if own is None:
+        return replace(blank, problem=f"provides no backend and no observer named {found.name!r}")
+    return _described(own, blank)
+
+
+def _described(own: Backend[Any] | Observer[Any], blank: ListedPlugin) -> ListedPlugin:
+    """The entry with what the plugin says of itself filled in."""
+    entry = replace(blank, name=own.name, summary=own.summary)
+    if isinstance(own, Observer):
+        return replace(entry, kind="observer")
+    return replace(
+        entry,
+        program=own.program,
+        program_path=_path_of(own.program),
+        install_hint=own.install_hint,
+    )
+
+
+def _path_of(program: str | None) -> str | None:
+    if program is None:
+        return None
+    from prx_tunnel_core.process import find_program
+
+    try:
+        return find_program(program)
+    except SetupError:
+        return None

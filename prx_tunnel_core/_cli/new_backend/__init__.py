@@ -92,7 +92,7 @@ def write(name: str, directory: str | None = None) -> Path:
     """
     import tempfile
 
-    from prx_tunnel_core._plugins.discovery import PREFIX
+    from prx_tunnel_core._plugins.loading import PREFIX
 
     _check_name(name)
     place = Path(directory or f"{PREFIX}{name}")
