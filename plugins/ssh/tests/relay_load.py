@@ -7,9 +7,10 @@ is not attacked, so that other load on the machine falls on both.
 A relay shares its CPU neither with its attackers nor with this measurement. So the time of an
 answer excludes the time during which the relay could have run and no CPU was free, as Linux counts
 it (`/proc/PID/schedstat`), for both relays alike. A relay that computes for too long, or too much,
-does not wait for a CPU: all of that counts. The report says which part of the time the relay waited
-and how many connections the attackers opened in a second: when little CPU is left for either, the
-attack is weak, and the result says little.
+does not wait for a CPU: all of that counts. The attackers have a lower priority than the rest, as
+tenants and visitors do not share their CPU either. The report says which part of the time the relay
+waited and how many connections the attackers opened in a second: with little CPU left for them the
+attack is weak, and the result says little. With CPUs to spare, 10,000 attackers open about 400.
 """
 
 from __future__ import annotations
