@@ -9,8 +9,8 @@ answer excludes the time during which the relay could have run and no CPU was fr
 it (`/proc/PID/schedstat`), for both relays alike. A relay that computes for too long, or too much,
 does not wait for a CPU: all of that counts. The attackers have a lower priority than the rest, as
 tenants and visitors do not share their CPU either. The report says which part of the time the relay
-waited and how many connections the attackers opened in a second: with little CPU left for them the
-attack is weak, and the result says little. With CPUs to spare, 10,000 attackers open about 400.
+waited and how many connections the attackers opened in a second: with little CPU left for them, the
+attack is weak and the result says little.
 """
 
 from __future__ import annotations
