@@ -80,7 +80,7 @@ class BackendConfig(ConfigModel):
     key_hints: ClassVar[Mapping[str, str]] = {"startup_timeout_secs": "connect_timeout"}
 
     connect_timeout: Seconds | None = None
-    """Seconds that one attempt may take; the tunnel's own `connect_timeout` when not set."""
+    """Seconds that one attempt may take; see `TunnelConfig.timeout_of`."""
 
     def known_url(self) -> str | None:
         """The public URL, where the settings alone decide it."""
@@ -200,6 +200,14 @@ class TunnelConfig(ConfigModel):
                 "set allow_sensitive_port = true if you mean it"
             )
         return self
+
+    def timeout_of(self, backend: BackendConfig) -> float:
+        """Seconds for one attempt: set for the backend, else for the tunnel, else by default."""
+        own = backend.connect_timeout
+        is_set = "connect_timeout" in backend.model_fields_set
+        if own is not None and (is_set or "connect_timeout" not in self.model_fields_set):
+            return own
+        return self.connect_timeout
 
     def table(self, backend: str) -> Mapping[str, Any]:
         """`[tunnel.<backend>]` as it was written (expanded, not yet validated)."""

@@ -80,7 +80,7 @@ class Lifecycle:
             backend=parts.backend,
             settings=parts.settings,
             target=parts.target,
-            limit=parts.settings.connect_timeout or parts.config.connect_timeout,
+            limit=parts.config.timeout_of(parts.settings),
             redact=parts.redact,
             on_up=self._up,
             on_closed=self._closed,

@@ -19,12 +19,9 @@ from prx_tunnel_cloudflare.refusal import explain_refusal
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.errors import ConnectError, TunnelError
 from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.programs import time_left
 
 logger = get_logger("prx_tunnel_cloudflare")
-
-# Of the time that core allows: what comes after it is a timeout without a reason.
-_SHARE = 0.9
-_DEFAULT_TIMEOUT = 60.0  # seconds
 
 
 @asynccontextmanager
@@ -41,7 +38,7 @@ async def connect(config: CloudflareConfig, target: Target) -> AsyncIterator[Con
 async def _open(
     config: CloudflareConfig, target: Target, connector: Connector
 ) -> CloudflareConnection:
-    patience = _SHARE * (config.connect_timeout or _DEFAULT_TIMEOUT)
+    patience = time_left()
     with anyio.move_on_after(patience):
         metrics = await until_registered(connector)
         hostname = await public_hostname(config, target, metrics)
@@ -91,8 +88,9 @@ def _too_late(connector: Connector, patience: float) -> TunnelError:
     if reason is not None:
         return reason.to_error()
     lines = connector.process.last_lines()
+    limit = f"{round(patience, 1):g} s"
     said = f"said: {lines}" if lines else "was silent"
-    return ConnectError(f"no connection to Cloudflare within {patience:g} s; cloudflared {said}")
+    return ConnectError(f"no connection to Cloudflare within {limit}; cloudflared {said}")
 
 
 def _check_metrics_port(config: CloudflareConfig) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 import anyio
 
@@ -15,10 +14,8 @@ from prx_tunnel_cloudflare.credentials import Credentials
 from prx_tunnel_cloudflare.journal import Journal
 from prx_tunnel_cloudflare.reasons import Cause
 from prx_tunnel_core.backend import Target
-from prx_tunnel_core.errors import ProgramExited, TunnelError, unwrap_group
+from prx_tunnel_core.errors import ProgramExited, TunnelError
 from prx_tunnel_core.process import TunnelProcess, open_process
-
-T = TypeVar("T")
 
 INSTALL_HINT = (
     "install cloudflared, see https://developers.cloudflare.com/cloudflare-one/networks/"
@@ -51,21 +48,6 @@ class Connector:
         with anyio.move_on_after(patience):
             await self._listener.wait()
         self._listener = None
-
-    async def while_running(self, work: Callable[[], Awaitable[T]]) -> T | None:
-        """What `work` returns; None when the process ends before."""
-        result: T | None = None
-        with unwrap_group():
-            async with anyio.create_task_group() as tasks:
-
-                async def stop_at_end() -> None:
-                    await self.process.wait()
-                    tasks.cancel_scope.cancel()
-
-                tasks.start_soon(stop_at_end)
-                result = await work()
-                tasks.cancel_scope.cancel()
-        return result
 
     def ended(self) -> TunnelError:
         """Why it ended before it was connected: its own reason when it gave one."""

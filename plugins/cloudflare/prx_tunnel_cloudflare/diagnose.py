@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
-
-import anyio
 
 from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.connector import INSTALL_HINT
-from prx_tunnel_core.errors import ConnectError, ProgramExited, TunnelError
+from prx_tunnel_core.errors import TunnelError
 from prx_tunnel_core.models import Check
-from prx_tunnel_core.process import find_program, open_process
+from prx_tunnel_core.process import find_program
+from prx_tunnel_core.programs import Version, program_version
 
-OLDEST = (2022, 12, 0)
+MINIMUM = Version(2022, 12)
 """The first release with everything that this backend relies on."""
 PATIENCE = 4.0  # seconds for the version; doctor gives ten to the whole diagnosis
 
-_VERSION = re.compile(r"cloudflared version (\d{4})\.(\d{1,2})\.(\d{1,3})\b.*")
 _KINDS = {
     "quick": "a quick tunnel: no credentials, a new URL at every start",
     "remote": "the token has the right form",
@@ -33,31 +30,17 @@ async def diagnose(config: CloudflareConfig) -> Iterable[Check]:
 async def _program(config: CloudflareConfig) -> Check:
     try:
         path = find_program(config.program, hint=INSTALL_HINT)
-        version = await _version(path)
+        version = await program_version(
+            [path, "--version"],
+            name="cloudflared",
+            prefix="cloudflared version ",
+            minimum=MINIMUM,
+            fix=INSTALL_HINT,
+            patience=PATIENCE,
+        )
     except TunnelError as error:
         return Check("cloudflared", "fail", str(error))
-    if version is None:
-        return Check("cloudflared", "fail", f"{path} is not Cloudflare's program; {INSTALL_HINT}")
-    shown = ".".join(map(str, version))
-    if version < OLDEST:
-        needed = ".".join(map(str, OLDEST))
-        return Check("cloudflared", "fail", f"{path} is {shown}; update it to {needed} or newer")
-    return Check("cloudflared", "ok", f"{path}, version {shown}")
-
-
-async def _version(path: str) -> tuple[int, ...] | None:
-    """What the program says its version is; None when it says none as cloudflared does."""
-    try:
-        with anyio.fail_after(PATIENCE):
-            async with open_process([path, "--version"], grace=1.0) as process:
-                match = await process.first_match(_VERSION.fullmatch)
-    except ProgramExited:
-        return None
-    except TimeoutError:
-        raise ConnectError(
-            f"{path} does not answer `--version` within {PATIENCE:g} s: is it really cloudflared?"
-        ) from None
-    return tuple(int(part) for part in match.groups())
+    return Check("cloudflared", "ok", f"{path}, version {version}")
 
 
 def _credentials(config: CloudflareConfig) -> Check:

@@ -13,6 +13,7 @@ import anyio
 from prx_tunnel_cloudflare.connector import Connector
 from prx_tunnel_cloudflare.metrics import Metrics, NoAnswer
 from prx_tunnel_cloudflare.reasons import Reason
+from prx_tunnel_core.programs import while_running
 
 LOOK_EVERY = 0.25  # seconds, when the log brings no news
 REFUSALS = 3
@@ -35,7 +36,7 @@ async def until_registered(connector: Connector) -> Metrics:
 
     Raises Refused; SetupError or ConnectError when cloudflared ends before.
     """
-    metrics = await connector.while_running(partial(_registered, connector))
+    metrics = await while_running(connector.process, partial(_registered, connector))
     if metrics is None:
         raise connector.ended()
     return metrics

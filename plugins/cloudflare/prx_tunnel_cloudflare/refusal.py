@@ -16,6 +16,7 @@ from prx_tunnel_cloudflare.credentials import Credentials
 from prx_tunnel_cloudflare.reasons import Cause, Reason
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
+from prx_tunnel_core.programs import time_left, while_running
 
 HEARING = 10.0  # seconds; the registration call itself times out after 5
 
@@ -41,8 +42,8 @@ async def explain_refusal(
     if config.protocol == "http2":
         return ConnectError(_SILENT)
     async with run_cloudflared(config, target, credentials, protocol="http2") as connector:
-        with anyio.move_on_after(HEARING):
-            await connector.while_running(partial(_hear, connector))
+        with anyio.move_on_after(time_left(HEARING)):
+            await while_running(connector.process, partial(_hear, connector))
         journal = connector.journal
     if journal.registered is not None:
         return ConnectError(_HTTP2_WORKS)

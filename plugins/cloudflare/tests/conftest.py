@@ -67,7 +67,7 @@ def configure(stand_in: StandIn) -> Configure:
     """The configuration of a tunnel that runs the stand-in, fast to give up."""
 
     def configure(**table: Any) -> CloudflareConfig:
-        table = {"program": str(stand_in.program), "connect_timeout": 20.0, **table}
+        table = {"program": str(stand_in.program), **table}
         return validate(CloudflareConfig, table, path="tunnel.cloudflare")
 
     return configure

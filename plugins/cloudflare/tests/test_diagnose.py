@@ -29,9 +29,12 @@ async def test_all_is_well(stand_in: StandIn, configure: Configure, token: str) 
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        ("cloudflared version 2022.9.1 (built 2022-09-29-1530 UTC)", "update it to 2022.12.0"),
-        ("ngrok version 3.39.1", "is not Cloudflare's program"),
-        ("DEV", "is not Cloudflare's program"),
+        (
+            "cloudflared version 2022.9.1 (built 2022-09-29-1530 UTC)",
+            "but 2022.12.0 or newer is",
+        ),
+        ("ngrok version 3.39.1", "is not cloudflared: `--version` printed"),
+        ("DEV", "is not cloudflared: `--version` printed"),
     ],
 )
 async def test_another_program(
@@ -53,7 +56,7 @@ async def test_a_program_that_never_answers(
     found = await verdicts(configure(program=str(program)))
     assert found["cloudflared"] == (
         "fail",
-        f"{program} does not answer `--version` within 0.2 s: is it really cloudflared?",
+        f"{program} did not answer `--version` within 0.2 s; check that it is cloudflared",
     )
     assert found["credentials"][0] == "ok"
 

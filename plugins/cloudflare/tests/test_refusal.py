@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import anyio
 import pytest
 from cloudflare_kit.installed import StandIn
 from prx_tunnel_cloudflare import readiness
@@ -97,8 +98,8 @@ async def test_the_same_edge_server_twice_is_no_refusal(
 ) -> None:
     """EDUPCONN: cloudflared asks another server. The log reads the same, the metric does not."""
     stand_in.plan({**SILENT, "refused as": "dup_edge_conn"})
-    with pytest.raises(ConnectError):
-        async with connect(configure(token=token, connect_timeout=0.8), target):
+    with pytest.raises(ConnectError), anyio.fail_after(0.8):
+        async with connect(configure(token=token), target):
             pytest.fail("not connected")
     assert len(stand_in.runs) == 1
 

@@ -8,6 +8,7 @@ from cloudflare_kit.installed import StandIn, order
 
 from prx_tunnel_core import (
     Connected,
+    ConnectError,
     Failed,
     Reconnecting,
     SetupError,
@@ -87,3 +88,15 @@ async def test_a_wrong_route_does_not_tear_it_down(stand_in: StandIn, token: str
         local = health.check("local")
         assert local is not None
         assert "correct the route in Cloudflare's dashboard" in local.detail
+
+
+async def test_a_short_connect_timeout_of_the_tunnel_gives_the_reason(stand_in: StandIn) -> None:
+    stand_in.plan({"play": ["d06-port-7844-blocked-auto-text", 0]})
+    table = {
+        "connect_timeout": 2,
+        "reconnect": {"enabled": False},
+        "cloudflare": {"program": str(stand_in.program)},
+    }
+    async with Tunnel(table) as supervised:
+        with pytest.raises(ConnectError, match="UDP and TCP to port 7844"):
+            await supervised.start()

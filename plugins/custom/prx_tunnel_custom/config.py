@@ -15,7 +15,7 @@ from prx_tunnel_core.text import sounds_secret
 from prx_tunnel_core.urls import ANY_URL, is_loopback
 from prx_tunnel_custom import command as commands
 from prx_tunnel_custom.announcement import Announcement, ready_in_anything
-from prx_tunnel_custom.pattern import check_url_text, compile_pattern
+from prx_tunnel_custom.pattern import check_url_text, read_pattern
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -85,14 +85,14 @@ class CustomConfig(BackendConfig):
     @classmethod
     def _usable_pattern(cls, pattern: str | None) -> str | None:
         if pattern is not None:
-            compile_pattern(pattern)
+            read_pattern(pattern)
             check_url_text(pattern)
         return pattern
 
     @field_validator("ready_pattern")
     @classmethod
     def _usable_ready_pattern(cls, pattern: str | None) -> str | None:
-        if pattern is not None and ready_in_anything(compile_pattern(pattern)):
+        if pattern is not None and ready_in_anything(read_pattern(pattern)):
             raise ValueError("it matches any line; name the words that say the tunnel is up")
         return pattern
 
@@ -120,7 +120,7 @@ class CustomConfig(BackendConfig):
 
     def announcement(self) -> Announcement:
         """How the program announces its URL; only when there is a `url_pattern`."""
-        return Announcement(compile_pattern(self.url_pattern or ""), self.url_scheme, self.url_host)
+        return Announcement(read_pattern(self.url_pattern or ""), self.url_scheme, self.url_host)
 
     def known_url(self) -> str | None:
         return self.public_url

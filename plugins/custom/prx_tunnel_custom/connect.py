@@ -13,11 +13,12 @@ from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.errors import ConfigError, ConnectError, ProgramExited
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.process import TunnelProcess, open_process
+from prx_tunnel_core.programs import time_left
 from prx_tunnel_core.urls import leads_here
 from prx_tunnel_custom.command import fill, other_port, secret_options, secret_values
 from prx_tunnel_custom.config import CustomConfig
 from prx_tunnel_custom.connection import External
-from prx_tunnel_custom.pattern import compile_pattern
+from prx_tunnel_custom.pattern import read_pattern
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -29,9 +30,6 @@ SETTLED = 2.0
 
 One that is refused (a wrong token, a name that is taken) says so and ends within a second or two.
 """
-
-LAST_WORD = 0.1
-"""Seconds before the attempt's end in which to say why nothing of what was printed was taken."""
 
 _SSH = frozenset({"ssh", "autossh"})
 
@@ -71,13 +69,12 @@ async def connect(config: CustomConfig, target: Target) -> AsyncIterator[Connect
 async def _public_url(config: CustomConfig, process: TunnelProcess, target: Target) -> str:
     """Wait until the tunnel is up, and return its URL."""
     if config.public_url is not None and config.ready_pattern is None:
-        left = anyio.current_effective_deadline() - anyio.current_time()
-        with anyio.move_on_after(min(SETTLED, left / 2)):
+        with anyio.move_on_after(min(SETTLED, time_left() / 2)):
             await process.first_match(_never)
         return config.public_url
     search = Search(config, target)
     try:
-        with anyio.CancelScope(deadline=anyio.current_effective_deadline() - LAST_WORD):
+        with anyio.move_on_after(time_left()):
             return await process.first_match(search.find)
         if why := search.why_not():
             raise ConnectError(why)
@@ -96,7 +93,7 @@ class Search:
     def __init__(self, config: CustomConfig, target: Target) -> None:
         self._announcement = None if config.url_pattern is None else config.announcement()
         pattern = config.ready_pattern
-        self._ready = None if pattern is None else compile_pattern(pattern)
+        self._ready = None if pattern is None else read_pattern(pattern)
         self._is_ready = self._ready is None
         self._url = config.public_url
         self._port = target.port

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-import anyio
-
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import SetupError, TunnelError
 from prx_tunnel_core.models import Check
-from prx_tunnel_core.process import find_program, open_process
+from prx_tunnel_core.process import find_program
+from prx_tunnel_core.programs import run_command
 from prx_tunnel_custom.command import fill, secret_options
 from prx_tunnel_custom.config import CustomConfig
 
@@ -57,16 +56,9 @@ async def _ssh(command: Sequence[str]) -> list[Check]:
 
 async def _settings(command: Sequence[str]) -> dict[str, str]:
     """What `ssh -G` prints, see ssh(1): a name in lower case and its value on each line."""
-    found: dict[str, str] = {}
-
-    def note(line: str) -> None:
-        name, _, value = line.partition(" ")
-        found[name] = value
-
     try:
-        with anyio.move_on_after(PATIENCE):
-            async with open_process(command, on_line=note, grace=0.5) as process:
-                await process.wait()
+        output = await run_command(command, patience=PATIENCE)
     except TunnelError:
-        return {}  # that it cannot be run is told apart
-    return found
+        return {}  # the check of the program reports that it cannot be run
+    pairs = (line.partition(" ") for line in output.lines)
+    return {name: value for name, _, value in pairs}

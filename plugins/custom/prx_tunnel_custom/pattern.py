@@ -9,7 +9,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Protocol
+
+from prx_tunnel_core import programs
+from prx_tunnel_core.programs import compile_pattern
 
 # Each search takes time in proportion to the line; a line of 64 KiB could hold 30 000 matches.
 CANDIDATES = 20
@@ -41,43 +44,22 @@ class Text:
 class Expression:
     """A regular expression: what its first group takes."""
 
-    def __init__(self, compiled: Any) -> None:  # re2 has no types
+    def __init__(self, compiled: programs.Pattern) -> None:
         self._compiled = compiled
 
     def candidates(self, line: str) -> Iterator[str]:
         matches = itertools.islice(self._compiled.finditer(line), CANDIDATES)
-        return (match[1] for match in matches if match[1])
+        return (text for match in matches if (text := match.group(1)))
 
     def occurs(self, line: str) -> bool:
         return self._compiled.search(line) is not None
 
 
-def compile_pattern(text: str) -> Text | Expression:
-    r"""The pattern, ready for use.
-
-    Raises ValueError, with the fix, when it is empty or no regular expression of RE2.
-    """
+def read_pattern(text: str) -> Text | Expression:
+    """The pattern, ready for use. Raises ValueError, with the fix, when it is of no use."""
     if not text.strip():
         raise ValueError("it is empty, and would match everything; name what the program prints")
-    if "(" not in text:
-        return Text(text)
-    import re2  # type: ignore[import-untyped]
-
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        compiled = re2.compile(text, options=options)
-    except re2.error as error:
-        reason = error.args[0].decode("utf-8", "replace")
-        raise ValueError(
-            f"not a regular expression (RE2 syntax, without look-around): {reason}; "
-            "for a parenthesis of the text write \\("
-        ) from None
-    if compiled.groups == 0:
-        raise ValueError("put parentheses around the part that is wanted: …(…)")
-    if compiled.search("") is not None:
-        raise ValueError("it matches an empty line, and so everything; name what is printed")
-    return Expression(compiled)
+    return Expression(compile_pattern(text)) if "(" in text else Text(text)
 
 
 def check_url_text(text: str) -> None:

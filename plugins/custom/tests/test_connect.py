@@ -139,7 +139,7 @@ async def test_a_program_that_tells_only_the_local_url_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The program takes a second to begin.
-    monkeypatch.setattr(module, "LAST_WORD", SOON - 1)
+    monkeypatch.setattr("prx_tunnel_core.programs.SHARE", 1 / SOON)
     with pytest.raises(ConnectError, match="url_pattern matched only http://localhost:3000, "):
         with anyio.fail_after(SOON):
             async with opened(*LOCAL_ONLY, url_pattern=r"at (\S+)"):
@@ -147,7 +147,7 @@ async def test_a_program_that_tells_only_the_local_url_stays(
 
 
 async def test_the_public_url_may_come_in_the_last_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LAST_WORD", SOON + 1)
+    monkeypatch.setattr("prx_tunnel_core.programs.SHARE", 0.0)
     with anyio.fail_after(SOON):
         async with opened(f"print({SAID!r})") as connection:
             assert connection.public_url == URL

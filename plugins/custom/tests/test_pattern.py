@@ -205,9 +205,9 @@ HOSTILE = {
 @pytest.mark.parametrize(("line", "pattern"), HOSTILE.values(), ids=HOSTILE)
 def test_no_line_stalls_the_loop(line: str, pattern: str) -> None:
     from prx_tunnel_custom.announcement import Announcement
-    from prx_tunnel_custom.pattern import compile_pattern
+    from prx_tunnel_custom.pattern import read_pattern
 
-    announcement = Announcement(compile_pattern(pattern), "http", None)
+    announcement = Announcement(read_pattern(pattern), "http", None)
     began = time.perf_counter()
     assert list(announcement.urls(line)) == []
     assert time.perf_counter() - began < 0.5
@@ -216,9 +216,9 @@ def test_no_line_stalls_the_loop(line: str, pattern: str) -> None:
 @given(st.text(), st.sampled_from(["bore.pub", r"at (\S+)", r"x(.*)y", "."]))
 def test_any_line_gives_a_valid_url_or_none(line: str, pattern: str) -> None:
     from prx_tunnel_custom.announcement import Announcement
-    from prx_tunnel_custom.pattern import compile_pattern
+    from prx_tunnel_custom.pattern import read_pattern
 
-    announcement = Announcement(compile_pattern(pattern), "http", "relay.example")
+    announcement = Announcement(read_pattern(pattern), "http", "relay.example")
     for text in (line, f"at {line}", f"at bore.pub:{line}"):
         for url in announcement.urls(printable(text)):
             assert ANY_URL.accept(url) == url

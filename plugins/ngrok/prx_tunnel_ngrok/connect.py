@@ -10,14 +10,15 @@ import anyio
 from pydantic import SecretStr
 
 from prx_tunnel_core.backend import Connection, Target
-from prx_tunnel_core.errors import SetupError
+from prx_tunnel_core.errors import ConnectError, SetupError
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import VisitorHeaders
+from prx_tunnel_core.programs import time_left
 from prx_tunnel_ngrok import policy
 from prx_tunnel_ngrok.agentfile import AgentFiles, users_file, written
 from prx_tunnel_ngrok.config import NgrokConfig
 from prx_tunnel_ngrok.connection import Launch, Patience, RunningAgent, running
-from prx_tunnel_ngrok.program import Agent, check_configuration, recognise
+from prx_tunnel_ngrok.program import Agent, check_configuration, find_agent
 from prx_tunnel_ngrok.reasons import Refusal
 
 logger = get_logger("prx_tunnel_ngrok")
@@ -28,8 +29,8 @@ async def connect(
     config: NgrokConfig, target: Target, patience: Patience | None = None
 ) -> AsyncIterator[Connection]:
     """Yields once the agent has a session and its public URL."""
-    patience = patience or _patience(config)
-    program = await recognise(config.program)
+    patience = patience or Patience()
+    program = await find_agent(config.program)
     users = users_file(config)
     rules = policy.build(config)
     secrets = [
@@ -65,12 +66,6 @@ def authtoken(config: NgrokConfig) -> SecretStr | None:
     return SecretStr(inherited) if inherited else None
 
 
-def _patience(config: NgrokConfig) -> Patience:
-    """Ours ends a little before core's, for we can tell why it took so long."""
-    limit = config.connect_timeout
-    return Patience() if limit is None else Patience(start=limit * 0.9)
-
-
 def _command(config: NgrokConfig, target: Target, program: Agent, files: AgentFiles) -> list[str]:
     """The arguments, which every user of this machine can read: no secret is among them."""
     return [
@@ -91,7 +86,7 @@ def _environment(config: NgrokConfig) -> dict[str, SecretStr]:
 
 
 def _details(program: Agent, files: AgentFiles) -> dict[str, str]:
-    details = {"agent": f"ngrok {program.version_text}"}
+    details = {"agent": f"ngrok {program.version}"}
     if files.web_addr is not None:
         details["inspector"] = f"http://{files.web_addr}"
     return details
@@ -117,8 +112,13 @@ def _visitor_headers(config: NgrokConfig) -> VisitorHeaders | None:
 
 
 async def _pause(refusal: Refusal, seconds: float | None) -> None:
-    """Wait before the next try; raises SetupError after the last."""
+    """Wait before the next try; raises SetupError after the last.
+
+    Raises ConnectError when the attempt would be over first.
+    """
     if seconds is None:
         raise SetupError(f"ngrok goes on refusing: {refusal}")
+    if seconds > time_left():
+        raise ConnectError(f"ngrok refuses: {refusal}")
     logger.info("ngrok refuses, next try in %g s: %s", seconds, refusal)
     await anyio.sleep(seconds)

@@ -15,9 +15,10 @@ import anyio.to_thread
 from pydantic import SecretStr
 
 from prx_tunnel_core.backend import Connection, Target
-from prx_tunnel_core.errors import ConnectError, SetupError, unwrap_group
+from prx_tunnel_core.errors import ConnectError, SetupError
 from prx_tunnel_core.models import Check, Verdict
 from prx_tunnel_core.process import TunnelProcess, open_process
+from prx_tunnel_core.programs import time_left, while_running
 from prx_tunnel_core.text import one_line
 from prx_tunnel_ngrok.log import AgentLog
 from prx_tunnel_ngrok.reasons import Refusal, Treatment, explain, refusal_in, words
@@ -52,8 +53,8 @@ def classify_response(_status: int, headers: Mapping[str, str]) -> Check | None:
 class Patience:
     """How long things may take, in seconds."""
 
-    start: float = 30.0
-    """Until a new agent is connected; left alone it would try for ever."""
+    start: float = math.inf
+    """Until a new agent is connected; at most `time_left`. Left alone it would try for ever."""
     between_tries: Sequence[float] = (3.0, 6.0, 12.0, 24.0)
     """Pauses before starting anew after a refusal that may be due to our own last agent: to
     ngrok, one that was killed is online until its heartbeat lapses, 25 s later."""
@@ -121,14 +122,15 @@ class RunningAgent(Connection):
 
         Raises SetupError for what someone must fix, ConnectError for what may pass.
         """
-        with anyio.move_on_after(self._patience.start):
+        patience = time_left(self._patience.start)
+        with anyio.move_on_after(patience):
             await self._until(lambda: self.log.connected or self.log.refusal is not None)
         if self._ended:
-            return self._judged(refusal_in(self.log.death()) or self.log.refusal)
+            return self._judged(refusal_in(self.log.death()) or self.log.refusal, patience)
         if self.log.connected:
             self.public_url = self.log.url or ""
             return None
-        return self._judged(self.log.refusal)
+        return self._judged(self.log.refusal, patience)
 
     async def wait_closed(self) -> str:
         await self._until(lambda: self._patience_left() <= 0, wake_in=self._patience_left)
@@ -154,38 +156,35 @@ class RunningAgent(Connection):
     async def _until(
         self, condition: Callable[[], bool], wake_in: Callable[[], float] = lambda: math.inf
     ) -> None:
-        """Return when the condition holds, or the agent has ended and all it said is read."""
-        with unwrap_group():
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._notice_end)
-                while not self._ended and not condition():
-                    with anyio.move_on_after(max(0.0, wake_in())):
-                        await self._changed.wait()
-                tasks.cancel_scope.cancel()
+        """Return when the condition holds, or the agent has ended and all its output is read."""
 
-    async def _notice_end(self) -> None:
-        await self.process.wait()
-        self._ended = True
-        self._wake()
+        async def hold() -> bool:
+            while not condition():
+                with anyio.move_on_after(max(0.0, wake_in())):
+                    await self._changed.wait()
+            return True
+
+        if await while_running(self.process, hold) is None:
+            self._ended = True
 
     def _wake(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
 
-    def _judged(self, refusal: Refusal | None) -> Refusal:
+    def _judged(self, refusal: Refusal | None, patience: float) -> Refusal:
         """The refusal when it may pass soon; everything else that prevents connecting is raised."""
         if refusal is None:
-            raise self._why_not()
+            raise self._why_not(patience)
         if refusal.treatment is Treatment.PERMANENT:
             raise SetupError(f"ngrok refuses: {refusal}")
         if refusal.treatment is Treatment.TRANSIENT:
             raise ConnectError(f"ngrok refuses: {refusal}")
         return refusal
 
-    def _why_not(self) -> SetupError | ConnectError:
+    def _why_not(self, patience: float) -> SetupError | ConnectError:
         if not self._ended:
             reason = explain(self.log.error) if self.log.error else "ngrok's service did not answer"
-            return ConnectError(f"not connected after {self._patience.start:g} s: {reason}")
+            return ConnectError(f"not connected after {round(patience, 1):g} s: {reason}")
         text = words(self.log.death())
         if "address already in use" in text:
             return ConnectError(

@@ -11,7 +11,7 @@ from prx_tunnel_ngrok import policy
 from prx_tunnel_ngrok.agentfile import UsersFile, default_path, users_file, written
 from prx_tunnel_ngrok.config import NgrokConfig
 from prx_tunnel_ngrok.connect import authtoken
-from prx_tunnel_ngrok.program import check_configuration, recognise
+from prx_tunnel_ngrok.program import check_configuration, find_agent
 
 # Two parts of letters and digits; the dashboard shows credentials by an id that looks similar.
 _TOKEN = re.compile(r"[A-Za-z0-9]{10,}_[A-Za-z0-9]{10,}")
@@ -31,10 +31,10 @@ async def diagnose(config: NgrokConfig) -> Iterable[Check]:
 
 async def _program(config: NgrokConfig, users: UsersFile | None) -> list[Check]:
     try:
-        agent = await recognise(config.program, patience=PATIENCE)
+        agent = await find_agent(config.program, patience=PATIENCE)
     except TunnelError as error:
         return [Check("program", "fail", str(error))]
-    found = Check("program", "ok", f"{agent.path} is ngrok {agent.version_text}")
+    found = Check("program", "ok", f"{agent.path} is ngrok {agent.version}")
     if users is None:
         return [found, Check("configuration", "ok", f"no {default_path()}, which is well")]
     try:

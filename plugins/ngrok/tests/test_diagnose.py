@@ -44,7 +44,7 @@ async def test_the_program_is_version_2(standin: StandIn) -> None:
     standin.write(version="2.3.41")
     verdict, detail = (await found(standin, authtoken=TOKEN))["program"]
     assert verdict == "fail"
-    assert "ERR_NGROK_121" in detail
+    assert "ngrok agent 2.3.41, but 3.16.0 or newer is required; run `ngrok update`" in detail
 
 
 async def test_there_is_no_program(standin: StandIn) -> None:
@@ -115,7 +115,7 @@ async def test_a_program_that_never_answers_hides_nothing_else(
     checks = await found(standin, program=str(program))
     assert checks["program"] == (
         "fail",
-        f"{program} does not answer `version` within 0.2 s: is it really ngrok?",
+        f"{program} did not answer `version` within 0.2 s; check that it is the ngrok agent",
     )
     assert checks["authtoken"][0] == "fail"
     assert checks["traffic policy"][0] == "ok"

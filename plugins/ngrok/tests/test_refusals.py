@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import pytest
-from prx_tunnel_ngrok.connect import _patience, connect
+from prx_tunnel_ngrok.connect import connect
 from prx_tunnel_ngrok.connection import Patience
 
+from prx_tunnel_core import Tunnel
 from prx_tunnel_core.backend import Target
 from prx_tunnel_core.errors import ConnectError, SetupError
 
@@ -81,9 +83,28 @@ async def test_an_agent_that_would_try_for_ever_is_given_up(
     assert standin.runs()[0].is_gone
 
 
-@pytest.mark.parametrize(("limit", "start"), [(None, 30.0), (100.0, 90.0)])
-def test_ours_ends_before_cores(standin: StandIn, limit: float | None, start: float) -> None:
-    assert _patience(standin.config(connect_timeout=limit)).start == start
+async def test_a_short_connect_timeout_of_the_tunnel_gives_the_reason(standin: StandIn) -> None:
+    standin.does([["retry", "x509: certificate signed by unknown authority"]])
+    table = {
+        "backend": "ngrok",
+        "connect_timeout": 3,
+        "reconnect": {"enabled": False},
+        "ngrok": {"program": str(standin.program)},
+    }
+    async with Tunnel(table) as tunnel:
+        late = r"^not connected after [12][.\d]* s: .*breaks up TLS"
+        with pytest.raises(ConnectError, match=late):
+            await tunnel.start()
+
+
+async def test_a_pause_that_outlasts_the_attempt_is_not_begun(
+    standin: StandIn, target: Target
+) -> None:
+    standin.does([["refuse_bind", "334"]])
+    patience = Patience(between_tries=(60,))
+    with anyio.fail_after(20), pytest.raises(ConnectError, match=r"^ngrok refuses: .*334"):
+        async with connect(standin.config(), target, patience):
+            pass
 
 
 async def test_our_own_last_agent_may_still_be_online_for_a_while(

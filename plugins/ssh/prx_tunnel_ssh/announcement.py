@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
+import anyio
 import asyncssh
 from typing_extensions import override
 
 from prx_tunnel_core.errors import ConnectError
 from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.programs import Pattern, time_left
 from prx_tunnel_core.text import printable
 from prx_tunnel_core.urls import ANY_URL
-from prx_tunnel_ssh.pattern import Pattern
 
 LONGEST_LINE = 16 * 1024
 _TAIL = 12
@@ -88,11 +89,15 @@ async def wait_for_url(
 ) -> str:
     """The announced URL; raises ConnectError, with the last lines, when none will come."""
     waiting = {announcement.url, announcement.ended, lost}
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    with anyio.move_on_after(time_left()):
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     if announcement.url.done():
         return announcement.url.result()
-    why = lost.result() if lost.done() else "the server ended the session"
+    if lost.done():
+        why = lost.result()
+    else:
+        why = "the server ended the session" if announcement.ended.done() else "time ran out"
     raise ConnectError(
-        f"{why} before it printed a URL that url_pattern {pattern!r} matches; "
+        f"{why} before the server printed a URL that url_pattern {pattern!r} matches; "
         f"{announcement.last_words()}"
     )

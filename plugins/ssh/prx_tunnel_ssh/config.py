@@ -7,8 +7,8 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 from prx_tunnel_core.config import BackendConfig, Port, Seconds
+from prx_tunnel_core.programs import compile_pattern
 from prx_tunnel_core.urls import is_loopback, normalise
-from prx_tunnel_ssh.pattern import compile_pattern
 
 ANY_HOST_KEY = "insecure-accept-any-host-key"
 """The only value of `known_hosts` that switches the verification of the server off."""
@@ -96,8 +96,8 @@ class SshConfig(BackendConfig):
     @field_validator("url_pattern")
     @classmethod
     def _usable_pattern(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            compile_pattern(pattern)
+        if pattern is not None and compile_pattern(pattern).groups != 1:
+            raise ValueError("put parentheses around the URL, and around nothing else: (https://…)")
         return pattern
 
     @model_validator(mode="after")

@@ -11,10 +11,10 @@ import asyncssh
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.errors import ConnectError
 from prx_tunnel_core.models import Check
+from prx_tunnel_core.programs import compile_pattern
 from prx_tunnel_ssh.announcement import Announcement, wait_for_url
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.forwarding import WINDOW, Forwards, open_forwards
-from prx_tunnel_ssh.pattern import compile_pattern
 from prx_tunnel_ssh.transport import Access, Transport, open_transport, round_trip
 
 # How long a health check waits for the answer to a keepalive, at most.

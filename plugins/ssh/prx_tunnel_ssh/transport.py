@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from prx_tunnel_core.errors import ConnectError, SetupError, TunnelError
 from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.programs import time_left
 from prx_tunnel_core.text import Redactor, one_line
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.congestion import Congestion, watch
@@ -100,7 +101,8 @@ async def _connect(config: SshConfig, access: Access, peer: Peer) -> asyncssh.SS
     try:
         options = _options(config, access, peer)
         complete_environment()
-        return await _connect_or_undo(asyncssh.connect(**options))
+        with move_on_after(time_left()):
+            return await _connect_or_undo(asyncssh.connect(**options))
     except socket.gaierror as error:  # also when the network is down
         raise ConnectError(
             f"tunnel.ssh.host: {config.host} was not found ({error.strerror}); "
@@ -112,6 +114,10 @@ async def _connect(config: SshConfig, access: Access, peer: Peer) -> asyncssh.SS
         ) from None
     except (OSError, asyncssh.Error, ValueError) as error:
         raise _explain(error, config, access, peer) from None
+    raise ConnectError(
+        f"the SSH server {config.host}:{config.port} did not answer in time; check tunnel.ssh.host "
+        "and tunnel.ssh.port, and that no firewall drops the connection"
+    )
 
 
 async def round_trip(connection: SSHConnection, *, timeout: float) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import anyio
 import pytest
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.connect import connect
@@ -77,3 +78,14 @@ async def test_the_end_of_the_session_is_the_end_of_the_tunnel(
         await asyncio.to_thread(gate.write_text, "your free hour is over\n")
         assert "your free hour is over" in await connection.wait_closed()
         assert [check.verdict for check in await connection.check()] == ["fail"]
+
+
+async def test_a_server_that_prints_no_url_is_given_up_in_time(
+    sshd: OpenSSHServer, app: App
+) -> None:
+    late = r"time ran out before the server printed a URL that [^\n]*\nhello"
+    config = SshConfig(**sshd.settings(url_pattern=PATTERN))
+    async with sshd.serve(forced(sshd.directory, "echo hello; sleep 60")):
+        with anyio.fail_after(5), pytest.raises(ConnectError, match=late):
+            async with connect(config, app.target):
+                pass

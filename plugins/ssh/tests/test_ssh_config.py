@@ -10,11 +10,12 @@ import trio
 from prx_tunnel_ssh import prx_tunnel_backends
 from prx_tunnel_ssh.config import ANY_HOST_KEY, SshConfig
 from prx_tunnel_ssh.connect import connect
-from prx_tunnel_ssh.pattern import compile_pattern
 
+from prx_tunnel_core import Tunnel
 from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.config import validate
 from prx_tunnel_core.errors import ConfigError, ConnectError, SetupError
+from prx_tunnel_core.programs import compile_pattern
 
 
 def error(**table: Any) -> str:
@@ -41,9 +42,9 @@ def test_a_backend_is_offered() -> None:
         ({"host": "r.test", "known_hosts": ""}, "tunnel.ssh.known_hosts: is empty"),
         ({"host": "r.test", "public_url": "https://a.test"}, "has no {port}"),
         ({"host": "r.test", "public_url": "a.test:{port}"}, "tunnel.ssh.public_url: the scheme"),
-        ({"host": "r.test", "url_pattern": "https://.*"}, "put parentheses around the URL"),
-        ({"host": "r.test", "url_pattern": "(https://"}, "not a regular expression of RE2"),
-        ({"host": "r.test", "url_pattern": "(.*)"}, "it matches everything"),
+        ({"host": "r.test", "url_pattern": "https://.*"}, "put parentheses around the part"),
+        ({"host": "r.test", "url_pattern": "(https://"}, "not a regular expression (RE2"),
+        ({"host": "r.test", "url_pattern": "(.*)"}, "it matches an empty line"),
         ({"host": "r.test", "keepalive_count": 0}, "tunnel.ssh.keepalive_count"),
         ({"host": "r.test", "password": "abc"}, "a secret has at least 4 characters"),
         (
@@ -121,3 +122,20 @@ def test_on_trio_it_says_what_it_needs() -> None:
 
     with pytest.raises(SetupError, match="needs asyncio"):
         trio.run(attempt)
+
+
+@pytest.mark.anyio
+async def test_a_short_connect_timeout_of_the_tunnel_gives_the_reason() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        server = {"host": "127.0.0.1", "port": silent.getsockname()[1], "username": "x"}
+        table = {
+            "backend": "ssh",
+            "connect_timeout": 2,
+            "reconnect": {"enabled": False},
+            "ssh": {**server, "password": "secret-word", "known_hosts": ANY_HOST_KEY},
+        }
+        async with Tunnel(table) as tunnel:
+            with pytest.raises(
+                ConnectError, match=r"did not answer in time; check tunnel\.ssh\.host"
+            ):
+                await tunnel.start()

@@ -13,6 +13,7 @@ from dataclasses import replace
 import anyio
 
 from prx_tunnel_core import ProgramExited, TunnelError, UrlRule, open_process
+from prx_tunnel_core.programs import time_left
 from prx_tunnel_tailscale import reasons
 from prx_tunnel_tailscale.program import STOP_GRACE, STOP_SIGNALS, Tailscale, announces
 from prx_tunnel_tailscale.reasons import Problem, explain, find_problem
@@ -35,7 +36,7 @@ async def ask_for_consent(tailscale: Tailscale, route: Route, lacking: Problem) 
         stop_signals=STOP_SIGNALS,
     ) as process:
         try:
-            with anyio.move_on_after(PATIENCE):
+            with anyio.move_on_after(time_left(PATIENCE)):
                 said = await process.first_match(_link_or_grant)
                 return _offered(lacking, said) if said else reasons.ENABLED_NOW.error()
         except ProgramExited as ended:

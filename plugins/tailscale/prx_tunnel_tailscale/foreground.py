@@ -20,6 +20,7 @@ from prx_tunnel_core import (
     TunnelProcess,
     open_process,
 )
+from prx_tunnel_core.programs import time_left, while_running
 from prx_tunnel_tailscale.connection import check_route
 from prx_tunnel_tailscale.program import (
     STOP_GRACE,
@@ -66,22 +67,30 @@ async def confirmed(tailscale: Tailscale, route: Route, process: TunnelProcess) 
 
     Neither an exit code nor a line is proof: the program exits with 0 where Funnel is not enabled.
     """
-    with anyio.move_on_after(ANNOUNCED):
+    with anyio.move_on_after(time_left(ANNOUNCED)):
         try:
             await process.first_match(lambda line: announces(line) or None)
         except ProgramExited as ended:
             raise explain(ended) from None
-    with anyio.move_on_after(CONFIRMED):
-        while process.returncode is None:
-            session = (await tailscale.serve_config()).session_of(route)
-            if session is not None:
-                return session
-            await anyio.sleep(LOOK_AGAIN)
+    session = await while_running(process, partial(_session, tailscale, route))
+    if session is None:
         raise await _why_it_ended(process)
+    if session:
+        return session
     raise ConnectError(
         f"tailscale runs but tailscaled does not list the route {route.url}; it says: "
         f"{process.last_lines() or 'nothing'}"
     )
+
+
+async def _session(tailscale: Tailscale, route: Route) -> str:
+    """The id of our session; empty when it has not come in time."""
+    until = anyio.current_time() + time_left(CONFIRMED)
+    while (session := (await tailscale.serve_config()).session_of(route)) is None:
+        if anyio.current_time() >= until:
+            return ""
+        await anyio.sleep(LOOK_AGAIN)
+    return session
 
 
 async def _why_it_ended(process: TunnelProcess) -> TunnelError:

@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from prx_tunnel_core.programs import Version
 from prx_tunnel_core.urls import UrlRule, is_loopback, normalise
 from prx_tunnel_tailscale.reasons import Unreadable
-from prx_tunnel_tailscale.version import Version
 
 RUNNING = "Running"
 SETTLING = frozenset({"NoState", "Starting"})
@@ -74,7 +74,7 @@ def parse_node(text: str) -> Node:
         raise Unreadable(f"tailscale status --json: {_reason(error)}") from None
     node = Node(
         state=status.state,
-        version=Version.find(status.version),
+        version=Version.parse(status.version),
         login_url=_link(status.auth_url),
         warnings=tuple(status.health or ()),
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import anyio
 
 from prx_tunnel_core import ConnectError, Target
+from prx_tunnel_core.programs import time_left
 from prx_tunnel_tailscale import capability, reasons
 from prx_tunnel_tailscale.config import TailscaleConfig
 from prx_tunnel_tailscale.consent import ask_for_consent
@@ -15,7 +16,6 @@ from prx_tunnel_tailscale.program import Tailscale
 from prx_tunnel_tailscale.reasons import Problem
 from prx_tunnel_tailscale.route import Route, route_for
 from prx_tunnel_tailscale.serveconfig import ServeConfig
-from prx_tunnel_tailscale.version import OLDEST
 
 SETTLE = 10.0  # seconds that tailscaled may take to start
 LEAVE = 2.0  # seconds that a foreground session may take to be forgotten
@@ -47,16 +47,17 @@ async def prepare(
 
 async def settled(tailscale: Tailscale, *, patience: float) -> Node:
     """The node, once its state is one that lasts."""
-    with anyio.move_on_after(patience):
-        while (node := await tailscale.node()).state in SETTLING:
-            await anyio.sleep(LOOK_AGAIN)
-        return node
-    raise reasons.SETTLING.error()
+    until = anyio.current_time() + time_left(patience)
+    while (node := await tailscale.node()).state in SETTLING:
+        if anyio.current_time() >= until:
+            raise reasons.SETTLING.error()
+        await anyio.sleep(LOOK_AGAIN)
+    return node
 
 
 def check_node(node: Node) -> None:
     """Raise what stands between this node and any route at all."""
-    if node.version is not None and node.version < OLDEST:
+    if node.version is not None and node.version < reasons.MINIMUM:
         raise reasons.TOO_OLD.error(f"tailscaled is {node.version}")
     if node.state != RUNNING:
         raise _not_running(node)
@@ -94,10 +95,10 @@ def check_port(node: Node, port: int, *, public: bool) -> None:
 async def wait_until_free(tailscale: Tailscale, route: Route, *, background: bool) -> None:
     """Raise when the port is somebody's; a session of ours that just ended is waited for."""
     served = await tailscale.serve_config()
-    with anyio.move_on_after(LEAVE):
-        while served.foreground_handlers(route.port):
-            await anyio.sleep(LOOK_AGAIN)
-            served = await tailscale.serve_config()
+    until = anyio.current_time() + time_left(LEAVE)
+    while served.foreground_handlers(route.port) and anyio.current_time() < until:
+        await anyio.sleep(LOOK_AGAIN)
+        served = await tailscale.serve_config()
     check_free(served, route, background=background)
 
 

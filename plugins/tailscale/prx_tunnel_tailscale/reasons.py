@@ -10,6 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from prx_tunnel_core import ConnectError, ProgramExited, SetupError, TunnelError
+from prx_tunnel_core.programs import Version
+
+MINIMUM = Version(1, 52)
+"""Brought foreground sessions and today's flags: `--https`, `--set-path`, `--bg`."""
+UPDATE = "update it: https://tailscale.com/download"
 
 
 class EditRace(ConnectError):
@@ -137,13 +142,8 @@ NOT_SETTLED = Problem(
 )
 TOO_OLD = Problem(
     "too-old",
-    "this tailscale is too old: 1.52 or later is needed",
-    "update it: https://tailscale.com/download",
-)
-NO_VERSION = Problem(
-    "no-version",
-    "the program does not tell its version the way tailscale does",
-    "check tunnel.tailscale.program, or update it: https://tailscale.com/download",
+    f"this tailscale is too old: {MINIMUM} or newer is required",
+    UPDATE,
 )
 TARGET_REFUSED = Problem(
     "target-refused",

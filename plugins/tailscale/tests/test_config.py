@@ -6,7 +6,6 @@ import pytest
 from prx_tunnel_tailscale.capability import funnel_ports, missing
 from prx_tunnel_tailscale.config import TailscaleConfig
 from prx_tunnel_tailscale.route import route_for
-from prx_tunnel_tailscale.version import OLDEST, Version, parse_version
 from tailscale_standin import HOST, PORTS
 
 from prx_tunnel_core import ConfigError, Target
@@ -109,31 +108,3 @@ def test_funnel_needs_https_first() -> None:
     assert missing(["https"], public=True) == "funnel"
     assert missing(["https"], public=False) is None
     assert missing(["https", "funnel", PORTS], public=True) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "version"),
-    [
-        ("1.96.0", Version(1, 96)),
-        ("1.102.3-ERR-BuildInfo", Version(1, 102, 3)),
-        ("1.52", Version(1, 52)),
-        ("v1.52.0-t12", Version(1, 52)),
-        ("date.20230928", None),
-        ("1.2.3.4", None),
-        ("", None),
-    ],
-)
-def test_a_version_is_its_first_three_numbers(text: str, version: Version | None) -> None:
-    assert Version.find(text) == version
-
-
-def test_versions_are_compared_by_number() -> None:
-    assert Version(1, 9, 9) < OLDEST < Version(1, 102)
-    assert not Version(1, 52) < OLDEST
-
-
-@pytest.mark.parametrize(
-    "answer", ["", "null", "[]", "{}", '{"majorMinorPatch": 1.52}', "[" * 99999]
-)
-def test_an_answer_without_a_version_has_none(answer: str) -> None:
-    assert parse_version(answer) is None

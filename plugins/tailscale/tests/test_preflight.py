@@ -40,7 +40,7 @@ anyio = pytest.mark.anyio
         ({"BackendState": "Stopped"}, SetupError, "is stopped.*sudo tailscale up"),
         ({"BackendState": "InUseOtherUser"}, SetupError, "another user"),
         ({"BackendState": "Thinking"}, ConnectError, "the state 'Thinking'"),
-        ({"Version": "1.50.1-t1234"}, SetupError, "1.52 or later.*tailscaled is 1.50.1"),
+        ({"Version": "1.50.1-t1234"}, SetupError, "1.52.0 or newer.*tailscaled is 1.50.1"),
         ({"Self": {"DNSName": ""}}, SetupError, "no DNS name.*MagicDNS"),
         ({"Self": None}, SetupError, "no DNS name.*MagicDNS"),
     ],
@@ -69,7 +69,7 @@ def test_the_recorded_states_are_told_apart() -> None:
     ("change", "error", "says"),
     [
         ({"daemon": "absent"}, ConnectError, "tailscaled is not running.*systemctl"),
-        ({"version": "1.50.1"}, SetupError, "too old.*tailscale is 1.50.1"),
+        ({"version": "1.50.1"}, SetupError, "is tailscale 1.50.1, but 1.52.0 or newer"),
         ({"serve": web("/", port=8443)}, SetupError, "choose another"),
         ({"serve": {"AllowFunnel": {f"{HOST}:8443": True}}}, SetupError, "would be public"),
     ],

@@ -8,10 +8,11 @@ import pytest
 from prx_tunnel_tailscale import prx_tunnel_backends
 from prx_tunnel_tailscale.config import TailscaleConfig
 from prx_tunnel_tailscale.diagnose import diagnose
-from prx_tunnel_tailscale.program import Answer, Tailscale
+from prx_tunnel_tailscale.program import Tailscale, document
 from tailscale_standin import StandIn, web
 
 from prx_tunnel_core import AnyBackend, Backend, ConnectError, ProgramNotFound, SetupError
+from prx_tunnel_core.programs import CommandOutput
 
 
 def test_the_plugin_yields_its_backend() -> None:
@@ -48,8 +49,8 @@ def test_the_socket_is_a_flag_of_the_program_not_of_a_command() -> None:
 def test_the_document_is_found_among_warnings() -> None:
     warning = 'Warning: client version "1.102.3" != tailscaled server version "1.96.0"'
     lines = ("", warning, "{", '  "a": 1,', warning, '  "b": {}', "}", warning)
-    assert Answer(0, lines).document.split() == ["{", '"a":', "1,", '"b":', "{}", "}"]
-    assert Answer(0, (warning, "null")).document == "null"
+    assert document(CommandOutput(0, lines)).split() == ["{", '"a":', "1,", '"b":', "{}", "}"]
+    assert document(CommandOutput(0, (warning, "null"))) == "null"
 
 
 @pytest.mark.anyio
@@ -60,13 +61,13 @@ async def test_a_program_that_hangs_is_given_up(
     with pytest.raises(ConnectError) as caught:
         await Tailscale.of(node.config(), patience=0.2).version()
     assert str(caught.value) == (
-        f"{node.program} does not answer `version --json` within 0.2 s: is it really tailscale?"
+        f"{node.program} did not answer `version --json` within 0.2 s; check that it is tailscale"
     )
 
 
 @pytest.mark.anyio
 async def test_an_answer_without_end_is_cut(node: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prx_tunnel_tailscale.program.LARGEST_ANSWER", 1000)
+    monkeypatch.setattr("prx_tunnel_core.programs.LARGEST_OUTPUT", 1000)
     node.fault(garbage={"status": "\n".join(["{", *['  "a": 1,'] * 10_000])})
     with pytest.raises(ConnectError, match="status --json"):
         await Tailscale.of(node.config()).node()
@@ -75,7 +76,7 @@ async def test_an_answer_without_end_is_cut(node: StandIn, monkeypatch: pytest.M
 @pytest.mark.anyio
 async def test_a_program_that_is_something_else_is_told(node: StandIn) -> None:
     node.fault(garbage={"version": "tailscale 3.0, a knitting machine"})
-    with pytest.raises(SetupError, match=r"does not tell its version .*a knitting machine"):
+    with pytest.raises(SetupError, match=r"is not tailscale: .*a knitting machine"):
         await Tailscale.of(node.config()).version()
 
 
@@ -92,7 +93,7 @@ async def test_a_diagnosis_of_a_node_that_is_ready(node: StandIn) -> None:
 @pytest.mark.parametrize(
     ("change", "step", "says"),
     [
-        ({"version": "1.44.0"}, "program", "too old"),
+        ({"version": "1.44.0"}, "program", "1.52.0 or newer is required"),
         ({"daemon": "absent"}, "node", "not running"),
         ({"consent": "wait"}, "permission", "tells the link where an admin enables it"),
     ],
@@ -119,7 +120,7 @@ async def test_a_diagnosis_names_the_program_that_never_answers(
     node.fault(hang=["version"])
     (check,) = await diagnose(node.config())
     assert (check.name, check.verdict) == ("program", "fail")
-    assert check.detail.startswith(f"{node.program} does not answer `version --json` within 0.2 s")
+    assert check.detail.startswith(f"{node.program} did not answer `version --json` within 0.2 s")
 
 
 @pytest.mark.anyio

@@ -15,7 +15,7 @@ from prx_tunnel_tailscale.connect import connect
 from prx_tunnel_tailscale.diagnose import diagnose
 from prx_tunnel_tailscale.node import parse_node
 from prx_tunnel_tailscale.program import Tailscale
-from prx_tunnel_tailscale.version import OLDEST
+from prx_tunnel_tailscale.reasons import MINIMUM
 from tailscale_real import RealNode, Tailnet, program, real_node, tailnet
 from tailscale_standin import HOST, PORTS, recorded, web
 
@@ -57,7 +57,7 @@ async def test_without_a_daemon(tmp_path: Path) -> None:
 
 async def test_the_version_is_told() -> None:
     tailscale = Tailscale.of(TailscaleConfig(program=program("tailscale")))
-    assert await tailscale.version() >= OLDEST
+    assert await tailscale.version() >= MINIMUM
 
 
 @pytest.fixture(scope="module")

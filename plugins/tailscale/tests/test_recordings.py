@@ -6,11 +6,12 @@ import pytest
 from prx_tunnel_tailscale import capability
 from prx_tunnel_tailscale.consent import consent_link
 from prx_tunnel_tailscale.node import parse_node
-from prx_tunnel_tailscale.program import Answer
+from prx_tunnel_tailscale.program import VERSION_PREFIX, document
 from prx_tunnel_tailscale.reasons import GONE, find_problem
 from prx_tunnel_tailscale.serveconfig import ServeConfig, parse_serve_config
-from prx_tunnel_tailscale.version import parse_version
 from tailscale_standin import RECORDINGS, Run, names, recorded
+
+from prx_tunnel_core.programs import CommandOutput, Version
 
 EXPECTED = {
     "00-version": ["ended well"],
@@ -205,7 +206,7 @@ def verdict(run: Run) -> str:
     """What we make of one command's output."""
     arguments = [word for word in run.arguments if not word.startswith("--socket=")]
     if run.code == 0 and "--json" in arguments:
-        return read(arguments, Answer(0, tuple(run.lines)).document)
+        return read(arguments, document(CommandOutput(0, tuple(run.lines))))
     links = [found for line in run.lines if (found := consent_link(line))]
     if links:
         return f"consent {links[0]}"
@@ -217,12 +218,12 @@ def verdict(run: Run) -> str:
     return "ended well" if run.code == 0 else "unexplained"
 
 
-def read(arguments: list[str], document: str) -> str:
+def read(arguments: list[str], text: str) -> str:
     if arguments[0] == "version":
-        return f"version {parse_version(document)}"
+        return f"version {Version.parse(text.partition(VERSION_PREFIX)[2])}"
     if arguments[0] == "status":
-        return node_in(document)
-    return served_in(parse_serve_config(document))
+        return node_in(text)
+    return served_in(parse_serve_config(text))
 
 
 def node_in(document: str) -> str:

@@ -9,7 +9,15 @@ import anyio.to_thread
 import pytest
 from tailscale_standin import HOST, StandIn
 
-from prx_tunnel_core import Connected, Failed, Reconnecting, SetupError, Tunnel, TunnelStatus
+from prx_tunnel_core import (
+    Connected,
+    ConnectError,
+    Failed,
+    Reconnecting,
+    SetupError,
+    Tunnel,
+    TunnelStatus,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -61,3 +69,17 @@ async def test_what_a_person_must_fix_is_not_retried(node: StandIn) -> None:
             await tunnel.start()
         assert isinstance(tunnel.status, Failed)
     assert len([call for call in node.calls if call[0] == "status"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [("version", "did not answer `version --json` within "), ("status", "did not answer `status ")],
+)
+async def test_a_short_connect_timeout_of_the_tunnel_gives_the_reason(
+    command: str, reason: str, node: StandIn
+) -> None:
+    node.fault(hang=[command])
+    given = {**table(node), "connect_timeout": 2, "reconnect": {"enabled": False}}
+    async with Tunnel(given) as tunnel:
+        with pytest.raises(ConnectError, match=reason):
+            await tunnel.start()
