@@ -71,15 +71,7 @@ class Tree:
         """The test that fails, or why they could not go on; empty when all pass."""
         with tempfile.TemporaryFile("w+") as output:
             process = subprocess.Popen(
-                [
-                    ".venv/bin/python",
-                    "-m",
-                    "pytest",
-                    "-q",
-                    "-p",
-                    "support.mutant_tests",
-                    *arguments,
-                ],
+                [".venv/bin/python", "-m", "pytest", "-q", "-x", "-n", "0", *arguments],
                 cwd=self.folder,
                 env=_environment(),
                 stdin=subprocess.DEVNULL,
@@ -115,7 +107,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="prx-mutants-") as folder:
         trees = queue.SimpleQueue[Tree]()
         for number in range(WORKERS):
-            trees.put(Tree(Path(folder) / str(number)))
+            tree = Tree(Path(folder) / str(number))
+            if failed := tree.killer("tests/test_version.py", limit=FIRST):
+                raise SystemExit(f"the tests fail without any mutant: {failed}")
+            trees.put(tree)
 
         def outcome(mutant: Mutant) -> str:
             tree = trees.get()
