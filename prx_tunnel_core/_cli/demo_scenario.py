@@ -22,9 +22,7 @@ from prx_tunnel_core.tunnel import Tunnel
 from prx_tunnel_core.urls import is_loopback, join
 
 RECONNECT = {"max_attempts": 5, "backoff_base_ms": 200, "backoff_max_ms": 2000}
-NAME_PUBLISHED = (
-    15.0  # seconds until the DNS has a new public name; an earlier look-up caches its absence
-)
+NAME_PUBLISHED = 15.0  # seconds until the DNS has a new name; asked earlier, it caches its absence
 PATIENCE = 60.0  # seconds for a webhook to get through
 PATH = "/webhooks/github"
 
@@ -40,7 +38,7 @@ class Step:
     name: str
     detail: str
     at: float
-    """Seconds since the demo began."""
+    """Seconds since the start of the demo."""
 
     def to_json(self) -> dict[str, object]:
         return {"step": self.name, "detail": self.detail, "at": round(self.at, 3)}
