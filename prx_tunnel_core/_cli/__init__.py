@@ -60,5 +60,11 @@ def _explain(error: Exception) -> int:
         return FAILED
     if isinstance(error, OSError):
         streams.give_up()
-    streams.complain(f"prx: {error}")
+    streams.complain(f"prx: {_reason(error)}")
     return exit_code(error)
+
+
+def _reason(error: Exception) -> str:
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"

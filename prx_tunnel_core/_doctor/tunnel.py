@@ -33,7 +33,9 @@ async def check_local_port(tunnel: TunnelConfig) -> Check:
     foreign = strangers(tunnel.local_host, tunnel.local_port)
     if foreign:
         owner = f"another user (uid {foreign[0]})"
-        return Check("local port", "unknown", f"{where} belongs to {owner}: is it your app?")
+        return Check(
+            "local port", "unknown", f"{where} belongs to {owner}; make sure that it is your app"
+        )
     return Check("local port", "ok", f"something listens on {where}")
 
 

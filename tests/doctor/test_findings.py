@@ -142,7 +142,7 @@ async def test_a_port_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatc
         checks = await found(file, f"{PROBE}local_port = {port}\n")
     verdict, detail = only(checks, "local port")
     assert verdict == "unknown"
-    assert f"belongs to another user (uid {os.getuid()}): is it your app?" in detail
+    assert f"belongs to another user (uid {os.getuid()}); make sure that it is your app" in detail
 
 
 # The running tunnel
