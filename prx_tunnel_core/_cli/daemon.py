@@ -61,7 +61,7 @@ def detach(spec: TunnelSpec, secrets: Iterable[str], stop: StopSignals, *, as_js
     # The terminal does not send Ctrl-C to the daemon, which has a session of its own.
     stop.on_signal(lambda: _terminate(daemon))
     with open(reading, encoding="utf-8") as report:
-        code = _follow(report, daemon)
+        code = _follow(report, daemon, spec.name)
     stop.on_signal(None)
     return INTERRUPTED if code and stop.requested else code
 
@@ -93,7 +93,8 @@ def _serve(spec: TunnelSpec, secrets: Iterable[str], stop: StopSignals, report: 
         return code
     except BaseException as error:
         logger.exception("a defect of prx-tunnel")
-        report.done(FAILED, f"a defect of prx-tunnel: {type(error).__name__}; see: prx tunnel logs")
+        defect = f"a defect of prx-tunnel: {type(error).__name__}"
+        report.done(FAILED, f"{defect}; see: {_logs_command(spec.name)}")
         return FAILED
     finally:
         logging.shutdown()
@@ -146,14 +147,15 @@ class _Report:
                 self._pipe.flush()
 
 
-def _follow(report: IO[str], daemon: int) -> int:
+def _follow(report: IO[str], daemon: int, name: str) -> int:
     for line in report:
         kind, _, text = line.rstrip("\n").partition(" ")
         if kind == "note":
             streams.complain(text)
         elif kind == "done":
             return _conclude(int(text), report.read(), daemon)
-    streams.complain("prx: the tunnel's process died before it was connected; see: prx tunnel logs")
+    died = "the tunnel's process died before it was connected"
+    streams.complain(f"prx: {died}; see: {_logs_command(name)}")
     os.waitpid(daemon, 0)
     return FAILED
 
@@ -165,6 +167,10 @@ def _conclude(code: int, text: str, daemon: int) -> int:
     streams.complain(f"prx: {text.rstrip()}")
     os.waitpid(daemon, 0)
     return code
+
+
+def _logs_command(name: str) -> str:
+    return "prx tunnel logs" if name == "default" else f"prx tunnel logs --name {name}"
 
 
 def _terminate(daemon: int) -> None:

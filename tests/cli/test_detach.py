@@ -99,18 +99,24 @@ def test_h17_a_signal_while_waiting_stops_the_daemon(prx: Prx, number: signal.Si
     assert prx.left() == ["default.lock"]
 
 
-def wait_until_it_runs(prx: Prx) -> dict[str, object]:
-    wait_for(lambda: bool(prx("tunnel", "status", "--json").stdout))
-    return prx.status()
+def wait_until_it_runs(prx: Prx, name: str = "default") -> dict[str, object]:
+    wait_for(lambda: bool(prx("tunnel", "status", "--json", "--name", name).stdout))
+    return prx.status(name)
 
 
-def test_h16_a_daemon_that_dies_while_it_is_waited_for(prx: Prx) -> None:
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [("default", "prx tunnel logs"), ("hooks", "prx tunnel logs --name hooks")],
+)
+def test_h16_a_daemon_that_dies_while_it_is_waited_for(prx: Prx, name: str, command: str) -> None:
     prx.configure(lab="steps = ['hang']")
-    process = prx.start("--detach")
-    os.kill(int(str(wait_until_it_runs(prx)["pid"])), signal.SIGKILL)
+    process = prx.start("--detach", "--name", name)
+    os.kill(int(str(wait_until_it_runs(prx, name)["pid"])), signal.SIGKILL)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
-    assert "prx: the tunnel's process died" in errors
+    assert errors.endswith(
+        f"prx: the tunnel's process died before it was connected; see: {command}\n"
+    )
 
 
 def test_h21_a_daemon_that_dies_while_it_is_asked(prx: Prx) -> None:
