@@ -17,11 +17,12 @@ import anyio
 import anyio.abc
 import pytest
 
-from prx_tunnel_core._control import server
+from prx_tunnel_core._control import client, server
 from prx_tunnel_core._control.async_client import NoAnswer, ask
+from prx_tunnel_core._control.operations import OPERATIONS, Operation
 from prx_tunnel_core._control.server import serve
 from support.control import call, served, status_is, tunnel_over
-from support.memory import Memory
+from support.memory import FakeProber, Memory
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime", "descriptors")]
 
@@ -152,6 +153,40 @@ async def test_h09_another_user_is_not_heard(
         assert type(tunnel.status).__name__ == "Connected"
 
 
+async def test_h11_when_all_places_work_another_connection_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 2)
+    prober = FakeProber()
+    async with served(prober=prober), anyio.create_task_group() as tasks:
+        prober.takes = 2.0
+        for _ in range(2):
+            tasks.start_soon(call, "health")
+        with anyio.fail_after(10):
+            while prober.asked < 1:
+                await anyio.sleep(0.01)
+        await anyio.sleep(0.1)  # for the second one, which shares the check of the first
+        reply = await call("status")
+        assert (reply.code, reply.answered) == (4, False)
+        assert "before it answered" in reply.text or "cannot be reached" in reply.text
+
+
+async def test_an_operation_that_raises_harms_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def handler(_: object) -> tuple[int, str, dict[str, object]]:
+        raise ZeroDivisionError
+
+    monkeypatch.setitem(OPERATIONS, "broken", Operation(handler, "raise"))
+    async with served():
+        reply = await call("broken")
+        assert (reply.code, reply.answered) == (1, False)
+        assert "closed the connection before it answered" in reply.text
+        assert (await call("status")).code == 0
+    assert "a control connection failed" in caplog.text
+    assert "ZeroDivisionError" in caplog.text
+
+
 # Servers
 
 
@@ -189,6 +224,17 @@ async def test_h21_a_process_that_ends_before_it_answers(runtime: Path) -> None:
         reply = await call("stop")
         assert (reply.code, reply.answered) == (1, False)
         assert "before it answered" in reply.text or "cannot be reached" in reply.text
+
+
+@pytest.mark.parametrize(("user", "code"), [(12345, 4), (0, 0)])
+async def test_only_this_user_and_root_are_believed(
+    monkeypatch: pytest.MonkeyPatch, user: int, code: int
+) -> None:
+    async with served():
+        monkeypatch.setattr(client, "peer_credentials", lambda _: (7, user))
+        reply = await call("status")
+        assert (reply.code, reply.answered) == (code, code == 0)
+        assert reply.answered or reply.text == "tunnel 'default' (process 7) belongs to user 12345"
 
 
 async def test_a_server_that_never_answers_is_reported_after_two_seconds(runtime: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
@@ -191,6 +192,47 @@ def test_a_missing_socket_is_reported_after_half_a_second() -> None:
     assert 0.5 <= time.monotonic() - begun < 2
     assert (reply.code, reply.answered) == (1, False)
     assert f"(process {os.getpid()}) cannot be reached" in reply.text
+
+
+def test_a_process_that_accepts_no_more_connections_is_reported_and_not_pushed_out(
+    runtime: Path,
+) -> None:
+    """As one that is suspended, while clients come."""
+    runtime.mkdir(0o700)
+    with ExitStack() as opened:
+        full = opened.enter_context(socket.socket(socket.AF_UNIX))
+        full.bind(str(runtime / "default.sock"))
+        full.listen(0)
+        for _ in range(4):
+            waiting = opened.enter_context(socket.socket(socket.AF_UNIX))
+            waiting.setblocking(False)
+            waiting.connect_ex(str(runtime / "default.sock"))
+        assert client.call("status", "default").text.endswith("does not answer; is it suspended?")
+        lock = NameLock("default")
+        opened.callback(lock.release)
+        with pytest.raises(AlreadyRunning, match="another process"):
+            lock.listen()
+    assert (runtime / "default.sock").is_socket()
+
+
+@pytest.mark.parametrize("pidfd", [True, False])
+def test_a_stop_returns_when_the_process_has_ended(
+    monkeypatch: pytest.MonkeyPatch, pidfd: bool
+) -> None:
+    process: subprocess.Popen[bytes]
+    if not pidfd:
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+        # A child of this process exists until it is reaped, so here nothing but that ends it.
+        monkeypatch.setattr(client, "_exists", lambda _: process.poll() is None)
+    with subprocess.Popen(["sleep", "0.3"]) as process:
+        client._wait_for_end(process.pid)
+        assert process.wait(1) == 0
+    with subprocess.Popen(["sleep", "30"]) as process:
+        begun = time.monotonic()
+        client._wait_for_end(process.pid)
+        assert client.ENDING <= time.monotonic() - begun < client.ENDING + 2
+        process.kill()
+    client._wait_for_end(process.pid)
 
 
 @pytest.mark.anyio
