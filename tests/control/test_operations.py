@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import anyio
@@ -137,6 +138,13 @@ async def test_an_observer_is_part_of_the_status(monkeypatch: pytest.MonkeyPatch
     async with served():
         assert (await ask("status"))["observers"] == states
         assert "webhook: last registered\n" in (await call("status")).text
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh.md"])
+def test_each_operation_is_in_the_table_of_commands(page: str) -> None:
+    text = (Path(__file__).parents[2] / page).read_text(encoding="utf-8")
+    (commands,) = re.findall(r"^\| `prx tunnel (status`.+?) `\[--name", text, re.MULTILINE)
+    assert set(re.findall(r"([a-z]+)`", commands)) == set(OPERATIONS)
 
 
 @pytest.mark.usefixtures("operation_url")
