@@ -6,6 +6,7 @@ The seconds are written out: a constant of core that is compared with itself may
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -113,6 +114,13 @@ async def test_a_way_back_online_is_looked_for_every_second() -> None:
     steps = [later - earlier for earlier, later in pairwise(looks)]
     assert [step for step in steps if step] == pytest.approx([1.0] * 5)
     assert trio.current_time() - begun == pytest.approx(5.0)
+
+
+def test_seconds_of_suspension_do_not_grow_while_the_machine_is_awake() -> None:
+    before = suspend.asleep()
+    time.sleep(0.1)
+    assert before >= 0
+    assert suspend.asleep() - before < 0.05
 
 
 class Suspended:

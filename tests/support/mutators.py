@@ -41,9 +41,11 @@ class Mutant:
     end: int
     changed: str
 
-    def source(self, root: Path) -> str:
-        """Of the whole module, changed."""
+    def source(self, root: Path, *, changed: bool = True) -> str:
+        """Of the whole module."""
         raw = (root / self.module).read_bytes()
+        if not changed:
+            return raw.decode()
         return (raw[: self.begin] + self.changed.encode() + raw[self.end :]).decode()
 
     def inside(self, root: Path) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from cloudflare_kit.installed import StandIn
-from prx_tunnel_cloudflare.diagnose import diagnose
 from prx_tunnel_cloudflare.config import CloudflareConfig
+from prx_tunnel_cloudflare.diagnose import diagnose
 
 from prx_tunnel_core.config import validate
 from prx_tunnel_core.errors import ConfigError

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import pytest
 from cloudflare_kit.installed import StandIn
 from prx_tunnel_cloudflare import connector
-from prx_tunnel_cloudflare.connect import connect
 from prx_tunnel_cloudflare.config import CloudflareConfig
+from prx_tunnel_cloudflare.connect import connect
 
 from prx_tunnel_core import Target
 

@@ -26,4 +26,4 @@ def test_each_option_that_holds_a_secret_is_named(option: str) -> None:
     for dashes in ("-", "--"):
         assert list(secret_options(["a", f"{dashes}{option}", "x"])) == [f"{dashes}{option}"]
         assert list(secret_options(["a", f"{dashes}{option}=x"])) == [f"{dashes}{option}"]
-    assert list(secret_options(["a", f"--{option}s-are-fine", "x"])) == []
+    assert list(secret_options(["a", "--verbose", option])) == []

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 from prx_tunnel_ngrok import yaml12
-from prx_tunnel_ngrok.codes import Treatment, refusal_in
-from prx_tunnel_ngrok.reasons import explain
+from prx_tunnel_ngrok.reasons import Treatment, explain, refusal_in
 
 P, L, T = Treatment.PERMANENT, Treatment.LIMITED, Treatment.TRANSIENT
 

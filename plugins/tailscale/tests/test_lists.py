@@ -3,45 +3,44 @@
 from __future__ import annotations
 
 import pytest
-from prx_tunnel_tailscale import problems
+from prx_tunnel_tailscale import reasons
 from prx_tunnel_tailscale.config import TailscaleConfig
-from prx_tunnel_tailscale.health import check_control, check_network
+from prx_tunnel_tailscale.connection import check_control, check_network
 from prx_tunnel_tailscale.node import Node, parse_node
 from prx_tunnel_tailscale.preflight import check_node
-from prx_tunnel_tailscale.problems import Problem
-from prx_tunnel_tailscale.refusals import find_problem
+from prx_tunnel_tailscale.reasons import Problem, find_problem
 
 from prx_tunnel_core import ConfigError, TunnelError
 from prx_tunnel_core.config import validate
 
 # cmd/tailscale/cli and ipn/ipnlocal/serve.go, of releases from 1.52 to 1.102.
 SAID = [
-    ("dial unix /run/tailscaled.sock: connect: permission denied", problems.SOCKET_DENIED),
-    ("failed to connect to local tailscaled; it doesn't appear to run", problems.DAEMON_DOWN),
-    ("failed to connect to local Tailscale daemon for /localapi/v0", problems.DAEMON_DOWN),
-    ("Failed to connect to local Tailscale service; is Tailscale running?", problems.DAEMON_DOWN),
-    ("unexpected EOF", problems.DAEMON_LOST),
-    ("Lost connection to tailscaled.", problems.DAEMON_LOST),
-    ("Logged out.", problems.LOGGED_OUT),
-    ("Tailscale is stopped.", problems.STOPPED),
-    ("Tailscale is starting. Please wait.", problems.SETTLING),
-    ("Machine is not yet approved by tailnet admin.", problems.NEEDS_APPROVAL),
-    ("error: HTTPS must be enabled in the admin console", problems.HTTPS_OFF),
-    ('Funnel not available; "funnel" node attribute not set.', problems.FUNNEL_OFF),
-    ("port 444 is not allowed for funnel", problems.PORT_NOT_ALLOWED),
-    ("Access denied: serve config denied", problems.NO_PERMISSION),
-    ("Unable to turn on Funnel while shields-up is enabled", problems.SHIELDS_UP),
-    ("error: etag mismatch", problems.EDIT_RACE),
-    ("Another client is changing the serve config; please try again.", problems.EDIT_RACE),
-    ("listener already exists for port 443", problems.PORT_TAKEN),
-    ("foreground already exists under this port", problems.PORT_TAKEN),
-    ("background configuration already exists, use `tailscale funnel`", problems.PORT_TAKEN),
-    ("error: already serving web under /", problems.PORT_TAKEN),
-    ("netmap is nil", problems.NOT_SETTLED),
-    ("only localhost or 127.0.0.1 proxies are currently supported", problems.TARGET_REFUSED),
-    ("the target must include a scheme (e.g. http://)", problems.TARGET_REFUSED),
-    ("flag provided but not defined: -bg", problems.TOO_OLD),
-    ("Error: the CLI for serve and funnel has changed.", problems.TOO_OLD),
+    ("dial unix /run/tailscaled.sock: connect: permission denied", reasons.SOCKET_DENIED),
+    ("failed to connect to local tailscaled; it doesn't appear to run", reasons.DAEMON_DOWN),
+    ("failed to connect to local Tailscale daemon for /localapi/v0", reasons.DAEMON_DOWN),
+    ("Failed to connect to local Tailscale service; is Tailscale running?", reasons.DAEMON_DOWN),
+    ("unexpected EOF", reasons.DAEMON_LOST),
+    ("Lost connection to tailscaled.", reasons.DAEMON_LOST),
+    ("Logged out.", reasons.LOGGED_OUT),
+    ("Tailscale is stopped.", reasons.STOPPED),
+    ("Tailscale is starting. Please wait.", reasons.SETTLING),
+    ("Machine is not yet approved by tailnet admin.", reasons.NEEDS_APPROVAL),
+    ("error: HTTPS must be enabled in the admin console", reasons.HTTPS_OFF),
+    ('Funnel not available; "funnel" node attribute not set.', reasons.FUNNEL_OFF),
+    ("port 444 is not allowed for funnel", reasons.PORT_NOT_ALLOWED),
+    ("Access denied: serve config denied", reasons.NO_PERMISSION),
+    ("Unable to turn on Funnel while shields-up is enabled", reasons.SHIELDS_UP),
+    ("error: etag mismatch", reasons.EDIT_RACE),
+    ("Another client is changing the serve config; please try again.", reasons.EDIT_RACE),
+    ("listener already exists for port 443", reasons.PORT_TAKEN),
+    ("foreground already exists under this port", reasons.PORT_TAKEN),
+    ("background configuration already exists, use `tailscale funnel`", reasons.PORT_TAKEN),
+    ("error: already serving web under /", reasons.PORT_TAKEN),
+    ("netmap is nil", reasons.NOT_SETTLED),
+    ("only localhost or 127.0.0.1 proxies are currently supported", reasons.TARGET_REFUSED),
+    ("the target must include a scheme (e.g. http://)", reasons.TARGET_REFUSED),
+    ("flag provided but not defined: -bg", reasons.TOO_OLD),
+    ("Error: the CLI for serve and funnel has changed.", reasons.TOO_OLD),
 ]  # fmt: skip
 
 
@@ -53,10 +52,10 @@ def test_each_sentence_of_the_program_is_understood(sentence: str, problem: Prob
 @pytest.mark.parametrize(
     ("state", "problem"),
     [
-        ("NeedsLogin", problems.LOGGED_OUT),
-        ("NeedsMachineAuth", problems.NEEDS_APPROVAL),
-        ("Stopped", problems.STOPPED),
-        ("InUseOtherUser", problems.OTHER_USER),
+        ("NeedsLogin", reasons.LOGGED_OUT),
+        ("NeedsMachineAuth", reasons.NEEDS_APPROVAL),
+        ("Stopped", reasons.STOPPED),
+        ("InUseOtherUser", reasons.OTHER_USER),
     ],
 )
 def test_each_state_of_a_node_that_is_not_running(state: str, problem: Problem) -> None:
