@@ -119,7 +119,7 @@ async def test_a_way_back_online_is_looked_for_every_second() -> None:
 def test_seconds_of_suspension_do_not_grow_while_the_machine_is_awake() -> None:
     before = suspend.asleep()
     time.sleep(0.1)
-    assert before >= 0
+    assert before > -0.05  # two clocks are read, one after the other
     assert suspend.asleep() - before < 0.05
 
 

@@ -58,3 +58,12 @@ async def test_the_oldest_version_that_can_be_used_is_2022_12(
     stand_in.plan({"version": f"cloudflared version {version} (built 2022-12-01-1530 UTC)"})
     (check,) = [each for each in await diagnose(configure()) if each.name == "cloudflared"]
     assert check.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("cloudflared_path", "program"), ("grace_period_secs", "grace_period")]
+)
+def test_a_key_of_another_tool_is_told_its_name_here(theirs: str, ours: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(CloudflareConfig, {theirs: "x"}, path="t")
+    assert str(caught.value) == f"t: unknown key {theirs!r}; did you mean {ours!r}?"

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 from prx_tunnel_custom.command import secret_options, words
+from prx_tunnel_custom.config import CustomConfig
+
+from prx_tunnel_core.config import validate
+from prx_tunnel_core.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -27,3 +31,10 @@ def test_each_option_that_holds_a_secret_is_named(option: str) -> None:
         assert list(secret_options(["a", f"{dashes}{option}", "x"])) == [f"{dashes}{option}"]
         assert list(secret_options(["a", f"{dashes}{option}=x"])) == [f"{dashes}{option}"]
     assert list(secret_options(["a", "--verbose", option])) == []
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("start_command", "command")])
+def test_a_key_of_another_tool_is_told_its_name_here(theirs: str, ours: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(CustomConfig, {theirs: "x"}, path="t")
+    assert str(caught.value) == f"t: unknown key {theirs!r}; did you mean {ours!r}?"

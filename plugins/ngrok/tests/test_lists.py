@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 from prx_tunnel_ngrok import yaml12
+from prx_tunnel_ngrok.config import NgrokConfig
 from prx_tunnel_ngrok.reasons import Treatment, explain, refusal_in
+
+from prx_tunnel_core.config import validate
+from prx_tunnel_core.errors import ConfigError
 
 P, L, T = Treatment.PERMANENT, Treatment.LIMITED, Treatment.TRANSIENT
 
@@ -88,3 +92,12 @@ def test_each_sign_of_a_network_error_alone(words: str, meaning: str) -> None:
 def test_each_word_that_is_more_than_text(text: str, value: object) -> None:
     read = yaml12.load(f"key: {text}")["key"]
     assert (read, type(read)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"), [("auth_token", "authtoken"), ("ngrok_path", "program")]
+)
+def test_a_key_of_another_tool_is_told_its_name_here(theirs: str, ours: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(NgrokConfig, {theirs: "x"}, path="t")
+    assert str(caught.value) == f"t: unknown key {theirs!r}; did you mean {ours!r}?"

@@ -79,13 +79,20 @@ def test_the_oldest_daemon_that_can_be_used_is_1_52(version: str, is_old: bool) 
         check_node(node)
 
 
-@pytest.mark.parametrize("name", ["funnel", "port", "reset_on_stop"])
-def test_each_name_of_another_tool_is_answered_with_ours(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("funnel", 'write mode = "funnel" or mode = "serve"'),
+        ("port", "did you mean 'funnel_port'?"),
+        ("reset_on_stop", "only our own route is removed, always"),
+        ("tailscale_path", "did you mean 'program'?"),
+        ("tailscale_bin", "did you mean 'program'?"),
+    ],
+)
+def test_each_name_of_another_tool_is_answered_with_ours(name: str, hint: str) -> None:
     with pytest.raises(ConfigError) as caught:
         validate(TailscaleConfig, {name: 443}, path="tunnel.tailscale")
-    meant = {"funnel": 'mode = "funnel"', "port": '"funnel_port"'}.get(name, "our own route")
-    assert f'unknown key "{name}"' in str(caught.value)
-    assert meant in str(caught.value)
+    assert str(caught.value) == f"tunnel.tailscale: unknown key {name!r}; {hint}"
 
 
 def warned(*warnings: str) -> Node:
