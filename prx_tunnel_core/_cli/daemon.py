@@ -34,7 +34,6 @@ from prx_tunnel_core.models import (
     TunnelStatus,
     status_to_json,
 )
-from prx_tunnel_core.process._inherited import shed_token
 from prx_tunnel_core.text import Redactor
 
 logger = get_logger("prx_tunnel_core")
@@ -67,7 +66,6 @@ def detach(spec: TunnelSpec, secrets: Iterable[str], stop: StopSignals, *, as_js
 
 
 def _become_daemon(*, keep: int) -> None:
-    shed_token()
     os.setsid()
     os.umask(0o077)
     os.chdir("/")

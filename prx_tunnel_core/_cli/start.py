@@ -46,6 +46,8 @@ def _run(options: Namespace) -> int:
 
     runtime_dir.check_name(options.name)
     runtime_dir.require_unix()
+    if options.detach:
+        leave_host()
     stop = StopSignals()
     stop.install()
     disable_core_dumps()
@@ -60,6 +62,33 @@ def _run(options: Namespace) -> int:
     with _view(spec, options.json) as view, show_warnings(view, secrets):
         run(spec, view, stop)
     return 0
+
+
+def leave_host() -> None:
+    """Start this command again without the token of the host that it runs below, if any.
+
+    The host's guard ends every process with that token, and a detached tunnel is to survive it. A
+    process shows the environment that it was started with, so only exec() removes the token.
+
+    The token of a host that is gone stays: it keeps our guard from ending what started this
+    command, perhaps the user's terminal (see `orphans.orphans`).
+    """
+    from prx_tunnel_core.errors import SetupError
+    from prx_tunnel_core.process._reaper.orphans import dead_host
+    from prx_tunnel_core.process._group import TOKEN_VARIABLE
+
+    if TOKEN_VARIABLE not in os.environ or dead_host(os.getpid()):
+        return
+    environ = {name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE}
+    try:
+        os.execve(  # noqa: S606 - the same command again
+            sys.executable, [sys.executable, *sys.orig_argv[1:]], environ
+        )
+    except OSError as error:
+        raise SetupError(
+            f"the tunnel cannot be detached from the program that started this command: "
+            f"{sys.executable!r}: {error.strerror}; run it with {TOKEN_VARIABLE} unset"
+        ) from error
 
 
 def _spec(options: Namespace) -> TunnelSpec:
