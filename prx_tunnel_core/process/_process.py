@@ -38,6 +38,7 @@ logger = get_logger("prx_tunnel_core")
 
 T = TypeVar("T")
 
+MAX_GRACE = float("inf")  # seconds; the contract kit lowers it, to test programs that ignore TERM
 PIPE_HELD = 0.02  # seconds after the exit; then somebody who left the group holds the pipe
 DRAIN_AFTER_EXIT = 0.5  # seconds that output may still be read
 SHOWN = 300  # characters of a line in an error; the tail has all of it
@@ -211,7 +212,7 @@ class TunnelProcess:
             return
         # CONT, for a stopped program would take the signal only when continued.
         _group.signal_group(self.pid, each, signal.SIGCONT)
-        with anyio.move_on_after(patience):
+        with anyio.move_on_after(min(patience, MAX_GRACE)):
             await self._reaped.wait()
             while self._alive():
                 await anyio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The contract of a backend, as tests: subclass `BackendContract`, and they run.
+"""The contract of a backend, as tests that a plugin's test suite runs.
 
     import prx_tunnel_bore
     from prx_tunnel_core.testing import BackendContract
@@ -7,9 +7,9 @@
         plugin = prx_tunnel_bore
         announces = ["listening at bore.pub:41234"]
 
-Each test runs a real program, a stand-in that is installed under the backend's program's name, on
-each event loop. `kit.Kit` lists what a subclass may set. A test can be waived, with a reason; an
-override without one is an error. A minor release of core may add tests.
+Each test runs a real program, a stand-in that is installed under the name of the backend's program,
+on each event loop. The attributes of `Kit` are what a subclass may set. A test can be waived with a
+reason; an override without one is an error. A minor release of core may add tests.
 
 Needs the extra `testing`: pip install prx-tunnel-core[testing]
 """
@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import pytest
 
-# Before they are imported, or a failure would show no values.
-for _name in ("_description", "_opening", "_failing", "_living", "_footprint", "_secrets", "_kit"):
+# Before they are imported, so that a failed assertion shows its values.
+for _name in ("_lifecycle", "_safety", "_kit"):
     pytest.register_assert_rewrite(f"{__name__}.{_name}")
 
 from prx_tunnel_core.testing._contract import BackendContract  # noqa: E402

@@ -1,4 +1,4 @@
-"""All tests of the contract, and what keeps a subclass from dropping some of them in silence."""
+"""The contract, and the check that a subclass drops no test of it without a reason."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from typing import Any, ClassVar
 
 import pytest
 
-from prx_tunnel_core.testing._description import Description
-from prx_tunnel_core.testing._failing import Failing
-from prx_tunnel_core.testing._footprint import Footprint
-from prx_tunnel_core.testing._living import Living
-from prx_tunnel_core.testing._opening import Opening
-from prx_tunnel_core.testing._secrets import Secrets
+from prx_tunnel_core.testing._lifecycle import Lifecycle
+from prx_tunnel_core.testing._safety import Safety
 
 
-class BackendContract(Description, Opening, Failing, Living, Footprint, Secrets):
-    """What every backend has to do. Subclass it, and say of `Kit`'s attributes what applies."""
+class BackendContract(Lifecycle, Safety):
+    """What every backend has to do, as tests.
+
+        class TestBore(BackendContract):
+            plugin = prx_tunnel_bore
+            announces = ["listening at bore.pub:41234"]
+
+    Set the attributes of `Kit` that apply. Defining a subclass raises TypeError when it overrides a
+    test that `waived` does not give a reason for.
+    """
 
     pytestmark: ClassVar[Any] = pytest.mark.anyio
 
@@ -27,7 +31,7 @@ class BackendContract(Description, Opening, Failing, Living, Footprint, Secrets)
             raise TypeError(f"{cls.__name__} weakens its contract: {'; '.join(problems)}")
 
     def test_the_contract_is_whole(self) -> None:
-        """Asked again, for a class can be changed after it was made."""
+        """Checked again, as a class can be changed after it was defined."""
         assert not weakened(type(self))
 
 
@@ -39,12 +43,12 @@ _MACHINERY = _NAMES - TESTS - _TO_BE_SET
 
 
 def _own(name: str) -> object:
-    """As it stands in the class: a fixture is another object each time that it is asked for."""
+    """As defined in the class: attribute access makes a new object for each fixture."""
     return inspect.getattr_static(BackendContract, name)
 
 
 def weakened(contract: type[BackendContract]) -> list[str]:
-    """What a subclass has overridden, removed or waived without saying why."""
+    """What a subclass has overridden, removed or waived without a reason."""
     changed = [
         name
         for name in sorted(TESTS | _MACHINERY)

@@ -16,12 +16,42 @@ from prx_tunnel_core.backend import Backend, Connection, Target
 from prx_tunnel_core.config import BackendConfig, secrets_of, validate
 from prx_tunnel_core.errors import unwrap_group
 from prx_tunnel_core.process import _process
-from prx_tunnel_core.testing._place import Place
 from prx_tunnel_core.testing._stand_in import StandIn, Step
 
 # Seconds that a program which does not end when asked is given, whatever its backend's grace is.
 GRACE = 0.1
 LINGER = 5.0  # seconds that what was ended may take until it is gone, on a busy machine
+
+
+_XDG = ("CONFIG_HOME", "DATA_HOME", "CACHE_HOME", "STATE_HOME", "RUNTIME_DIR")
+
+
+class Place:
+    """A home and a folder for temporary files, which belong to one test."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self._patch = patch
+        for name in ("home", "tmp"):
+            (folder / name).mkdir(parents=True, mode=0o700)
+        patch.setenv("HOME", str(folder / "home"))
+        patch.setenv("TMPDIR", str(folder / "tmp"))
+        patch.setattr("tempfile.tempdir", None)  # where it was remembered
+        for name in _XDG:
+            patch.delenv(f"XDG_{name}", raising=False)
+
+    def files(self) -> list[Path]:
+        """Everything that a backend or its program has put there, and not taken away."""
+        return [path for name in ("home", "tmp") for path in (self.folder / name).rglob("*")]
+
+    def programs(self, *folders: Path) -> None:
+        """Where programs are looked for."""
+        self._patch.setenv("PATH", ":".join(map(str, [*folders, "/usr/bin", "/bin"])))
+
+    def no_programs(self) -> None:
+        empty = self.folder / "empty"
+        empty.mkdir(mode=0o700)
+        self._patch.setenv("PATH", str(empty))
 
 
 class Kit:
@@ -110,12 +140,7 @@ class Kit:
     @pytest.fixture
     def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A program that is asked to end gets `GRACE` seconds; what follows is not altered."""
-        ask = _process.TunnelProcess._ask  # noqa: SLF001 - core's own kit
-
-        async def ask_shortly(process: _process.TunnelProcess, each: Any, patience: float) -> None:
-            await ask(process, each, min(patience, GRACE))
-
-        monkeypatch.setattr(_process.TunnelProcess, "_ask", ask_shortly)
+        monkeypatch.setattr(_process, "MAX_GRACE", GRACE)
 
     @property
     def backend(self) -> Backend[Any]:
