@@ -30,7 +30,7 @@ import httpx
 sys.path.insert(0, str(Path(__file__).parent))
 
 from prx_tunnel_core import Connected, Tunnel
-from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import sweep
 
 FORWARDER = Path(__file__).parent / "support/forwarder.py"
 TUNNELS = 10
@@ -183,7 +183,7 @@ class Subject:
 
     def _signal(self, number: signal.Signals) -> None:
         """To this tunnel's program; a tunnel without one is cut instead."""
-        for pid in _group.running():
+        for pid in sweep.running():
             with open(f"/proc/{pid}/cmdline", "rb") as file:
                 if f"127.0.0.1:{self.app.port}".encode() in file.read().split(b"\0"):
                     os.kill(pid, number)
@@ -207,7 +207,7 @@ def resources() -> dict[str, int]:
         "descriptors": len(os.listdir("/proc/self/fd")),
         "threads": threading.active_count(),
         "tasks": len(asyncio.all_tasks()),
-        "programs": len(_group.running()),
+        "programs": len(sweep.running()),
         "resident_kib": resident // 1024,
     }
 
@@ -247,7 +247,7 @@ async def soak(minutes: float) -> dict[str, object]:
         },
         "recovery_seconds": {name: spread(times) for name, times in report.recoveries.items()},
         "tunnels_lost": report.lost_tunnels,
-        "resources": {"start": before, "end": after, "left": _group.running()},
+        "resources": {"start": before, "end": after, "left": sweep.running()},
     }
 
 

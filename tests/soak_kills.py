@@ -22,8 +22,7 @@ from typing import NamedTuple, NoReturn
 import anyio
 
 from prx_tunnel_core.errors import TunnelError
-from prx_tunnel_core.process import _group
-from prx_tunnel_core.process._reaper import guard, procfs
+from prx_tunnel_core.process._reaper import guard, sweep, tokens
 from support.faults import FOR_EVER, UP, Programs
 from support.proc import gone, guard_pid, program
 
@@ -78,11 +77,11 @@ def kill_a_host(moment: float) -> Killed:
     with open(told, "rb") as lines:
         token, its_guard = lines.readline().split()
     time.sleep(moment)  # not to wait for anything: to kill it at any moment
-    running = procfs.carriers(token)
+    running = sweep.carriers(tokens.of_host(token))
     os.kill(host, signal.SIGKILL)
     os.waitpid(host, 0)
     seconds = gone([int(its_guard)], LIMIT)
-    left = procfs.carriers(token)
+    left = sweep.carriers(tokens.of_host(token))
     assert not left, f"left after a kill at {moment:.3f} s: {left}"
     return Killed(len(running), seconds)
 
@@ -97,7 +96,7 @@ def be_a_host(tell: int) -> NoReturn:
 
 async def _live(tell: int) -> None:
     guard.prepare()
-    os.write(tell, f"{_group.host_token()} {guard_pid()}\n".encode())
+    os.write(tell, f"{tokens.host_token()} {guard_pid()}\n".encode())
     async with anyio.create_task_group() as tasks:
         for steps in BEHAVIOURS:
             tasks.start_soon(_keep, steps)

@@ -30,7 +30,7 @@ from prx_tunnel_core import (
     UrlRule,
     open_process,
 )
-from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import sweep
 from prx_tunnel_core.tunnel import Tunnel
 from support.memory import FakeProber
 from support.virtual import no_plugins
@@ -73,7 +73,7 @@ class Shell:
 @pytest.fixture(autouse=True)
 async def nothing_left(anyio_backend: str) -> AsyncIterator[None]:
     yield
-    assert _group.running() == []
+    assert sweep.running() == []
 
 
 async def until(tunnel: Tunnel, kind: type) -> None:
@@ -120,7 +120,7 @@ async def test_a_silent_program_is_given_up_in_bounded_time(script: str) -> None
         with pytest.raises(ConnectError, match=r"not connected within 0\.2 s; sh was silent"):
             await tunnel.start()
         assert anyio.current_time() - begun < 0.2 + 0.3 + 0.5
-        assert _group.running() == []
+        assert sweep.running() == []
 
 
 async def test_what_a_program_said_before_the_timeout_is_shown() -> None:
@@ -142,9 +142,9 @@ async def test_cancelling_start_at_any_await_leaves_no_process(script: str) -> N
                     await anyio.lowlevel.checkpoint()
                 tasks.cancel_scope.cancel()
             connected = isinstance(tunnel.status, Connected)
-            assert connected or _group.running() == [], steps
+            assert connected or sweep.running() == [], steps
         assert isinstance(tunnel.status, Stopped) or not shell.programs
-        assert _group.running() == []
+        assert sweep.running() == []
 
 
 async def test_cancelling_the_host_leaves_no_process() -> None:
@@ -160,7 +160,7 @@ async def test_cancelling_the_host_leaves_no_process() -> None:
             for _ in range(steps):
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
-        assert _group.running() == []
+        assert sweep.running() == []
 
 
 async def test_hundreds_of_cycles_leave_descriptors_threads_and_tasks_as_they_were(

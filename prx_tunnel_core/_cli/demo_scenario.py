@@ -17,7 +17,7 @@ import httpx
 from prx_tunnel_core._cli.agent import inbox
 from prx_tunnel_core.errors import ConfigError, TunnelError
 from prx_tunnel_core.models import Connected, Failed, Reconnecting, TunnelStatus
-from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import sweep
 from prx_tunnel_core.tunnel import Tunnel
 from prx_tunnel_core.urls import is_loopback, join
 
@@ -153,7 +153,7 @@ class Scenario:
         self._seen("health", f"{health.verdict}: {checks}")
 
     async def _nothing_left(self, url: str) -> None:
-        if left := _group.running():
+        if left := sweep.running():
             raise _StepFailed(f"processes are still running: {left}")
         parts = urlsplit(url)
         if is_loopback(parts.hostname or "") and parts.port:

@@ -75,7 +75,7 @@ def leave_host() -> None:
     """
     from prx_tunnel_core.errors import SetupError
     from prx_tunnel_core.process._reaper.orphans import dead_host
-    from prx_tunnel_core.process._group import TOKEN_VARIABLE
+    from prx_tunnel_core.process._reaper.tokens import TOKEN_VARIABLE
 
     if TOKEN_VARIABLE not in os.environ or dead_host(os.getpid()):
         return

@@ -14,7 +14,7 @@ from prx_tunnel_core._health.listeners import strangers
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.errors import TunnelError
 from prx_tunnel_core.models import Check
-from prx_tunnel_core.process._reaper.orphans import leftovers
+from prx_tunnel_core.process._reaper.orphans import orphans
 from prx_tunnel_core.process._reaper.procfs import environment
 
 PATIENCE = 1.0  # seconds; on loopback an answer takes microseconds
@@ -88,7 +88,7 @@ def check_leftovers() -> Iterator[Check]:
 
 def check_orphans() -> Iterator[Check]:
     """Report tunnel programs whose host is dead: they may still expose a local port."""
-    if left := sorted(leftovers(environment(os.getpid()) or b"")):
+    if left := sorted(orphans(environment(os.getpid()) or b"")):
         pids = " ".join(map(str, left))
         detail = f"{len(left)} still running after their host was killed together with its guard"
         fix = f"run: kill {pids} (or start a tunnel, whose guard ends them)"

@@ -23,8 +23,7 @@ from prx_tunnel_core.errors import (
 )
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import TunnelInfo
-from prx_tunnel_core.process._opening import started
-from prx_tunnel_core.process._process import TunnelProcess
+from prx_tunnel_core.process._process import TunnelProcess, started
 from prx_tunnel_core.text import Redactor, printable_lines
 from prx_tunnel_core.urls import ANY_URL, leads_here
 

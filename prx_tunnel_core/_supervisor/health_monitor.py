@@ -12,7 +12,7 @@ from prx_tunnel_core._supervisor import suspend
 from prx_tunnel_core.backend import Connection, Target
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Check, TunnelHealth, state_of
-from prx_tunnel_core.process._connection import ProcessConnection
+from prx_tunnel_core.process._process import ProcessConnection
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Learn of a process' end without reaping it, so that its number stays ours meanwhile."""
+"""Notice the end of a process without reaping it, so that its id is not reused meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import anyio
 
-POLL = 0.02  # seconds, where the system offers nothing better
+POLL = 0.02  # seconds between two looks, where the system has no events
 
 
 class ExitWatch:
@@ -29,10 +29,10 @@ class ExitWatch:
                 queue = _exit_queue(process.pid)
                 self._fd, self._close = queue.fileno(), queue.close
         except OSError:
-            return  # a kernel before 5.3, a sandbox, no descriptor left: it will be asked instead
+            return  # a kernel before 5.3, a sandbox, no descriptor left: it is polled instead
 
     async def wait(self) -> None:
-        """Return once the process has ended; it is still to be reaped."""
+        """Return once the process has ended; the caller reaps it."""
         if self._fd is not None:
             await anyio.wait_readable(self._fd)
             return
@@ -40,7 +40,7 @@ class ExitWatch:
             await anyio.sleep(POLL)
 
     def has_ended(self) -> bool:
-        """What the system says now, whoever has heard of it."""
+        """Whether the process has ended, asked of the system."""
         if sys.platform == "darwin":  # has waitid since Python 3.13 only
             return self._process.poll() is not None
         pid = self._process.pid
@@ -69,7 +69,7 @@ if sys.platform == "darwin":
 
 
 def how_it_ended(code: int | None) -> str:
-    """What an exit code means, in words that follow the program's name."""
+    """What an exit code means, to be shown after the program's name."""
     if code is None:
         return "is running"
     if code < 0:

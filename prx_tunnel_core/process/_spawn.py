@@ -1,4 +1,4 @@
-"""Find the program and start it; say in words what is wrong when that fails."""
+"""Find a program and start it; explain what to do when that fails."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from prx_tunnel_core import trust
 from prx_tunnel_core._loop_local import loop_local
 from prx_tunnel_core.errors import ConnectError, ProgramNotFound, SetupError
 from prx_tunnel_core.expansion import expand_home
+from prx_tunnel_core.process._reaper.tokens import TOKEN_VARIABLE
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-# What a child needs to find its files, its language and the network. Everything else, and with it
-# every other backend's token, stays here.
+# What a child needs to find its files, its language and the network. It gets nothing else, and so
+# no credential of another backend.
 INHERITED = (
     "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR",
     "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR",
@@ -38,21 +39,25 @@ _spawning: RunVar[anyio.Lock] = RunVar("prx_tunnel_spawning")
 _TRANSIENT = {errno.ETXTBSY, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE}
 
 
-def check(command: Sequence[str]) -> None:
-    """Raise SetupError for what no operating system, or not this one, can run."""
+def checked(command: Sequence[str]) -> Sequence[str]:
+    """The command, if this operating system can run it. Raises SetupError."""
     if sys.platform == "win32":
         raise SetupError("running a tunnel program needs Linux or macOS; on Windows use WSL")
     if not command:
         raise SetupError("the command is empty")
     if any("\x00" in word for word in command):
         raise SetupError(f"{command[0]!r}: an argument has a NUL character")
+    return command
 
 
 def find_program(name: str, *, hint: str = "") -> str:
-    """The absolute path of a program, from PATH unless it is a path already.
+    """Return the absolute path of a program, searched in PATH unless `name` has a slash.
 
-    Raises ProgramNotFound, with where it was looked for and the hint how to install it; SetupError
-    when others could replace it.
+        path = find_program("bore", hint="install it with: cargo install bore-cli")
+
+    Relative entries of PATH are skipped; `~` stands for the home directory. Raises ProgramNotFound,
+    with the directories that were searched and the hint, when there is no executable file, and
+    SetupError when other users could replace it.
     """
     path = name if os.sep in name else _search(name, hint)
     path = os.path.abspath(expand_home(path))
@@ -60,33 +65,30 @@ def find_program(name: str, *, hint: str = "") -> str:
     return path
 
 
-def reveal(env: Mapping[str, str | SecretStr]) -> tuple[dict[str, str], list[str]]:
-    """The variables in plain text, and those texts among them that are secret."""
-    plain: dict[str, str] = {}
-    hidden: list[str] = []
-    for key, value in env.items():
-        if isinstance(value, str):
-            plain[key] = value
-        else:
-            plain[key] = value.get_secret_value()
-            hidden.append(plain[key])
-    return plain, hidden
-
-
-def child_environment(extra: Mapping[str, str]) -> dict[str, str]:
+def child_environment(
+    extra: Mapping[str, str | SecretStr], token: str
+) -> tuple[dict[str, str], list[str]]:
+    """All variables of a child in plain text, and the values of `extra` that are secret."""
     kept = {key: os.environ[key] for key in INHERITED if key in os.environ}
     kept |= {key: value for key, value in os.environ.items() if key.startswith("LC_")}
-    kept |= extra
+    hidden = []
+    for key, value in extra.items():
+        if isinstance(value, str):
+            kept[key] = value
+        else:
+            kept[key] = value.get_secret_value()
+            hidden.append(kept[key])
+    kept[TOKEN_VARIABLE] = os.environ.get(TOKEN_VARIABLE, "") + token
     for key, value in kept.items():
         if not key or "=" in key or "\x00" in key + value:
             raise SetupError(f"environment variable {key!r}: not a valid name or value")
-    return kept
+    return kept, hidden
 
 
 def spawning() -> anyio.Lock:
-    """Held by who starts a program, so that others get their turn between two.
+    """The lock to hold while a program is started, so that other tasks run between two starts.
 
-    A start holds the event loop for milliseconds, and a thousand may be due at once.
+    A start blocks the event loop for milliseconds, and a thousand may be due at once.
     """
     return loop_local(_spawning, anyio.Lock)
 
@@ -94,11 +96,11 @@ def spawning() -> anyio.Lock:
 def spawn(
     command: Sequence[str], *, env: Mapping[str, str], cwd: str | None
 ) -> subprocess.Popen[bytes]:
-    """Start the program in a session of its own, its output in two pipes.
+    """Start the program in a new session, with a pipe for each output stream.
 
-    Raises SetupError for what someone must fix, ConnectError for what passes.
+    Raises SetupError for what the user must fix, ConnectError for transient failures.
     """
-    # A child inherits the thread's blocked signals, and would never hear TERM.
+    # A child inherits the thread's signal mask, and would never receive a blocked TERM.
     blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
     try:
         return _popen(command, env, cwd)
@@ -113,7 +115,7 @@ def spawn(
 def _popen(
     command: Sequence[str], env: Mapping[str, str], cwd: str | None
 ) -> subprocess.Popen[bytes]:
-    """With pipes of ours: before Python 3.11.4, `Popen` leaves those open that it has opened when
+    """Makes the pipes itself: before Python 3.11.4, `Popen` leaks those that it has opened when
     there is no descriptor for the next one.
     """
     with ExitStack() as ours, ExitStack() as given:
@@ -134,7 +136,7 @@ def _popen(
 
 
 def _pipe(ours: ExitStack, given: ExitStack) -> tuple[FileIO, FileIO]:
-    """The end to read from and the end to write to, each closed with its stack."""
+    """The end to read from and the end to write to; each is closed with its stack."""
     reading, writing = os.pipe()
     return (
         ours.enter_context(open(reading, "rb", buffering=0)),
@@ -143,7 +145,7 @@ def _pipe(ours: ExitStack, given: ExitStack) -> tuple[FileIO, FileIO]:
 
 
 def _search(name: str, hint: str) -> str:
-    # A relative entry of PATH would run whatever lies in the working directory.
+    # A relative entry of PATH would run what is in the working directory.
     folders = [f for f in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(f)]
     candidates = [os.path.join(folder, name) for folder in folders]
     for path in candidates:
@@ -191,7 +193,7 @@ def _missing_interpreter(program: str) -> str:
         with open(program, "rb") as file:
             first = file.readline(256)
     except OSError:
-        first = b""  # one may run what one may not read
+        first = b""  # a program may be executable and not readable
     if first.startswith(b"#!"):
         interpreter, *_ = first[2:].decode(errors="replace").split() or [""]
         return f"its interpreter {interpreter!r} does not exist"

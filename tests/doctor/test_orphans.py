@@ -50,9 +50,9 @@ def test_programs_of_a_dead_host_are_named_until_they_are_ended(file: str) -> No
 
 
 LIVING = """
-from support.left import STUBBORN
+from support.proc import PROGRAMS
 
-with host(STUBBORN) as process:
+with host(PROGRAMS / "host_stubborn.py") as process:
     heard(process)
     assert orphans() == []
 """

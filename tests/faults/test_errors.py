@@ -19,7 +19,7 @@ from prx_tunnel_core import (
     TunnelStatus,
     hookimpl,
 )
-from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import sweep
 from support.command import Prx
 from support.faults import TOKEN, Cloudflared, Programs, both_loops, starting
 from support.memory import FakeProber, Memory
@@ -66,7 +66,7 @@ async def test_g14_a_defect_of_the_supervisor_ends_the_program_and_is_told(
         programs.latest.kill()
         failed = await reached(statuses, Failed)
         assert failed.message == "a defect of prx-tunnel: ZeroDivisionError"
-        assert _group.running() == []
+        assert sweep.running() == []
     assert "oops" in caplog.text
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.process._reaper import guard_main, procfs
+from prx_tunnel_core.process._reaper import guard_main, procfs, sweep, tokens
 from support.faults import UP, Programs
 from support.proc import alive, gone, heard, host, program
 
@@ -89,7 +89,7 @@ async def restart():
 
 async def main():
     guard.prepare()
-    say(_group.host_token(), guard_pid())
+    say(tokens.host_token(), guard_pid())
     async with anyio.create_task_group() as tasks:
         for _ in range(3):
             tasks.start_soon(restart)
@@ -106,7 +106,7 @@ def test_c06_killed_between_the_start_of_a_program_and_all_that_follows() -> Non
             time.sleep(0.013 * number)  # not to wait for anything: to be killed elsewhere
             process.kill()
             gone([int(its_guard)], LIMIT)
-            assert procfs.carriers(token.encode()) == []
+            assert sweep.carriers(tokens.of_host(token.encode())) == []
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from prx_tunnel_core import Connected, ConnectError, Reconnecting
-from prx_tunnel_core.process._reading import TAIL
+from prx_tunnel_core.process._output import TAIL
 from support.faults import FOR_EVER, UP, URL, Programs, both_loops, raw, starting
 from support.proc import Gate, alive, memory, program, starts, until
 from support.tunnel_scenarios import reached

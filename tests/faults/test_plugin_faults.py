@@ -29,7 +29,7 @@ from prx_tunnel_core import (
     open_process,
 )
 from prx_tunnel_core._supervisor import attempt
-from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import sweep
 from support.command import Prx
 from support.faults import FAST, FOR_EVER, starting
 from support.memory import FakeProber, Memory, MemoryConnection
@@ -161,7 +161,7 @@ async def test_l12_what_a_backend_leaves_is_not_held_by_core() -> None:
     async with over(connect, reconnect={**FAST.model_dump(), "max_attempts": 20}) as tunnel:
         with pytest.raises(ConnectError):
             await tunnel.start()
-        assert (len(held), children(), _group.running()) == (21, set(), [])
+        assert (len(held), children(), sweep.running()) == (21, set(), [])
     assert len(descriptors()) <= before
 
 
@@ -186,7 +186,7 @@ async def test_l14_a_teardown_that_fails_leaves_no_program(
         await tunnel.start()
         with anyio.fail_after(10):
             await tunnel.stop()
-        assert (children(), _group.running()) == (set(), [])
+        assert (children(), sweep.running()) == (set(), [])
 
 
 def test_l15_the_command_of_a_plugin_that_is_gone(tmp_path: Path) -> None:

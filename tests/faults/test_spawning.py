@@ -14,7 +14,7 @@ import anyio.lowlevel
 import pytest
 
 from prx_tunnel_core import ConfigError, Connected, Tunnel
-from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import sweep
 from prx_tunnel_core.process._spawn import child_environment, spawn
 from support.faults import UP, URL, Programs, both_loops
 from support.proc import children, heard, host, program, starts
@@ -78,7 +78,7 @@ def test_a15_a_large_host_starts_programs_as_fast_as_a_small_one(
         times = []
         for _ in range(7):
             begun = time.perf_counter()
-            with spawn(["/bin/true"], env=child_environment({}), cwd=None) as process:
+            with spawn(["/bin/true"], env=child_environment({}, "")[0], cwd=None) as process:
                 times.append(time.perf_counter() - begun)
                 process.wait()
         return min(times)
@@ -101,7 +101,7 @@ async def test_a16_cancelled_in_the_middle_of_a_start() -> None:
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
         assert not children()
-        assert not _group.running()
+        assert not sweep.running()
 
 
 @pytest.mark.anyio

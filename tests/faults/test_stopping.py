@@ -13,7 +13,7 @@ import pytest
 
 from prx_tunnel_core import Failed, Stopped, Tunnel
 from prx_tunnel_core.process import _group, _process
-from prx_tunnel_core.process._reaper import strays as escaped
+from prx_tunnel_core.process._reaper import sweep
 from support.faults import FOR_EVER, UP, Programs, both_loops, of_plugin, starting
 from support.proc import Gate, alive, children, pid_of, program
 from support.tunnel_scenarios import reached
@@ -104,7 +104,7 @@ def unkillable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Programs]:
     """As in an uninterruptible call: no signal ends it."""
     programs = Programs(program("ignore:TERM", *UP))
     monkeypatch.setattr(_group, "signal_group", lambda _pid, *_: True)
-    monkeypatch.setattr(escaped._Hunt, "look_at", lambda _hunt, _pid: False)
+    monkeypatch.setattr(sweep._Look, "at", lambda _look, _pid: False)
     for limit in ("REAP", "REAP_AT_ONCE"):
         monkeypatch.setattr(_process, limit, 0.05)
     yield programs
@@ -148,7 +148,7 @@ async def test_c13_a_cancelled_stop_goes_on_and_the_next_one_joins() -> None:
             if steps:
                 await tunnel.stop()
                 assert tunnel.status == Stopped()
-                assert _group.running() == []
+                assert sweep.running() == []
 
 
 async def test_c18_only_our_own_route_is_removed(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import anyio
 import pytest
 
-from prx_tunnel_core.process import TunnelProcess, _group, open_process
+from prx_tunnel_core.process import TunnelProcess, open_process
+from prx_tunnel_core.process._reaper import sweep
 from support.proc import alive, children, pid_of, program, starts
 
 STUBBORN = program("escape:ignore:TERM;pid:escaped;hang", "ignore:TERM", "print:up", "hang")
@@ -61,7 +62,7 @@ async def test_a16_cancelled_at_every_await(command: list[str]) -> None:
         with anyio.CancelScope() as scope:
             awaits = await interrupted(connect(command), {at}, scope.cancel)
         assert not children()
-        assert not _group.running()
+        assert not sweep.running()
         if not scope.cancel_called:
             assert awaits < at
             break
@@ -81,7 +82,7 @@ def test_a16_cancelled_by_asyncio_at_every_await(times: int, command: list[str])
         else:
             assert not task.cancelling()
         assert not children()
-        assert not _group.running()
+        assert not sweep.running()
         return bool(task.cancelling())
 
     for at in itertools.count(1):
@@ -196,7 +197,7 @@ def test_c16_cancelled_again_while_it_stops(pause: float) -> None:
             await asyncio.sleep(pause)
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not _group.running()
+        assert not sweep.running()
 
     begun = time.monotonic()
     asyncio.run(main())

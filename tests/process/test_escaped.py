@@ -12,9 +12,8 @@ from typing import Any
 import anyio
 import pytest
 
-from prx_tunnel_core.process import _group, _process, open_process
-from prx_tunnel_core.process import _spawn as program_module
-from prx_tunnel_core.process._reaper import procfs, strays
+from prx_tunnel_core.process import _spawn, open_process
+from prx_tunnel_core.process._reaper import procfs, strays, sweep, tokens
 from support.proc import alive, program, until
 
 pytestmark = [
@@ -32,8 +31,8 @@ def sleeper(**environment: str) -> Iterator[int]:
             process.kill()
 
 
-def carrier(*tokens: str, **more: str) -> AbstractContextManager[int]:
-    return sleeper(**more, **{_group.TOKEN_VARIABLE: "".join(tokens)})
+def carrier(*carried: str, **more: str) -> AbstractContextManager[int]:
+    return sleeper(**more, **{tokens.TOKEN_VARIABLE: "".join(carried)})
 
 
 async def test_one_look_serves_all_who_ask_before_it_begins(
@@ -48,35 +47,35 @@ async def test_one_look_serves_all_who_ask_before_it_begins(
     monkeypatch.setattr(strays, "_end_carriers", counting)
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
-            tasks.start_soon(strays.end_escaped, _group.new_token())
+            tasks.start_soon(strays.end_strays, tokens.new_token())
     assert sum(served) == 100
     # All ask before the first of them takes its look, but for those whom trio's dice put later.
     assert len(served) <= 2
 
 
 async def test_each_of_them_ends_what_is_its_own_and_nothing_else() -> None:
-    mine, other, bystander = (_group.new_token() for _ in range(3))
+    mine, other, bystander = (tokens.new_token() for _ in range(3))
     with carrier(mine) as first, carrier("x.1;", other) as second, carrier(bystander) as third:
         await until(lambda: all(_has_begun(each) for each in (first, second, third)))
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(strays.end_escaped, mine)
-            tasks.start_soon(strays.end_escaped, other)
+            tasks.start_soon(strays.end_strays, mine)
+            tasks.start_soon(strays.end_strays, other)
         await until(lambda: not alive(first) and not alive(second))
         assert alive(third)
 
 
 async def test_a_token_that_begins_like_another_is_another() -> None:
-    token = _group.new_token()
+    token = tokens.new_token()
     with carrier(token.replace(";", "1;")) as longer:
         await until(lambda: _has_begun(longer))
-        await strays.end_escaped(token)
+        await strays.end_strays(token)
         assert alive(longer)
 
 
 async def test_who_asks_while_a_look_is_taken_gets_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    early, late = _group.new_token(), _group.new_token()
+    early, late = tokens.new_token(), tokens.new_token()
     served: list[set[bytes]] = []
     begun, go_on = anyio.Event(), anyio.Event()
 
@@ -87,9 +86,9 @@ async def test_who_asks_while_a_look_is_taken_gets_the_next(
 
     monkeypatch.setattr(strays, "_end_carriers", slowly)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(strays.end_escaped, early)
+        tasks.start_soon(strays.end_strays, early)
         await begun.wait()
-        tasks.start_soon(strays.end_escaped, late)
+        tasks.start_soon(strays.end_strays, late)
         await anyio.wait_all_tasks_blocked()
         assert len(served) == 1, "never two at a time"
         go_on.set()
@@ -109,16 +108,16 @@ async def test_who_joined_is_served_when_the_look_is_cancelled(
 
     async def leads() -> None:
         with scope:
-            await strays.end_escaped(leader)
+            await strays.end_strays(leader)
 
     monkeypatch.setattr(strays, "_end_carriers", cancelled_once)
-    leader, joined, scope = _group.new_token(), _group.new_token(), anyio.CancelScope()
-    looks = strays._looks_here()
+    leader, joined, scope = tokens.new_token(), tokens.new_token(), anyio.CancelScope()
+    looks = strays._searches_here()
     async with anyio.create_task_group() as tasks:
         await looks.turn.acquire()
         tasks.start_soon(leads)
         await until(lambda: bool(looks.next.tokens))
-        tasks.start_soon(strays.end_escaped, joined)
+        tasks.start_soon(strays.end_strays, joined)
         await until(lambda: len(looks.next.tokens) == 2)
         if begun:
             looks.turn.release()
@@ -132,11 +131,11 @@ async def test_who_joined_is_served_when_the_look_is_cancelled(
 
 
 async def test_an_environment_of_any_length_is_read_whole() -> None:
-    token = _group.new_token()
+    token = tokens.new_token()
     long = {f"V{number}": "x" * 100_000 for number in range(3)}
     with carrier(token, **long) as pid:
         await until(lambda: _has_begun(pid))
-        await strays.end_escaped(token)
+        await strays.end_strays(token)
         await until(lambda: not alive(pid))
 
 
@@ -145,7 +144,7 @@ async def test_who_becomes_another_program_is_looked_at_again(
     looked_at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of exec() there is neither an environment nor an argument."""
-    token = _group.new_token()
+    token = tokens.new_token()
     environment, arguments = procfs.environment, procfs.arguments
     looks = 0
 
@@ -157,11 +156,11 @@ async def test_who_becomes_another_program_is_looked_at_again(
     def blank_then(pid: int) -> bytes:
         return b"" if pid == carrying and looked_at == "between" else arguments(pid)
 
-    monkeypatch.setattr(strays, "environment", at_first_blank)
-    monkeypatch.setattr(strays, "arguments", blank_then)
+    monkeypatch.setattr(sweep, "environment", at_first_blank)
+    monkeypatch.setattr(sweep, "arguments", blank_then)
     with carrier(token) as carrying:
         await until(lambda: _has_begun(carrying))
-        await strays.end_escaped(token)
+        await strays.end_strays(token)
         await until(lambda: not alive(carrying))
 
 
@@ -179,9 +178,9 @@ async def test_a_program_without_variables_costs_no_second_look(
     monkeypatch.setattr(anyio, "sleep", noting)
     with sleeper() as plain:
         await until(lambda: bool(procfs.arguments(plain)))
-        monkeypatch.setattr(strays, "processes", lambda: [plain])
+        monkeypatch.setattr(sweep, "processes", lambda: [plain])
         pauses.clear()
-        await strays.end_escaped(_group.new_token())
+        await strays.end_strays(tokens.new_token())
     assert not pauses
 
 
@@ -201,9 +200,10 @@ async def test_others_get_their_turn_between_two_starts(monkeypatch: pytest.Monk
 
     def noting(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
         started.append(turns)
-        return program_module.spawn(*arguments, **options)
+        return spawn(*arguments, **options)
 
-    monkeypatch.setattr(_process, "spawn", noting)
+    spawn = _spawn.spawn
+    monkeypatch.setattr(_spawn, "spawn", noting)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(count_turns)
         async with anyio.create_task_group() as starts:
@@ -220,4 +220,4 @@ def bare(token: str) -> bytes:
 
 def _has_begun(pid: int) -> bool:
     """Whether it has its own environment; in the middle of exec() it has none."""
-    return _group.TOKEN_VARIABLE.encode() in (procfs.environment(pid) or b"")
+    return tokens.TOKEN_VARIABLE.encode() in (procfs.environment(pid) or b"")

@@ -13,27 +13,13 @@ import pytest
 
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.process import private_file, private_folder, write_private
-from prx_tunnel_core.process._abandoned import PREFIX, remove_abandoned
-from support.proc import gone, heard, host
+from prx_tunnel_core.process._reaper.folders import PREFIX, remove_abandoned
+from support.proc import PROGRAMS, gone, heard, host
 
 WITHIN = 10.0  # seconds; it takes less than two when the machine is idle
-
-HOST = """
-from prx_tunnel_core.process import private_file
-
-async def main():
-    with private_file("config.json", "the-token") as path:
-        async with open_process(program("ignore:TERM", "pid:it", "hang")) as process:
-            say(guard_pid(), await pid_of(process, "it"), path)
-            await anyio.sleep_forever()
-
-anyio.run(main)
-"""
-NEXT = """
-guard.prepare()
-say(guard_pid())
-sys.stdin.read()
-"""
+HOST = PROGRAMS / "private_file.py"
+NEXT = PROGRAMS / "host_waiting.py"
+FORK = PROGRAMS / "private_folder_fork.py"
 
 
 @pytest.fixture(autouse=True)
@@ -113,8 +99,7 @@ def test_u02_the_guard_removes_it_when_the_host_is_killed(temporary: Path) -> No
 
 @pytest.mark.heavy
 def test_u02_a_new_guard_knows_of_it(temporary: Path) -> None:
-    with host(HOST.replace("say(", "os.kill(guard_pid(), 9); guard._current._process.wait(); "
-                           "guard.adopt(process.pid); say(")) as process:  # fmt: skip
+    with host(HOST, "replace the guard") as process:
         heard(process)
         process.kill()
         until(lambda: os.listdir(temporary) == [])
@@ -149,21 +134,6 @@ def test_u02_what_another_process_uses_stays() -> None:
         assert Path(path).exists()
 
 
-FORK = """
-from prx_tunnel_core.process import private_folder
-
-listening, telling = os.pipe()
-with private_folder() as folder:
-    worker = os.fork()
-    if worker:
-        say(guard_pid(), worker, folder)
-        sys.stdin.read()
-    else:
-        os.close(telling)
-        signal.pause()
-"""
-
-
 @pytest.mark.heavy
 def test_u02_a_fork_keeps_no_folder_of_a_dead_host(temporary: Path) -> None:
     with host(FORK) as process:
@@ -180,8 +150,7 @@ def test_u02_a_fork_keeps_no_folder_of_a_dead_host(temporary: Path) -> None:
 
 @pytest.mark.heavy
 def test_a_fork_that_leaves_the_context_removes_nothing(temporary: Path) -> None:
-    code = FORK.replace("signal.pause()", "pass") + "\nos._exit(0)"
-    with host(code) as process:
+    with host(FORK, "leave the context") as process:
         _, worker, folder = heard(process)
         gone([int(worker)], WITHIN)
         assert os.path.isdir(folder)

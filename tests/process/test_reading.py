@@ -11,8 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from prx_tunnel_core.process import open_process
-from prx_tunnel_core.process._output import LONGEST_LINE
-from prx_tunnel_core.process._reading import LINES_AT_ONCE, TAIL, Reader
+from prx_tunnel_core.process._output import LINES_AT_ONCE, LONGEST_LINE, TAIL, Reader
 from prx_tunnel_core.text import Redactor
 from support.proc import Gate, alive, memory, program, starts
 

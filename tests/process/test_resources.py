@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from prx_tunnel_core.process import open_process
-from support.proc import children, descriptors, heard, host, memory, starts
+from support.proc import PROGRAMS, children, descriptors, heard, host, memory, starts
 
 CYCLES = 150
 
@@ -64,90 +64,25 @@ async def test_fifty_programs_at_once() -> None:
     assert ready == 50
 
 
-STARVED = """
-import errno, resource
-from support.proc import descriptors
-from prx_tunnel_core.errors import ConnectError
-
-async def main():
-    async with open_process(program("hang")):
-        pass
-    counts, refusals = set(), 0
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    for room in range(12):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, descriptors())) + 1 + room, most))
-        try:
-            async with open_process(program("print:up", "exit:3")) as process:
-                assert await process.wait() == 3
-        except ConnectError as error:
-            assert str(error).endswith("could not be started: Too many open files"), error
-            refusals += 1
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        counts.add(len(descriptors()))
-    say("refused", refusals, "descriptors", *counts)
-
-anyio.run(main, backend=sys.argv[1])
-"""
-
-
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a14_i03_without_descriptors_it_is_tried_again_later(backend: str) -> None:
-    with host(STARVED, backend) as process:
+    with host(PROGRAMS / "starved.py", backend) as process:
         _, refusals, _, *counts = heard(process)
         assert process.wait() == 0
     assert 0 < int(refusals) < 12
     assert len(counts) == 1, "no half of a pipe stays open"
 
 
-GUARD_STARVED = """
-import logging, resource
-from support.proc import descriptors
-
-logging.disable()  # of what is without a guard
-counts, started = set(), 0
-most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-for room in range(8):
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, descriptors())) + 1 + room, most))
-    one = guard._Guard()
-    started += one.pid is not None
-    one.dismiss()
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    counts.add(len(descriptors()))
-say("started", started, "descriptors", *counts)
-"""
-
-
 def test_t07_without_descriptors_for_a_guard_none_stays_open() -> None:
-    with host(GUARD_STARVED) as process:
+    with host(PROGRAMS / "guard_starved.py") as process:
         _, started, _, *counts = heard(process)
         assert process.wait() == 0
     assert 0 < int(started) < 8
     assert len(counts) == 1
 
 
-UNFORKABLE = """
-import resource
-from prx_tunnel_core.errors import ConnectError
-
-async def main():
-    async with open_process(["/bin/true"]) as process:
-        await process.wait()
-    if os.geteuid() == 0:  # the limit does not hold for root
-        os.setgid(65534)
-        os.setuid(65534)
-    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
-    try:
-        async with open_process(["/bin/true"]):
-            raise AssertionError("started")
-    except ConnectError as error:
-        say(error)
-
-anyio.run(main)
-"""
-
-
 def test_a14_i04_without_processes_it_is_tried_again_later() -> None:
-    with host(UNFORKABLE) as process:
+    with host(PROGRAMS / "unforkable.py") as process:
         said = " ".join(heard(process))
         assert process.wait() == 0
     assert said == "/bin/true could not be started: Resource temporarily unavailable"

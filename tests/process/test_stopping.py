@@ -12,7 +12,7 @@ import pytest
 
 from prx_tunnel_core.process import _group, open_process
 from support.proc import (
-    PRELUDE,
+    PROGRAMS,
     TESTS,
     Gate,
     alive,
@@ -170,25 +170,6 @@ async def test_a_group_number_with_only_zombies_is_nobody() -> None:
     assert not _group.group_alive(process.pid)
 
 
-IN_ANOTHER_NAMESPACE = """
-command = program("child:ignore:TERM;hang", "print:up", "hang")
-bystander = subprocess.Popen(["/bin/sleep", "600"])
-
-async def main():
-    async with open_process(command, grace=0.1) as process:
-        await process.first_match(starts("up"))
-        assert os.readlink("/proc/self") != str(os.getpid())
-    try:
-        os.killpg(process.pid, 0)
-    except ProcessLookupError:
-        say(bystander.poll(), "nobody is left")
-
-anyio.run(main)
-bystander.kill()
-bystander.wait()
-"""
-
-
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_numbers_of_another_namespace_are_not_believed() -> None:
     """`unshare --pid` leaves the /proc of outside: whom it lists are others than whom we signal."""
@@ -203,9 +184,8 @@ async def test_numbers_of_another_namespace_are_not_believed() -> None:
     path = os.pathsep.join((str(TESTS), str(TESTS.parent)))
     # The first process of a namespace has to take what is dead, as a shell does.
     shell = ["sh", "-c", '"$@"; exit $?', "sh"]
-    code = PRELUDE + IN_ANOTHER_NAMESPACE
     done = await anyio.run_process(
-        [*unshare, *shell, sys.executable, "-W", "error", "-c", code],
+        [*unshare, *shell, sys.executable, "-W", "error", str(PROGRAMS / "foreign_proc.py")],
         env=os.environ | {"PYTHONPATH": path},
         check=False,
     )

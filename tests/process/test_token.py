@@ -9,8 +9,7 @@ import sys
 
 import pytest
 
-from prx_tunnel_core.process import _group
-from prx_tunnel_core.process._reaper import procfs
+from prx_tunnel_core.process._reaper import procfs, sweep, tokens
 
 NAMED = re.compile(r"([0-9a-f]{24})\.(\d+)\.(\d+)\.(\d+)\.(\d+)\.")
 
@@ -22,7 +21,7 @@ def parts(token: str) -> list[str]:
 
 
 def test_it_names_this_process_its_start_and_its_namespaces() -> None:
-    _, pid, *where = parts(_group.host_token())
+    _, pid, *where = parts(tokens.host_token())
     assert pid == str(os.getpid())
     start = procfs.start_time(os.getpid()).decode()
     namespaces = [re.sub(r"\D", "", os.readlink(f"/proc/self/ns/{one}")) for one in ("pid", "time")]
@@ -30,29 +29,33 @@ def test_it_names_this_process_its_start_and_its_namespaces() -> None:
 
 
 def test_each_child_has_its_own() -> None:
-    first, second = _group.new_token(), _group.new_token()
+    first, second = tokens.new_token(), tokens.new_token()
     assert first != second
     for token in (first, second):
-        assert token.startswith(_group.host_token())
+        assert token.startswith(tokens.host_token())
         assert token.endswith(";")
         assert len(token) < 90
+
+
+def carriers(token: str) -> list[int]:
+    return sweep.carriers(tokens.of_host(token.encode()))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows an environment")
 def test_s15_only_the_variable_says_who_carries_it() -> None:
     """Not another one, as of a shell that noted a command line; nor is a part of a token one."""
-    host, name = _group.host_token(), _group.TOKEN_VARIABLE
-    noted = {"NOTED": f"guard_main.py 1 {host} {name}={_group.new_token()}", f"X{name}": host}
+    host, name = tokens.host_token(), tokens.TOKEN_VARIABLE
+    noted = {"NOTED": f"guard_main.py 1 {host} {name}={tokens.new_token()}", f"X{name}": host}
     with (
         subprocess.Popen(["/bin/sleep", "600"], env=noted) as other,
-        subprocess.Popen(["/bin/sleep", "600"], env={name: _group.new_token()}) as ours,
+        subprocess.Popen(["/bin/sleep", "600"], env={name: tokens.new_token()}) as ours,
     ):
         try:
             while not (procfs.environment(other.pid) and procfs.environment(ours.pid)):
                 pass
-            assert procfs.carriers(host.encode()) == [ours.pid]
-            assert procfs.carriers(b"") == procfs.carriers(host[:20].encode()) == []
-            assert procfs.carriers(b"x") == procfs.carriers(f"{name}=".encode()) == []
+            assert carriers(host) == [ours.pid]
+            assert carriers("") == carriers(host[:20]) == []
+            assert carriers("x") == carriers(f"{name}=") == []
         finally:
             other.kill()
             ours.kill()
@@ -61,7 +64,7 @@ def test_s15_only_the_variable_says_who_carries_it() -> None:
 def token_of_a_fork() -> str:
     listening, telling = os.pipe()
     if (pid := os.fork()) == 0:
-        os.write(telling, _group.host_token().encode())
+        os.write(telling, tokens.host_token().encode())
         os._exit(0)
     os.close(telling)
     with open(listening) as told:
@@ -72,12 +75,12 @@ def token_of_a_fork() -> str:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_has_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = _group.host_token()
+    mine = tokens.host_token()
     assert parts(token_of_a_fork())[1] != parts(mine)[1]
     # A fork of a fork may get the number of its dead grandparent.
     number = os.getpid()
     monkeypatch.setattr(os, "getpid", lambda: number)
-    assert _group.host_token() == mine
+    assert tokens.host_token() == mine
     assert token_of_a_fork() != mine
 
 

@@ -1,4 +1,4 @@
-"""What a dead host left, in a PID namespace of its own: no other guard of this machine is there."""
+"""What a dead host left, in a new PID namespace, where no other guard of this machine runs."""
 
 from __future__ import annotations
 
@@ -8,57 +8,37 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.process import _group
-from prx_tunnel_core.process._reaper import procfs
-from support.proc import TESTS, gone, heard, host, program
+from prx_tunnel_core.process._reaper import procfs, tokens
+from support.proc import PROGRAMS, TESTS, gone, heard, host, program
 from support.programs import needs_program
 
 APART = ("--pid", "--fork", "--kill-child", "--mount-proc")
 PRELUDE = """
 import os, signal, subprocess, sys
-from prx_tunnel_core.process import _group
-from prx_tunnel_core.process._reaper import orphans, procfs
+from prx_tunnel_core.process._reaper import orphans, procfs, sweep, tokens
 from support.left import (
-    bearing, dead_process, left_by_a_dead_host, naming, next_start, stubborn
+    carrying, dead_process, left_by_a_dead_host, naming, next_start, stubborn
 )
 from support.proc import alive, gone, guard_pid, heard, host, program, say, state
-"""
-STUBBORN = """
-command = program(
-    "child:ignore:TERM;pid:child;hang", "escape:ignore:TERM;pid:escaped;hang",
-    "daemonize:ignore:TERM;pid:daemon;closeout;hang", "child:pid:stopped;stop;hang",
-    "ignore:TERM", "pid:leader", "hang",
-)
-
-async def main():
-    async with open_process(command) as process:
-        labels = ("child", "escaped", "daemon", "stopped", "leader")
-        say(guard_pid(), *[await pid_of(process, label) for label in labels])
-        await anyio.sleep_forever()
-
-anyio.run(main)
-"""
-STARTED = """
-guard.prepare()
-say(guard_pid())
-sys.stdin.read()
 """
 LIMIT = 5.0  # seconds; it takes less than one when the machine is idle
 
 
-def apart(code: str, *arguments: str, among_users: bool = False) -> str:
-    """Run the code as the first process of a namespace; what it printed.
+def apart(code: str | Path, *arguments: str, among_users: bool = False) -> str:
+    """Run code, or a file of PROGRAMS, as the first process of a namespace; returns its output.
 
-    Only root can have a namespace with other users in it.
+    Only root can make a namespace with other users in it.
     """
+    source = [str(code)] if isinstance(code, Path) else ["-c", PRELUDE + code]
     unshare = [needs_program("unshare"), *(() if among_users else ("-Ur",)), *APART]
     if subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
         pytest.skip(f"needs Linux with PID namespaces for {'root' if among_users else 'all'}")
     done = subprocess.run(
-        [*unshare, sys.executable, "-W", "error", "-c", PRELUDE + code, *arguments],
+        [*unshare, sys.executable, "-W", "error", *source, *arguments],
         env=os.environ | {"PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent)))},
         capture_output=True,
         text=True,
@@ -68,9 +48,9 @@ def apart(code: str, *arguments: str, among_users: bool = False) -> str:
     return done.stdout
 
 
-def left_by_a_dead_host(code: str = STUBBORN, *arguments: str) -> list[int]:
-    """Start such a host, kill its guard and it; the programs that are left."""
-    with host(code, *arguments) as process:
+def left_by_a_dead_host(name: str = "host_stubborn", *arguments: str) -> list[int]:
+    """Start such a host, kill its guard and it; returns the programs that are left."""
+    with host(PROGRAMS / f"{name}.py", *arguments) as process:
         its_guard, *pids = map(int, heard(process))
         os.kill(its_guard, signal.SIGKILL)
         gone([its_guard], LIMIT)
@@ -80,8 +60,8 @@ def left_by_a_dead_host(code: str = STUBBORN, *arguments: str) -> list[int]:
 
 @contextmanager
 def next_start() -> Iterator[subprocess.Popen[str]]:
-    """The next host, until it is told to end."""
-    with host(STARTED) as process:
+    """Run the next host meanwhile."""
+    with host(PROGRAMS / "host_waiting.py") as process:
         heard(process)
         yield process
         process.communicate()
@@ -103,18 +83,18 @@ def dead_process() -> tuple[int, int]:
     return process.pid, start
 
 
-def bearing(token: str, *command: str, out: int = 1) -> int:
-    """A process with that in its environment, which nobody waits for."""
+def carrying(token: str, *command: str, out: int = 1) -> int:
+    """Start a process with that token, which is not waited for."""
     command = command or ("/bin/sleep", "600")
-    environ = os.environ | {_group.TOKEN_VARIABLE: token}
+    environ = os.environ | {tokens.TOKEN_VARIABLE: token}
     actions = [(os.POSIX_SPAWN_DUP2, out, 1)]
     return os.posix_spawn(command[0], command, environ, file_actions=actions)
 
 
 def stubborn(token: str) -> int:
-    """One that only KILL ends: when it has, others that were asked had half a second, too."""
+    """One that only KILL ends: by then others that were asked have had half a second, too."""
     listening, telling = os.pipe()
-    pid = bearing(token, *program("ignore:TERM", "print:ready", "hang"), out=telling)
+    pid = carrying(token, *program("ignore:TERM", "print:ready", "hang"), out=telling)
     os.close(telling)
     with open(listening, "rb") as said:
         said.readline()

@@ -15,16 +15,17 @@ from pathlib import Path
 
 import anyio
 
-from prx_tunnel_core.process import TunnelProcess, _group
-from prx_tunnel_core.process._reaper import guard
+from prx_tunnel_core.process import TunnelProcess
+from prx_tunnel_core.process._reaper import guard, sweep
 
 TESTS = Path(__file__).parent.parent
 PROGRAM = Path(__file__).with_name("program.py")
+PROGRAMS = TESTS / "process" / "programs"
 PRELUDE = """
 import os, signal, subprocess, sys, threading, time
 import anyio
-from prx_tunnel_core.process import _group, open_process
-from prx_tunnel_core.process._reaper import guard
+from prx_tunnel_core.process import open_process
+from prx_tunnel_core.process._reaper import guard, sweep, tokens
 from support.proc import children, guard_pid, pid_of, program, say, starts
 """
 
@@ -139,7 +140,7 @@ def nothing_left() -> Iterator[None]:
     if _grown(before):
         gc.collect()  # only what is still referred to is a leak
     assert not (grown := _grown(before)), grown
-    left = _group.running()
+    left = sweep.running()
     commands = [_command(pid) for pid in left]
     for pid in left:  # the next test is not to blame
         os.kill(pid, signal.SIGKILL)
@@ -168,11 +169,12 @@ def _command(pid: int) -> str:
 
 @contextmanager
 def host(
-    code: str, *arguments: str, options: Iterable[str] = ("-W", "error")
+    code: str | Path, *arguments: str, options: Iterable[str] = ("-W", "error")
 ) -> Iterator[subprocess.Popen[str]]:
-    """A host in a process of its own that runs this code; killed, should it still run."""
+    """Run a host, as code after the PRELUDE or as a file of PROGRAMS; it is killed at the end."""
+    source = [str(code)] if isinstance(code, Path) else ["-c", PRELUDE + code]
     with subprocess.Popen(
-        [sys.executable, *options, "-c", PRELUDE + code, *arguments],
+        [sys.executable, *options, *source, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

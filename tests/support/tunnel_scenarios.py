@@ -20,7 +20,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from prx_tunnel_core._health import Prober
 from prx_tunnel_core.models import Connected, Reconnecting, Stopped, TunnelStatus
-from prx_tunnel_core.process import _group
+from prx_tunnel_core.process._reaper import sweep
 from prx_tunnel_core.tunnel import Tunnel
 from support.proc import children, descriptors, until
 
@@ -141,7 +141,7 @@ def leaving_nothing(home: Path) -> Iterator[None]:
     before = held()
     yield
     assert held() == before
-    assert not _group.running()
+    assert not sweep.running()
 
 
 async def traffic_arrives_intact(table: Mapping[str, Any], far_end: FarEnd, home: Path) -> None:

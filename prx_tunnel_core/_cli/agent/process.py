@@ -21,9 +21,8 @@ from types import FrameType
 
 import anyio
 
-from prx_tunnel_core.process import _group
 from prx_tunnel_core.process._exit_watch import ExitWatch
-from prx_tunnel_core.process._reaper import guard
+from prx_tunnel_core.process._reaper import guard, tokens
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126  # the exit codes of shells
 BY_SIGNAL = 128
@@ -87,8 +86,8 @@ async def run_agent(
     """
     environment = dict(env)
     if not outlives_us:
-        inherited = environment.get(_group.TOKEN_VARIABLE, "")
-        environment[_group.TOKEN_VARIABLE] = inherited + _group.agent_token()
+        inherited = environment.get(tokens.TOKEN_VARIABLE, "")
+        environment[tokens.TOKEN_VARIABLE] = inherited + tokens.agent_token()
         guard.prepare()
     agent = Agent(_spawn(command, environment))
     if not outlives_us:
@@ -100,7 +99,7 @@ async def run_agent(
             with anyio.CancelScope(shield=True):
                 await agent.end()
         elif not outlives_us:
-            guard.spare(_group.agent_token())
+            guard.spare(tokens.agent_token())
         if not outlives_us:
             guard.release(agent.pid)
         agent.close()

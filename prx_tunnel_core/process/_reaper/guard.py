@@ -1,8 +1,8 @@
-"""One small process per host that ends the host's programs when the host itself cannot.
+"""The guard: a small process beside the host that ends its programs when the host is killed.
 
-A host that is SIGKILLed runs no `finally`. Everything in-process falls short: PR_SET_PDEATHSIG
-covers only the direct child and depends on the thread that spawned it, and a pipe held by the
-children does not fire while a forked worker still holds its other end.
+A host that gets KILL runs no `finally`. The alternatives do not suffice: PR_SET_PDEATHSIG covers
+only the direct child and depends on the thread that spawned it, and a pipe to the children stays
+open as long as a forked worker of the host holds its other end.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import tempfile
 import threading
 
 from prx_tunnel_core.logs import get_logger
-from prx_tunnel_core.process._group import host_token
-from prx_tunnel_core.process._reaper.procfs import carriers
+from prx_tunnel_core.process._reaper import sweep
+from prx_tunnel_core.process._reaper.tokens import host_token, of_host
 
 logger = get_logger("prx_tunnel_core")
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guard_main.py")
-# An interpreter that was built against libraries of its own does not start without them.
+# An interpreter that was built with libraries in an unusual place does not start without them.
 INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-FAREWELL = 3.0  # seconds; the guard itself takes less than two for the most stubborn group
+FAREWELL = 3.0  # seconds; the guard takes less than two for a group that ignores TERM
 
-# How lines to the guard begin.
+# How orders to the guard begin; see guard_main.py.
 _GROUP, _ALONE, _GONE, _SPARED, _FOLDER, _REMOVED = "+", "*", "-", "~", "/", "!"
 
 _lock = threading.Lock()
@@ -36,20 +36,20 @@ _current: _Guard | None = None
 def adopt(pid: int, *, alone: bool = False) -> None:
     """Have the group of this child ended when this host dies.
 
-    With `alone`, the child itself: it shares a group with others, who are nobody's to end.
+    With `alone`, only the child: its group has other processes, which are not ours.
     """
     with _lock:
         _of_this_process().tell(pid, _ALONE if alone else _GROUP)
 
 
 def release(pid: int) -> None:
-    """The group is gone: its number is nobody's any more."""
+    """The group is gone, and its id may be reused."""
     with _lock:
         _of_this_process().tell(pid, _GONE)
 
 
 def spare(token: str) -> None:
-    """Whoever bears this token of ours is nobody's to end from now on."""
+    """Exempt processes that carry this token from clean-up."""
     with _lock:
         _of_this_process().spare(token)
 
@@ -66,7 +66,7 @@ def was_removed(folder: str) -> None:
 
 
 def prepare() -> None:
-    """Start the guard, so that it is there before the child that it is for."""
+    """Start the guard, so that it runs before the child that it is for."""
     with _lock:
         _of_this_process()
 
@@ -82,14 +82,14 @@ def _of_this_process() -> _Guard:
 
 
 def _dismiss() -> None:
-    """The interpreter ends, in order: what still runs ends now, and then the guard."""
+    """At the orderly end of the interpreter: what still runs ends now, and then the guard."""
     with _lock:
         if _current is not None:
             _current.dismiss()
 
 
 def _forget() -> None:
-    """A fork has no guard, and another thread may have held the lock when it was made."""
+    """In a fork, which has no guard, and a lock that another thread may have held."""
     global _lock, _current  # noqa: PLW0603
     _lock = threading.Lock()
     if _current is not None:
@@ -129,7 +129,7 @@ class _Guard:
     def _say(self, line: str) -> None:
         if self._unavailable or self._send(line):
             return
-        self._start()  # somebody killed it: the new one is told of everyone
+        self._start()  # it was killed: the new one gets all orders again
         for token in self._spared:
             self._send(f"{_SPARED}{token}\n")
         for each, sign in self._adopted.items():
@@ -141,7 +141,7 @@ class _Guard:
         if self._process is None or self._process.stdin is None:
             return
         if not self._adopted and not self._folders and not self._left():
-            self._process.kill()  # it has nothing to do, and the exit shall not wait for it
+            self._process.kill()  # it has nothing to do, and must not delay the exit
         elif sys.platform != "win32":
             self._process.send_signal(signal.SIGCONT)
             self._send("end\n")
@@ -153,12 +153,13 @@ class _Guard:
         self._process = None
 
     def _left(self) -> list[int]:
-        return carriers(host_token().encode(), [token.encode() for token in self._spared])
+        spared = [token.encode() for token in self._spared]
+        return sweep.carriers(of_host(host_token().encode(), spared))
 
     def disown(self) -> None:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
-            self._process.returncode = 0  # or it would be complained about as still running
+            self._process.returncode = 0  # or Python warns that it is still running
 
     def _start(self) -> None:
         if self._process is not None and self._process.stdin is not None:
@@ -168,7 +169,7 @@ class _Guard:
         if (interpreter := _interpreter()) is None:
             return
         try:
-            # Opened first: before Python 3.11.4, a failure behind the pipe would leave that open.
+            # Opened first: before Python 3.11.4, a later failure would leak the pipe.
             with open(os.devnull, "wb", buffering=0) as null:
                 self._process = subprocess.Popen(
                     [interpreter, "-I", "-S", SCRIPT, str(os.getpid()), host_token()],
@@ -187,10 +188,10 @@ class _Guard:
             os.set_blocking(self._process.stdin.fileno(), False)
 
     def _send(self, text: str) -> bool:
-        """Tell the guard; False when it is gone. A line is short enough to arrive whole."""
+        """Write to the guard; False when it is gone. A line is short enough to arrive whole."""
         if self._process is None or self._process.stdin is None:
             return False
-        # Asked before, for where SIGPIPE is not ignored, writing to a dead one ends the host.
+        # Where SIGPIPE is not ignored, writing to one that has ended would end the host.
         if self._process.poll() is not None:
             return False
         try:
@@ -206,7 +207,7 @@ def _environment() -> dict[str, str]:
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
     try:
         environment["TMPDIR"] = tempfile.gettempdir()
-    except OSError:  # no folder can be written to, so nothing was left in any
+    except OSError:  # no folder is writable, so there is nothing to remove
         environment["TMPDIR"] = ""
     return environment
 
@@ -216,7 +217,7 @@ def _about(folder: str, what: str) -> str:
 
 
 def _interpreter() -> str | None:
-    """A program that runs a script; in an embedding or frozen one `sys.executable` is that one."""
+    """The interpreter; None where `sys.executable` is an embedding or frozen program."""
     name = os.path.basename(sys.executable or "").lower()
     usable = name.startswith(("python", "pypy")) and not getattr(sys, "frozen", False)
     return sys.executable if usable and sys.platform != "win32" else None

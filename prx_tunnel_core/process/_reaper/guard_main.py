@@ -1,90 +1,110 @@
-"""The guard itself, run as a script; standard library only, so that it is small and starts fast.
+"""The guard, which runs as a script; standard library only, so that it is small and starts fast.
 
     guard_main.py HOST_PID HOST_TOKEN
 
-Reads lines about what to end when the host dies, known by its pidfd: `+PID` a group, `*PID` one
-process, `-PID` neither any more. What left its group is found by the token in its environment, but
-for those that bear one named by `~TOKEN`. All first get TERM, for a program that leaves in order
-keeps its visitors; soon after KILL. Then the folders are removed that were named by `/PATH`, in
-hexadecimal digits, and not by `!PATH` since.
+Standard input has what to end when the host dies, one order a line:
 
-What is left of a host that was killed together with its guard, it ends and removes as soon as it
-has started.
+    +PID    end this process group        ~TOKEN  leave processes with this token alone
+    *PID    end this process              /PATH   remove this folder (in hexadecimal digits)
+    -PID    neither any more              !PATH   do not any more
+
+Processes that left their group are found by the host's token in their environment. All get TERM,
+as a program that ends in order lets its visitors finish, and KILL half a second later.
+
+As soon as it has started, it also ends what a host left that was killed together with its guard.
 """
 
 import os
 import select
 import signal
 import sys
-import time
 
 if __name__ == "__main__":
-    # The packages of what it imports, without what they import: that would be all of the core.
+    # Empty packages for its imports: the real ones would import all of core.
     path = os.path.abspath(__file__)
     for name in ("prx_tunnel_core.process._reaper", "prx_tunnel_core.process", "prx_tunnel_core"):
         path = os.path.dirname(path)
         sys.modules[name] = type(sys)(name)
         sys.modules[name].__path__ = [path]
 
-from prx_tunnel_core.process._abandoned import remove, remove_abandoned
-from prx_tunnel_core.process._reaper.orphans import PATIENCE, POLITE, end_leftovers
+from prx_tunnel_core.process._reaper import sweep
+from prx_tunnel_core.process._reaper.folders import remove, remove_abandoned
+from prx_tunnel_core.process._reaper.orphans import end_orphans
 from prx_tunnel_core.process._reaper.procfs import (
-    carriers,
     environment,
     is_ours,
     processes,
     start_time,
     state_and_group,
 )
+from prx_tunnel_core.process._reaper.tokens import of_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
-
-POLL = 0.02
 
 
 def main(host: int, token: bytes) -> None:
     for ignored in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(ignored, signal.SIG_IGN)
     if is_ours():
-        look_for_leftovers(host)
-    targets: dict[int, bytes] = {}
-    spared: set[bytes] = set()
-    folders: set[str] = set()
-    wait_for_end(host, targets, spared, folders)
-    end(targets, token, spared)
-    for folder in folders:
+        look_for_orphans(host)
+    orders = Orders()
+    wait_for_end(host, orders)
+    end(orders.targets, token, orders.spared)
+    for folder in orders.folders:
         remove(folder)
 
 
-def look_for_leftovers(host: int) -> None:
-    """In a process of its own, for what it looks at may hang, and must not keep the guard.
+def look_for_orphans(host: int) -> None:
+    """In a child, because a look at a process may hang and must not stop the guard.
 
     It also outlives the guard of a host that ends soon.
     """
     inherited = environment(host) or b""
     if os.getppid() != host:
-        return  # whose environment that was, if any, is not known
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for it
+        return  # that was the environment of another process, if any
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the child is not waited for
     try:
         if os.fork():
             return
     except OSError:
         return
     try:
-        end_leftovers(inherited)
+        end_orphans(inherited)
         remove_abandoned(os.environ.get("TMPDIR", ""))
     finally:
         os._exit(0)
 
 
-def wait_for_end(
-    host: int, targets: "dict[int, bytes]", spared: "set[bytes]", folders: "set[str]"
-) -> None:
+class Orders:
+    """What the host has said so far."""
+
+    def __init__(self) -> None:
+        self.targets: dict[int, bytes] = {}
+        """As kill(2) takes them: a negative number is a group. With the start of the process."""
+        self.spared: set[bytes] = set()
+        self.folders: set[str] = set()
+
+    def note(self, line: bytes) -> None:
+        kind, value = line[:1], line[1:]
+        if kind == b"~":
+            self.spared.add(value)
+        elif kind in (b"/", b"!"):
+            change = self.folders.add if kind == b"/" else self.folders.discard
+            change(os.fsdecode(bytes.fromhex(value.decode())))
+        elif kind == b"-":
+            self.targets.pop(-int(value), None)
+            self.targets.pop(int(value), None)
+        elif (pid := int(value)) > 1:  # to kill(2), -1 means every process
+            self.targets[-pid if kind == b"+" else pid] = start_time(pid)
+
+
+def wait_for_end(host: int, orders: Orders) -> None:
     """Return when the host has died, says `end`, or has closed its end of the pipe.
 
-    It closes that when it becomes another program; when it dies, a forked worker may hold a copy.
+    It closes the pipe when it becomes another program; when it dies, a forked worker may still hold
+    a copy.
     """
     watch = HostWatch(host)
     os.set_blocking(0, False)
@@ -96,29 +116,13 @@ def wait_for_end(
         for line in lines:
             if line == b"end":
                 return
-            if line[:1] == b"~":
-                spared.add(line[1:])
-            elif line[:1] in (b"/", b"!"):
-                change = folders.add if line[:1] == b"/" else folders.discard
-                change(os.fsdecode(bytes.fromhex(line[1:].decode())))
-            else:
-                note(line, targets)
+            orders.note(line)
         if chunk == b"" or (died and chunk is None):
             return
 
 
-def note(line: bytes, targets: "dict[int, bytes]") -> None:
-    """Targets are numbers as kill(2) takes them: a negative one is a group."""
-    pid = int(line[1:])
-    if line[:1] == b"-":
-        targets.pop(-pid, None)
-        targets.pop(pid, None)
-    elif pid > 1:  # to kill(2), -1 is every process there is
-        targets[-pid if line[:1] == b"+" else pid] = start_time(pid)
-
-
 def read() -> "bytes | None":
-    """What the host says; b"" when it has closed its end, None when it says nothing now."""
+    """What the host has written; b"" when it has closed its end, None when there is nothing."""
     try:
         return os.read(0, 65536)
     except BlockingIOError:
@@ -126,7 +130,7 @@ def read() -> "bytes | None":
 
 
 class HostWatch:
-    """Waits for the host's end or for a word of it; getppid tells where there is no pidfd."""
+    """Waits for the end of the host, or an order; by getppid() where there is no pidfd."""
 
     def __init__(self, host: int) -> None:
         self.host = host
@@ -142,51 +146,40 @@ class HostWatch:
             self.poll.register(self.fd, select.POLLIN)
 
     def wait(self) -> bool:
-        """Return at a word of the host, or True when it has died."""
+        """Return when there is an order, or True when the host has died."""
         if os.getppid() != self.host:
             return True
-        # Without a pidfd: a look at the parent twenty times a second.
+        # Without a pidfd: look at the parent twenty times a second.
         events = self.poll.poll(None if self.fd >= 0 else 50)
         return any(fd == self.fd for fd, _ in events) or os.getppid() != self.host
 
 
 def end(targets: "dict[int, bytes]", token: bytes, spared: "Collection[bytes]" = ()) -> None:
-    # A number that now names a process begun at another time is no longer ours.
-    ours = [each for each, started in targets.items() if start_time(abs(each)) in (b"", started)]
-    ask(ours)
-    strays = [pid for pid in carriers(token, spared) if not {pid, -group(pid)} & {*ours}]
-    ask(strays)
-    deadline = time.monotonic() + POLITE
-    while running(ours + strays) and time.monotonic() < deadline:
-        time.sleep(POLL)
-    for target in running(ours):
-        send(target, signal.SIGKILL)
-    sweep(token, spared)
-
-
-def ask(targets: "list[int]") -> None:
-    for target in targets:
+    ours = [
+        target
+        for target, started in targets.items()
+        # One that started at another time is another process with that id.
+        if start_time(abs(target)) in (b"", started)
+    ]
+    for target in ours:
         send(target, signal.SIGTERM)
         send(target, signal.SIGCONT)
+    wanted = of_host(token, spared)
+    asked = sweep.ask(wanted, skip=lambda pid: pid in ours or -group(pid) in ours)
+    sweep.wait_while(lambda: bool(running(ours)) or sweep.left(asked, wanted))
+    for target in running(ours):
+        send(target, signal.SIGKILL)
+    # Two passes that find nothing: a child of the host may not have called exec() yet, and have no
+    # token.
+    sweep.kill(wanted, quiet=2)
 
 
 def group(pid: int) -> int:
     return state_and_group(pid)[1]
 
 
-def sweep(token: bytes, spared: "Collection[bytes]") -> None:
-    """By the token, not by the numbers from before: those may be other processes by now."""
-    deadline = time.monotonic() + PATIENCE
-    quiet = 0
-    # Twice in a row: one may have been between fork and exec, without our token yet.
-    while quiet < 2 and time.monotonic() < deadline:
-        found = [send(pid, signal.SIGKILL) for pid in carriers(token, spared)]
-        quiet = 0 if any(found) else quiet + 1
-        time.sleep(POLL)
-
-
 def running(targets: "list[int]") -> "list[int]":
-    """Those of whom somebody runs; a zombie, that its parent does not reap, does not."""
+    """Those with a process that runs; a zombie does not, as its parent may never reap it."""
     existing = [each for each in targets if send(each, 0)]
     if not existing or not is_ours():
         return existing

@@ -1,23 +1,16 @@
-"""What is left of hosts that were killed together with their guards; Linux only.
+"""Find and end what is left of hosts that were killed together with their guards; Linux only.
 
-A program bears a token in its environment, or a chain of them, as hosts run in hosts. The last one
-names its host (`group.host_token`) by number, start and namespaces, never by number alone: that may
-be another process by now. The boot need not be named, for no environment outlives it.
+The last token in the environment of a program names its host by id, start and namespaces (see
+`tokens`). The id alone may belong to another process by now. The boot is not part of the name: no
+environment outlives it.
 
-What the agent of `prx start` left is not judged (`group.agent_token`): it is meant to live on when
-that agent has ended in order.
+What an agent of `prx start` left is not judged (see `tokens.agent_token`).
 
-The guard uses this, which runs as a script: standard library only, and little of that.
+The guard imports this: standard library only.
 """
 
-import os
-import select
-import signal
-import sys
-import time
-
+from prx_tunnel_core.process._reaper import sweep
 from prx_tunnel_core.process._reaper.procfs import (
-    VARIABLE,
     arguments,
     environment,
     lives,
@@ -26,44 +19,44 @@ from prx_tunnel_core.process._reaper.procfs import (
     same_user,
     state_and_group,
 )
-
-POLITE = 0.5  # seconds between TERM and KILL
-PATIENCE = 1.2  # seconds of looking for what still runs after KILL
+from prx_tunnel_core.process._reaper.tokens import last_token
 
 
-def end_leftovers(inherited: bytes) -> None:
-    """End what `leftovers` finds, by TERM, soon after by KILL."""
-    if not (left := hold_leftovers(inherited)):
-        return
-    signal_and_release(left, POLITE, signal.SIGTERM, signal.SIGCONT)
-    deadline = time.monotonic() + PATIENCE
-    # Again until there is none, for one may fork while it is looked for.
-    while time.monotonic() < deadline and (left := hold_leftovers(inherited)):
-        signal_and_release(left, deadline - time.monotonic(), signal.SIGKILL)
+def end_orphans(inherited: bytes) -> None:
+    """End what `orphans` finds: TERM first, KILL half a second later."""
+    hosts = {*orphans(inherited).values()}
+
+    def of_a_dead_host(variables: bytes) -> bool:
+        return host_of(variables) in hosts
+
+    if hosts:
+        asked = sweep.ask(of_a_dead_host)
+        sweep.wait_while(lambda: sweep.left(asked, of_a_dead_host))
+        sweep.kill(of_a_dead_host)
 
 
-def leftovers(inherited: bytes) -> dict[int, bytes]:
-    """The processes of this user whose host is gone, and so is its guard; each with that host.
+def orphans(inherited: bytes) -> dict[int, bytes]:
+    """The processes of this user whose host and its guard are gone, each with its host.
 
-    Not those of a host that the `inherited` environment names: whoever has it was started by what
-    is left, and so perhaps was the terminal that it runs in.
+    Those of a host that the `inherited` environment names are left out: this process was started by
+    them, and so perhaps was the terminal that it runs in.
     """
     hosts = {pid: dead_host(pid) for pid in processes()}
     found = {pid: host for pid, host in hosts.items() if host and host not in inherited}
     if not found:
         return {}
-    # Their guard ends them itself, and lets them leave in order.
+    # A guard ends its host's programs itself, and gives them time.
     guarded = {guarded_host(pid) for pid in processes()}
     found = {pid: host for pid, host in found.items() if host not in guarded}
-    # Asked again, for a guard may have done its work before it was looked for.
+    # Looked at again, as a guard may have ended them before `guarded` was known.
     return {pid: host for pid, host in found.items() if dead_host(pid) == host}
 
 
 def guarded_host(pid: int) -> bytes:
-    """The token of the host whose guard this process is, if it is one and runs; else b"".
+    """The token of the host whose guard this process is; b"" when it is none.
 
-    Not a stopped one, nor a process that only has the token somewhere in its arguments, nor one of
-    another user, who can start anything with the arguments of a guard.
+    A guard that is stopped does not count, nor does a process with the token elsewhere in its
+    arguments, nor one of another user, who can start anything with the arguments of a guard.
     """
     _, *words = arguments(pid).split(b"\0")
     if len(words) != 6 or words[:2] != [b"-I", b"-S"] or not words[2].endswith(b"/guard_main.py"):
@@ -73,65 +66,25 @@ def guarded_host(pid: int) -> bytes:
 
 
 def dead_host(pid: int) -> bytes:
-    """The token of the host that started the process, if that is certain to be gone; else b"".
+    """The token of the host that started the process, if that is certainly gone; else b"".
 
-    A host of another namespace is not judged, for its number means something else there; nor is one
-    whose token does not tell when it started.
+    A host in another namespace is not judged, as its id means something else there, nor one whose
+    token does not have its start.
     """
-    host, _, child = last_token(environment(pid) or b"").rpartition(b".")
-    _, *fields = host.split(b".")
-    if len(fields) != 4 or not all(map(is_number, [*fields, child])):
+    host = host_of(environment(pid) or b"")
+    if not host:
         return b""
-    number, started, *namespaces = map(int, fields)
+    number, started, *namespaces = map(int, host.split(b".")[1:5])
     known_here = started and namespaces[0] and (*namespaces,) == origin()[1:]
-    gone = known_here and same_user(pid) and not lives(number, started)
-    return host + b"." if gone else b""
+    return host if known_here and same_user(pid) and not lives(number, started) else b""
 
 
-def last_token(variables: bytes) -> bytes:
-    """That of the innermost host; b"" when there is none, or the chain does not end with one."""
-    value, end, _ = (b"\0" + variables).partition(b"\0%b=" % VARIABLE)[2].partition(b"\0")
-    *tokens, rest = value.split(b";")
-    return tokens[-1] if tokens and end and not rest else b""
+def host_of(variables: bytes) -> bytes:
+    """The innermost host that an environment names, as `tokens.host_token` has it, or b""."""
+    host, _, child = last_token(variables).rpartition(b".")
+    _, *fields = host.split(b".")
+    return host + b"." if len(fields) == 4 and all(map(is_number, [*fields, child])) else b""
 
 
 def is_number(text: bytes) -> bool:
     return text.isdigit() and len(text) < 20
-
-
-def hold_leftovers(inherited: bytes) -> list[int]:
-    """Their pidfds."""
-    held: list[int] = []
-    if sys.platform != "linux":
-        return held
-    for pid, host in leftovers(inherited).items():
-        try:
-            fd = os.pidfd_open(pid)
-        except OSError:
-            continue
-        # Asked again now that the descriptor holds this very process: by the time of a signal, its
-        # number alone could be another's.
-        if dead_host(pid) == host:
-            held.append(fd)
-        else:
-            os.close(fd)
-    return held
-
-
-def signal_and_release(held: list[int], patience: float, *numbers: int) -> None:
-    """Signal all, and wait until they have ended or the time is over."""
-    if sys.platform != "linux":
-        return
-    deadline = time.monotonic() + patience
-    for fd in held:
-        for number in numbers:
-            try:
-                signal.pidfd_send_signal(fd, number)
-            except OSError:
-                continue
-    for fd in held:
-        # No select(): it takes no descriptor beyond 1023.
-        waiting = select.poll()
-        waiting.register(fd, select.POLLIN)
-        waiting.poll(1000 * max(0, deadline - time.monotonic()))
-        os.close(fd)

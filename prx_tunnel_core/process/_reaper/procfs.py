@@ -1,31 +1,26 @@
-"""What /proc tells of processes; nothing at all where there is none, as on macOS.
+"""Processes as /proc shows them; nothing where there is no /proc, as on macOS.
 
-The guard uses it, which runs as a script: standard library only, and little of that.
+The guard imports this: standard library only.
 """
 
 import os
 import sys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-VARIABLE = b"PRX_TUNNEL_CHILD"  # whose value are the tokens of a program, each ended by `;`
 CHUNK = 32 * 1024  # bytes; room for the longest environment would cost more than most reads
 
 
 def is_ours() -> bool:
-    """Whether there is a /proc whose numbers are those by which we know processes.
+    """Whether there is a /proc that shows the PID namespace of this process.
 
-    After `unshare --pid` without a new /proc, they are those of the namespace outside.
+    After `unshare --pid` without a new /proc, it shows the namespace outside.
     """
     return sys.platform == "linux" and content("/proc/self/stat").startswith(b"%d " % os.getpid())
 
 
 def origin() -> tuple[int, int, int]:
-    """When this process started, in ticks, and the namespaces of its number and of that time.
+    """When this process started, in ticks, and its PID and time namespaces.
 
-    With its number, this is one process of all of this boot. Zeros where it cannot be known.
+    Together with its id, this identifies one process of this boot. Zeros where it is unknown.
     """
     started = start_time(os.getpid())
     if not started:
@@ -37,16 +32,16 @@ def origin() -> tuple[int, int, int]:
     try:
         time_namespace = os.stat("/proc/self/ns/time").st_ino
     except OSError:
-        time_namespace = 0  # kernels before 5.6 know none
+        time_namespace = 0  # a kernel before 5.6
     return int(started), pid_namespace, time_namespace
 
 
 def lives(pid: int, started: int) -> bool:
-    """Whether that number is still the process that started then; a stopped one lives, too."""
+    """Whether the id still belongs to the process that started then, running or stopped."""
     fields = fields_after_name(pid)
     if len(fields) < 20:
-        return exists(pid)  # perhaps one that we may not see
-    # When its first thread has ended it looks like a zombie, whatever its others do.
+        return exists(pid)  # it may be hidden from us
+    # A process whose first thread has ended looks like a zombie, even while others run.
     return int(fields[19]) == started and (fields[0] not in b"ZX" or int(fields[17]) > 1)
 
 
@@ -63,53 +58,30 @@ def exists(pid: int) -> bool:
 def same_user(pid: int) -> bool:
     """Whether this user runs the process.
 
-    By its status: /proc/PID itself belongs to root as soon as a process makes itself undumpable.
+    Read from its status: /proc/PID belongs to root once a process makes itself undumpable.
     """
     users = content(f"/proc/{pid}/status").partition(b"\nUid:")[2].split(None, 2)[:2]
     return users == [b"%d" % os.getuid(), b"%d" % os.geteuid()]
 
 
-def carriers(token: bytes, spared: "Iterable[bytes]" = ()) -> list[int]:
-    """Processes of this user that carry a token of the host's, and none of the spared ones.
-
-    Zombies have none. Another user can read the host's token in the guard's arguments, and copy it.
-    """
-    host, others = token.rstrip(b".") + b".", {each.rstrip(b";") for each in spared}
-    found = []
-    for pid in processes():
-        carried = tokens_in(environment(pid) or b"")
-        of_host = any(each.startswith(host) for each in carried)
-        if of_host and others.isdisjoint(carried) and same_user(pid):
-            found.append(pid)
-    return found
-
-
-def tokens_in(variables: bytes) -> list[bytes]:
-    """The tokens in an environment: a program that is a host hands on those of all hosts above."""
-    if VARIABLE not in variables:
-        return []  # nearly all of them
-    _, *values = (b"\0" + variables).split(b"\0%b=" % VARIABLE)
-    return [each for value in values for each in value.partition(b"\0")[0].split(b";")]
-
-
 def processes() -> list[int]:
-    """All that we see, where they can be known."""
+    """The ids of all processes that are visible."""
     if not is_ours():
         return []
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def environment(pid: int) -> bytes | None:
-    """The variables of a process, as it was given them.
+    """The environment that a process was started with.
 
-    None where there are none to be known: threads of the kernel, zombies, programs of others. Empty
-    for a moment while it becomes another program: neither those it had nor those it will have.
+    None for kernel threads, zombies and other users' processes. Empty for a moment during exec(),
+    when the process has neither its old variables nor the new ones.
     """
     return read(f"/proc/{pid}/environ")
 
 
 def arguments(pid: int) -> bytes:
-    """What the process was started with; nothing, also, while it becomes another program."""
+    """The arguments that a process was started with; empty also during exec()."""
     return content(f"/proc/{pid}/cmdline")
 
 
@@ -119,7 +91,7 @@ def state_and_group(pid: int) -> tuple[bytes, int]:
 
 
 def start_time(pid: int) -> bytes:
-    """When the process started, in ticks; b"" when there is none, or no way to know."""
+    """When the process started, in ticks; b"" when that is unknown."""
     fields = fields_after_name(pid) if is_ours() else []
     return fields[19] if len(fields) > 19 else b""
 
@@ -134,7 +106,7 @@ def content(path: str) -> bytes:
 
 
 def read(path: str) -> bytes | None:
-    """All of a file; None when it cannot be read."""
+    """The whole file; None when it cannot be read."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

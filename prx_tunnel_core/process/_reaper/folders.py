@@ -1,8 +1,8 @@
-"""Private folders (see `private.py`) of processes that are gone.
+"""Private folders (see `_private_files`) of processes that are gone.
 
-Whoever uses a folder holds a lock on it; that of a killed process is free.
+A process holds a lock on each folder that it uses; the kernel releases it when the process ends.
 
-The guard uses this, which runs as a script: standard library only, and little of that.
+The guard imports this: standard library only.
 """
 
 import os
@@ -21,7 +21,7 @@ PREFIX = "prx-tunnel-private-"
 def remove_abandoned(parent: str) -> None:
     """Remove the private folders in `parent` that no process uses any more.
 
-    None where another user could put a link in the place of one meanwhile.
+    Does nothing where another user could replace one of them by a link.
     """
     try:
         names = [] if trust.problem(parent) else os.listdir(parent)
@@ -43,10 +43,10 @@ def _is_own(status: os.stat_result) -> bool:
 
 
 def hold(folder: str) -> int:
-    """A descriptor that holds the folder's lock for as long as this process lives.
+    """Lock the folder for as long as this process lives; returns the descriptor.
 
-    BlockingIOError when another process holds it; -1 where there are no locks, and so no folder is
-    ever taken for an abandoned one.
+    Raises BlockingIOError when another process holds the lock. -1 where there are no locks, so that
+    no folder is ever taken for an abandoned one.
     """
     if sys.platform == "win32":
         return -1
@@ -66,7 +66,7 @@ def hold(folder: str) -> int:
 
 
 def remove(folder: str) -> None:
-    """As shutil.rmtree, which the guard would have to import, and without errors."""
+    """Like `shutil.rmtree` without errors; `shutil` is too large for the guard."""
     for root, directories, files in os.walk(folder, topdown=False):
         for name in files:
             _try(os.unlink, os.path.join(root, name))

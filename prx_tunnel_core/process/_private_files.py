@@ -1,7 +1,7 @@
-"""Files that only this user can read, and that go away also when this process is killed.
+"""Files that only this user can read, removed even when this process is killed.
 
-The guard removes them then; and should it be killed as well, the next process that uses any, or the
-guard of the next host.
+The guard removes them then. When it is killed too, the next process that makes such a file does, or
+the guard of the next host.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from contextlib import contextmanager
 
 from prx_tunnel_core import trust
 from prx_tunnel_core.errors import SetupError
-from prx_tunnel_core.process._abandoned import PREFIX, hold, remove, remove_abandoned
 from prx_tunnel_core.process._reaper import guard
+from prx_tunnel_core.process._reaper.folders import PREFIX, hold, remove, remove_abandoned
 
 _locks: set[int] = set()
 
 
 @contextmanager
 def private_folder(*, parent: str | None = None) -> Iterator[str]:
-    """The path of a new folder of mode 0700, which is removed at the end with all that is in it.
+    """Make a folder of mode 0700, yield its path, and remove it with all that is in it.
 
-    It stands in `parent`, else in the system's folder for temporary files. Raises SetupError when
+        with private_folder() as folder:
+            path = write_private(folder, "bore.toml", settings)
+
+    It is made in `parent`, else in the system's folder for temporary files. Raises SetupError when
     other users could replace it there.
     """
     parent = parent or tempfile.gettempdir()
@@ -39,7 +42,7 @@ def private_folder(*, parent: str | None = None) -> Iterator[str]:
         guard.remove_later(folder)
         yield folder
     finally:
-        if os.getpid() == owner:  # and not a fork that leaves its parent's context
+        if os.getpid() == owner:  # not in a fork, which leaves its parent's context
             remove(folder)
             guard.was_removed(folder)
             _release(lock)
@@ -47,13 +50,22 @@ def private_folder(*, parent: str | None = None) -> Iterator[str]:
 
 @contextmanager
 def private_file(name: str, content: str | bytes) -> Iterator[str]:
-    """The path of a file of mode 0600 with that content, in a private folder of its own."""
+    """Write a file of mode 0600, yield its path, and remove it at the end.
+
+        with private_file("bore.toml", settings) as path:
+            ...
+
+    It is in a new private folder. Raises SetupError as `private_folder` does.
+    """
     with private_folder() as folder:
         yield write_private(folder, name, content)
 
 
 def write_private(folder: str, name: str, content: str | bytes) -> str:
-    """Write a new file of mode 0600 into a private folder; gives its path."""
+    """Write a new file of mode 0600 into a private folder and return its path.
+
+    Raises FileExistsError when the folder has a file of that name.
+    """
     path = os.path.join(folder, name)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
     with open(os.open(path, flags, 0o600), "wb") as file:
@@ -68,7 +80,7 @@ def _make(parent: str) -> tuple[str, int]:
         try:
             lock = hold(folder)
         except (BlockingIOError, FileNotFoundError):
-            continue  # another process has just taken it for an abandoned one
+            continue  # another process has just removed it as an abandoned one
         _locks.add(lock)
         if os.path.isdir(folder):
             return folder, lock
@@ -83,7 +95,7 @@ def _release(lock: int) -> None:
 
 
 def _disown() -> None:
-    """In a fork: as long as it had a copy of a lock, that would outlive its owner."""
+    """In a fork: its copy of a lock would keep the folder locked after the owner's end."""
     for lock in list(_locks):
         _release(lock)
 
