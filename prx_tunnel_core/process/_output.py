@@ -1,4 +1,4 @@
-"""The output of a program: read until its end, kept for errors, offered to those who wait."""
+"""The output of a program: read until its end, kept for errors, offered to waiting tasks."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def private_folder(*, parent: str | None = None) -> Iterator[str]:
     if problem := trust.problem(parent):
         raise SetupError(
             f"private files cannot be kept in {parent}: {problem}, "
-            "or set TMPDIR to a folder of yours"
+            "or set TMPDIR to a folder that only you can change"
         )
     remove_abandoned(parent)
     owner = os.getpid()

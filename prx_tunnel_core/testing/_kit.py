@@ -1,4 +1,4 @@
-"""What a contract is told about its backend, and what its tests share."""
+"""The attributes that describe a backend to its contract, and what the contract tests share."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from prx_tunnel_core.errors import unwrap_group
 from prx_tunnel_core.process import _process
 from prx_tunnel_core.testing._stand_in import StandIn, Step
 
-# Seconds that a program which does not end when asked is given, whatever its backend's grace is.
-GRACE = 0.1
-LINGER = 5.0  # seconds that what was ended may take until it is gone, on a busy machine
+GRACE = 0.1  # seconds for a program that ignores TERM, whatever the grace of its backend
+LINGER = 5.0  # seconds for a killed process to be gone, on a busy machine
 
 
 _XDG = ("CONFIG_HOME", "DATA_HOME", "CACHE_HOME", "STATE_HOME", "RUNTIME_DIR")
 
 
 class Place:
-    """A home and a folder for temporary files, which belong to one test."""
+    """A home and a folder for temporary files for one test, without the user's programs."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder = folder
@@ -36,16 +35,16 @@ class Place:
             (folder / name).mkdir(parents=True, mode=0o700)
         patch.setenv("HOME", str(folder / "home"))
         patch.setenv("TMPDIR", str(folder / "tmp"))
-        patch.setattr("tempfile.tempdir", None)  # where it was remembered
+        patch.setattr("tempfile.tempdir", None)  # where `tempfile` caches it
         for name in _XDG:
             patch.delenv(f"XDG_{name}", raising=False)
 
     def files(self) -> list[Path]:
-        """Everything that a backend or its program has put there, and not taken away."""
+        """Everything that a backend or its program has left there."""
         return [path for name in ("home", "tmp") for path in (self.folder / name).rglob("*")]
 
     def programs(self, *folders: Path) -> None:
-        """Where programs are looked for."""
+        """Search programs in these folders, before the system's."""
         self._patch.setenv("PATH", ":".join(map(str, [*folders, "/usr/bin", "/bin"])))
 
     def no_programs(self) -> None:
@@ -55,54 +54,54 @@ class Place:
 
 
 class Kit:
-    """Set these on the subclass; only `plugin` and one of `announces` and `stand_in` are needed."""
+    """Set these on the subclass; `plugin` is required, and `announces` or `stand_in`."""
 
     plugin: object
     """The module, or object, with the hook `prx_tunnel_backends`."""
     backend_name: ClassVar[str] = ""
-    """Which backend, when the plugin yields several."""
+    """The name of the backend, when the plugin yields several."""
     settings: ClassVar[Mapping[str, Any]] = {}
-    """`[tunnel.<name>]` of a tunnel that comes up; all its secrets among them."""
+    """The table `[tunnel.<name>]` of a tunnel that opens, with every secret that it may have."""
     wrong_settings: ClassVar[Mapping[str, Any]] = {}
-    """One key with a value that is not allowed, for each that is to be refused by its name."""
+    """Keys with a value that is not allowed; the error has to name the key."""
     public_url: ClassVar[str] = ""
-    """The URL of the tunnel, when it is always the same."""
+    """The public URL, when it is always the same."""
     target: ClassVar[Target] = Target("127.0.0.1", 3000)
 
     program: ClassVar[str] = ""
-    """The name under which the stand-in is installed; the backend's own `program` when empty."""
+    """The file name of the stand-in; `Backend.program` when empty."""
     announces: ClassVar[Sequence[str]] = ()
-    """What the program prints; with the last line, the tunnel is up."""
+    """The lines that the program prints; after the last one, the tunnel is open."""
     stand_in: ClassVar[str] = ""
-    """Python source that plays a program which does more than print; standard library only."""
+    """Python source of a program that does more than print; standard library only."""
     subcommand: ClassVar[str] = ""
-    """Of a program that is run several times, the argument of the run that is the tunnel."""
+    """The argument that marks the run that is the tunnel, when the program runs several times."""
 
     runs_program: ClassVar[bool] = True
-    """Whether there is a child process; without one, `far_end` and `Connection.abort` are used."""
+    """Whether there is a child process; without one, override `far_end` and `Connection.abort`."""
     program_carries_traffic: ClassVar[bool] = True
-    """Whether a frozen program is a dead tunnel; false where a daemon carries what comes in."""
+    """Whether a stopped program stops the tunnel; false where a daemon carries the traffic."""
     holds_secrets: ClassVar[bool] = True
-    """Whether `settings` may hold a secret; false where every secret is for another kind of use."""
+    """Whether `settings` may have a secret; false where its secrets are for another use."""
     event_loops: ClassVar[Sequence[str]] = ("asyncio", "trio")
-    """Those it works on; on any other, it has to say so."""
+    """The event loops that it works on; on another one, it has to raise SetupError."""
     patience: ClassVar[float] = 20.0
-    """Seconds after which the kit calls something a hang."""
+    """Seconds after which a test fails because something hangs."""
     settle: ClassVar[float] = 0.1
-    """Seconds that something which must not happen is given to happen: it has no event."""
+    """Seconds to wait for something that must not happen."""
 
     waived: ClassVar[Mapping[str, str]] = {}
-    """Names of tests that cannot hold for this backend, each with the reason."""
+    """Names of tests that do not apply to this backend, each with the reason."""
 
     @asynccontextmanager
     async def far_end(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Override it to start the other end; yields the settings that lead to it."""
+        """Override this to start the server; yields the settings that lead to it."""
         yield self.settings
 
     # --- what the tests stand on ----------------------------------------------------------------
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Each asynchronous test on each event loop, whatever the author's conftest has."""
+        """Run each asynchronous test on each event loop, whatever the author's conftest has."""
         if "anyio_backend" in metafunc.fixturenames:
             metafunc.parametrize("anyio_backend", self.event_loops)
 
@@ -132,14 +131,14 @@ class Kit:
 
     @pytest.fixture
     def scripted(self, program_stand_in: StandIn) -> StandIn:
-        """The program of the next connection; tests that need one are skipped without."""
+        """The program of the next connection; skips the test of a backend without one."""
         if not self.runs_program:
             pytest.skip("this backend runs no program")
         return program_stand_in
 
     @pytest.fixture
     def hurry(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A program that is asked to end gets `GRACE` seconds; what follows is not altered."""
+        """Bound the grace of every program by `GRACE`."""
         monkeypatch.setattr(_process, "MAX_GRACE", GRACE)
 
     @property
@@ -160,7 +159,7 @@ class Kit:
     async def opened(
         self, kind: Callable[[BackendConfig], BackendConfig] = lambda config: config
     ) -> AsyncIterator[Connection]:
-        """A connection, as core opens it."""
+        """Open a connection as core does."""
         async with self.far_end() as settings:
             config = kind(self.read(settings))
             with unwrap_group():
@@ -169,14 +168,14 @@ class Kit:
 
     @asynccontextmanager
     async def in_time(self, what: str, stand_in: StandIn) -> AsyncIterator[None]:
-        """Fail when the body takes too long, even when it is in a scope that nothing cancels."""
+        """Fail when the body takes too long, even within a shielded scope."""
         late = False
 
         async def rescue() -> None:
             nonlocal late
             await anyio.sleep(self.patience)
             late = True
-            stand_in.kill()  # who waits for the program's end in a shield, waits no longer
+            stand_in.kill()  # ends what waits for the program in a shielded scope
             tasks.cancel_scope.cancel()
 
         with unwrap_group():
@@ -188,7 +187,7 @@ class Kit:
             pytest.fail(f"{what} within {self.patience:g} s")
 
     def secrets(self) -> list[str]:
-        """The secrets in `settings`; skips the test where there can be none."""
+        """The secrets in `settings`; skips the test of a backend that has none."""
         kind = self.backend.config
         fields = [
             name for name, field in kind.model_fields.items() if "Secret" in str(field.annotation)
@@ -208,7 +207,7 @@ def _backends(plugin: object) -> dict[str, Backend[Any]]:
 
 
 async def gone(stand_in: StandIn, patience: float) -> bool:
-    """Whether none of its processes lives; one that was killed a moment ago may take a while."""
+    """Whether all its processes have ended; one that was just killed may take a while."""
     with anyio.move_on_after(min(LINGER, patience)):
         while stand_in.is_running():
             await anyio.sleep(0.005)

@@ -56,7 +56,7 @@ class Lifecycle(Kit):
         assert ran == self.runs_program, "`runs_program` does not say what it does"
 
     async def test_it_comes_up_again(self, program_stand_in: StandIn) -> None:
-        """After a drop core connects anew, with the same settings and in the same process."""
+        """After a drop, core connects again with the same settings in the same process."""
         async with (
             self.in_time("the tunnel did not come up twice", program_stand_in),
             self.far_end() as settings,
@@ -67,7 +67,7 @@ class Lifecycle(Kit):
                     ANY_URL.accept(connection.public_url)
 
     async def test_nothing_has_to_be_picklable(self, program_stand_in: StandIn) -> None:
-        """Settings may hold what another process cannot be given."""
+        """Settings may hold objects that cannot be sent to another process."""
         async with (
             self.in_time("the tunnel did not come up", program_stand_in),
             self.opened(_unpicklable) as connection,
@@ -88,11 +88,11 @@ class Lifecycle(Kit):
     async def test_the_event_loop_runs_on(self, program_stand_in: StandIn) -> None:
         async with self.in_time("the tunnel did not come up", program_stand_in):
             stalls: list[float] = []
-            for _ in range(3):  # a busy machine may stall us once or twice, a backend does always
+            for _ in range(3):  # a busy machine may block it once or twice, a backend does always
                 stalls.append(await self._longest_stall())
                 if stalls[-1] < STALL:
                     return
-        pytest.fail(f"the event loop stood still for {min(stalls):.2f} s each time")
+        pytest.fail(f"the event loop was blocked for {min(stalls):.2f} s each time")
 
     @pytest.mark.usefixtures("hurry")
     async def test_cancelling_at_any_await_leaves_nothing(self, program_stand_in: StandIn) -> None:
@@ -117,7 +117,7 @@ class Lifecycle(Kit):
         with anyio.CancelScope() as scope:
             try:
                 await Stepped(once(), cancel)
-            except Exception as error:  # whatever it is, it is no cancellation
+            except Exception as error:  # not a cancellation
                 if scope.cancel_called:
                     pytest.fail(f"the cancellation at await {number} became {error!r}")
                 raise
@@ -166,7 +166,7 @@ class Lifecycle(Kit):
             early = up.is_set()
             scripted.go_on("gate")
             await up.wait()
-        assert not early, "it was connected before the program had said that the tunnel is up"
+        assert not early, "it was connected before the program had said that the tunnel is open"
 
     async def test_a_missing_program_is_named(self, scripted: StandIn, place: Place) -> None:
         place.no_programs()
@@ -180,19 +180,21 @@ class Lifecycle(Kit):
         scripted.does(("silence", ""))
         async with self.in_time("connecting cannot be cancelled", scripted):
             with anyio.move_on_after(2 * self.settle):
-                with suppress(ConnectError):  # of one that has a time limit of its own
+                with suppress(ConnectError):  # of a backend with a time limit
                     await self._fails()
 
     @pytest.mark.parametrize("code", ["0", "1"])
     async def test_a_program_that_ends_early_is_an_error(
         self, scripted: StandIn, code: str
     ) -> None:
-        """One that may pass, for the program said nothing of what would have to be fixed."""
+        """A ConnectError, as the program named nothing that the user has to fix."""
         scripted.does(*say(LAST_WORDS), ("exit", code))
         async with self.in_time("it waits for a program that has ended", scripted):
             with pytest.raises(ConnectError) as caught:
                 await self._fails()
-        assert LAST_WORDS in str(caught.value), "the error does not tell the program's last words"
+        assert LAST_WORDS in str(caught.value), (
+            "the error does not have the last lines of the program"
+        )
 
     async def _fails(self) -> None:
         async with self.opened() as connection:
@@ -272,8 +274,7 @@ def _unpicklable(config: BackendConfig) -> BackendConfig:
 class Stepped(Awaitable[T], Generic[T]):
     """Awaits the coroutine, and calls `on_wait(n)` when it is about to wait for the n-th time.
 
-    Below the event loop's own words (`async with`, tasks) there is only this: a generator that
-    hands something to the loop. So it works on each loop, and sees each await of this task.
+    On every event loop, a coroutine that waits is a generator that yields something to the loop.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, T], on_wait: Callable[[int], None]) -> None:
@@ -294,5 +295,5 @@ class Stepped(Awaitable[T], Generic[T]):
             self._on_wait(waits)
             try:
                 value, resume = (yield waited_for), self._coroutine.send
-            except BaseException as error:  # noqa: BLE001 - it belongs to the coroutine
+            except BaseException as error:  # noqa: BLE001 - it is raised in the coroutine
                 value, resume = error, self._coroutine.throw

@@ -23,7 +23,7 @@ from prx_tunnel_core.testing._kit import LINGER, Kit, Place, gone, say
 from prx_tunnel_core.testing._stand_in import StandIn
 from prx_tunnel_core.text import Redactor, sounds_secret
 
-# Pools of the event loops: a thread that ran something waits there for the next.
+# Idle threads in the pools of the event loops.
 _POOLED = ("Trio thread", "AnyIO worker thread", "asyncio_")
 
 
@@ -49,14 +49,14 @@ class Safety(Kit):
             assert key in str(caught.value), f"the error does not name {key}: {caught.value}"
 
     def test_settings_cannot_be_changed(self) -> None:
-        """One object is shared by every attempt, and by who shows it."""
+        """All attempts share one object, and so does `prx tunnel status`."""
         config = self.read(self.settings)
         for name in type(config).model_fields:
             with pytest.raises((ValidationError, AttributeError, TypeError)):
                 setattr(config, name, getattr(config, name))
 
     def test_secrets_are_typed_as_secrets(self) -> None:
-        """As plain text, one would be shown by every repr, error and log of the settings."""
+        """Otherwise every repr, error and log record with the settings would show them."""
         plain = [
             name
             for name, field in self.backend.config.model_fields.items()
@@ -82,7 +82,7 @@ class Safety(Kit):
     # --- what is left afterwards, and what it does to its host: nothing --------------------------
 
     async def test_nothing_is_left(self, program_stand_in: StandIn, place: Place) -> None:
-        """Measured from the second connection on: the first may fill what is kept for good."""
+        """Measured from the second connection on: the first may fill caches."""
         async with self.in_time("the tunnel did not come up and close", program_stand_in):
             files = held(place)["files"]
             await self._once()
@@ -96,7 +96,7 @@ class Safety(Kit):
         assert await gone(program_stand_in, self.patience), "the program outlived its connection"
 
     async def test_the_host_is_not_changed(self, program_stand_in: StandIn) -> None:
-        """What belongs to the whole process is not a backend's to set, not even for a while."""
+        """A backend must not change what belongs to the whole process, not even for a while."""
         before = host()
         async with (
             self.in_time("the tunnel did not come up and close", program_stand_in),
@@ -123,7 +123,7 @@ class Safety(Kit):
         assert not leaks.among(given), "an argument of the program holds a secret"
 
     async def test_secrets_are_told_to_nobody(self, program_stand_in: StandIn) -> None:
-        """Although the program says each of them, as some do, and then ends."""
+        """Even when the program prints each of them, and then ends."""
         secrets = self.secrets()
         spoken = say(*(f"using {secret}" for secret in secrets))
         config = self.read(self.settings)
@@ -165,7 +165,7 @@ class Safety(Kit):
 
 
 def held(place: Place) -> dict[str, set[str]]:
-    """By kind: descriptors, threads, tasks of the running loop, and files in that place."""
+    """By kind: descriptors, threads, tasks of the running event loop, and files in that place."""
     threads = [t for t in threading.enumerate() if not t.name.startswith(_POOLED)]
     return {
         "descriptors": _descriptors(),
@@ -176,7 +176,7 @@ def held(place: Place) -> dict[str, set[str]]:
 
 
 def grown(before: Mapping[str, set[str]], place: Place) -> str:
-    """What there is more of by now, in words; empty when nothing is."""
+    """What there is more of than before, as text; empty when there is nothing."""
     more = _more(before, held(place))
     if any(more.values()):
         gc.collect()  # only what is still referred to is a leak
@@ -189,7 +189,7 @@ def _more(before: Mapping[str, set[str]], after: Mapping[str, set[str]]) -> dict
 
 
 def host() -> dict[str, object]:
-    """What belongs to the whole process, and so to everybody in it."""
+    """What belongs to the whole process."""
     root = logging.getLogger()
     handlers = {each.name: signal.getsignal(each) for each in signal.Signals}
     return {
@@ -214,19 +214,19 @@ def _descriptors() -> set[str]:
 
 
 class _Leaks:
-    """Recognises the secrets, also quoted and in base64."""
+    """Finds the secrets in texts, also quoted and in base64."""
 
     def __init__(self, secrets: list[str]) -> None:
         self._redact = Redactor(secrets)
 
     def among(self, texts: list[str]) -> list[str]:
-        """The texts that hold one, with it masked: a report of a test is read by many."""
+        """The texts with a secret, with it masked, as many people read a test report."""
         return [masked for text in texts if (masked := self._redact(text)) != text]
 
 
 @contextmanager
 def _logged(texts: list[str]) -> Iterator[None]:
-    """Add all that is logged, by anybody and at every level."""
+    """Add every log record, of all loggers and levels."""
     handler = logging.Handler(logging.DEBUG)
     formatter = logging.Formatter("%(name)s %(message)s")
     handler.emit = lambda record: texts.append(formatter.format(record))  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""The program that the kit installs in the place of the backend's own."""
+"""The stand-in: the program that the kit installs in place of the backend's."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Run:
         return False
 
     def works(self) -> bool:
-        """Whether it lives and is not stopped: a signal to stop takes effect a moment later."""
+        """Whether it runs and is not stopped; STOP takes effect a moment after it was sent."""
         if not self.alive():
             return False
         threads = Path(f"/proc/{self.pid}/task")
@@ -48,18 +48,18 @@ class Run:
             return not subprocess.run(ps, capture_output=True, check=False).stdout.startswith(b"T")
         try:
             states = [(each / "stat").read_text().rpartition(")")[2] for each in threads.iterdir()]
-        except OSError:  # one has just ended, maybe with all the others
+        except OSError:  # a thread has just ended, perhaps with all the others
             return True
         return any(state.split()[0] != "T" for state in states)
 
     def send(self, number: signal.Signals) -> None:
-        """Signal it, if it lives: while it holds its lock, its number is no other's."""
+        """Signal it, if it runs: while it holds its lock, its id is not reused."""
         if self.alive():
             os.kill(self.pid, number)
 
 
 class StandIn:
-    """A folder with a program of that name in it, and what its next runs do."""
+    """A folder with a program of that name, and the plan for its next runs."""
 
     def __init__(
         self, folder: Path, name: str, *, announces: Sequence[str], source: str, subcommand: str
@@ -71,7 +71,7 @@ class StandIn:
         self._gate("later")
         self.bin = folder / "bin"
         self.bin.mkdir(mode=0o755)
-        # By a shell, for a path in a `#!` line may neither be long nor have a blank in it.
+        # By a shell, as the path in a `#!` line must not be long or have a blank.
         program = self.bin / name
         words = [sys.executable, "-I", "-S", str(_MAIN), str(folder), str(program)]
         program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
@@ -79,7 +79,7 @@ class StandIn:
         self.does()
 
     def does(self, *before: Step, after: Sequence[Step] = ()) -> None:
-        """What the next runs do before they play the program, and once `go_on` is called."""
+        """Set what the next runs do before they play the program, and after `go_on`."""
         for kind, name in before:
             if kind == "gate":
                 self._gate(name)
@@ -90,12 +90,12 @@ class StandIn:
         os.write(self._gates[gate], b"!")
 
     def marked(self, name: str) -> bool:
-        """Whether a run has come to the step `mark` of that name."""
+        """Whether a run has reached the step `mark` of that name."""
         return (self._folder / name).exists()
 
     @property
     def runs(self) -> list[Run]:
-        """Every process there was; children of the program too."""
+        """Every process so far, including children of the program."""
         return [
             Run(int(path.name.partition(".")[0]), marshal.loads(path.read_bytes()), path)  # noqa: S302
             for path in sorted((self._folder / "runs").iterdir())
@@ -105,7 +105,7 @@ class StandIn:
         return [run for run in self.runs if run.alive()]
 
     def is_running(self) -> bool:
-        """Whether there is a process of it, also one that has not come so far as to note itself."""
+        """Whether any process runs, including one that has not written its note yet."""
         return bool(self.alive()) or bool(self._beginning())
 
     def _beginning(self) -> list[int]:
@@ -133,5 +133,5 @@ class StandIn:
         if name not in self._gates:
             path = self._folder / name
             os.mkfifo(path)
-            # Both ends: neither the program nor the test waits when it opens it.
+            # Both ends, so that opening it blocks neither the program nor the test.
             self._gates[name] = os.open(path, os.O_RDWR | os.O_CLOEXEC)

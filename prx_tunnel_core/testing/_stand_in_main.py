@@ -1,10 +1,10 @@
-"""What stands in a tunnel program's place: it does as it was told, then plays the program.
+"""The script of the stand-in: it follows a plan, then plays the tunnel program.
 
     stand_in_main.py FOLDER PROGRAM ARGUMENT...
 
-The plan lies in FOLDER. Each run that is a tunnel is noted in FOLDER/runs, in a file that the
-process locks for as long as it lives: so whether it lives can be known without trusting a number.
-Standard library only, and little of it, for it starts dozens of times in each contract.
+The plan is FOLDER/plan. Each run that is a tunnel writes a note in FOLDER/runs and locks it for as
+long as it runs, which tells whether it runs without trusting a process id. Standard library only,
+and little of it, as it starts dozens of times in each contract.
 """
 
 import _thread
@@ -23,14 +23,14 @@ def main(folder: str, program: str, arguments: "list[str]") -> None:
     if not plan["subcommand"] or plan["subcommand"] in arguments:
         held = note(folder, str(os.getpid()), arguments)
         do(plan["before"], folder, held)
-        if plan["after"]:  # a thread more may take a signal that is for the first one
+        if plan["after"]:  # only then, as a second thread may take a signal for the first
             _thread.start_new_thread(later, (plan["after"], folder, held))
     sys.argv = [program, *arguments]
     play(plan)
 
 
 def note(folder: str, name: str, arguments: "list[str]") -> int:
-    """The descriptor that is locked for life; the note is only visible once it is."""
+    """Write and lock the note, which is visible only when it is locked; returns the descriptor."""
     path = f"{folder}/runs/{name}"
     held = os.open(f"{folder}/new-{name}", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(held, fcntl.LOCK_EX)
@@ -93,7 +93,7 @@ def flood(kibibytes: int) -> None:
 
 
 def ignore(name: str) -> None:
-    """Also when the part that is played later wants to handle the signal."""
+    """Also when the program that is played later sets a handler."""
     import signal
 
     signal.signal(signal.Signals[name], signal.SIG_IGN)
@@ -101,7 +101,7 @@ def ignore(name: str) -> None:
 
 
 def child(folder: str, held: int) -> None:
-    """A process of the same group that holds both streams and never ends by itself."""
+    """A process of the same group that holds both streams and never ends."""
     ready, tell = os.pipe()
     if os.fork() == 0:
         os.close(held)  # a copy would keep the parent's lock

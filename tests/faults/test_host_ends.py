@@ -18,7 +18,7 @@ import pytest
 
 from prx_tunnel_core.process._reaper import guard_main, procfs, sweep, tokens
 from support.faults import UP, Programs
-from support.proc import alive, gone, heard, host, program
+from support.proc import alive, gone, heard, host, pids_of, program
 
 LIMIT = 2.0  # seconds after the host's end
 
@@ -53,7 +53,7 @@ LEFTOVERS = (
 
 def test_c04_a_killed_host_leaves_nothing() -> None:
     with host(IN_MAIN, "asyncio", "pass", *LEFTOVERS) as process:
-        pids = [int(word) for word in heard(process)]
+        pids = pids_of(process)
         assert len(pids) == 6
         assert all(map(alive, pids))
         process.kill()
@@ -190,13 +190,13 @@ def test_c17_the_end_of_asyncio_run_is_an_orderly_stop() -> None:
 )
 def test_c19_a_host_that_ends_beside_its_tunnel(ending: str, code: int) -> None:
     with host(IN_A_THREAD, ending, "pass", *LEFTOVERS[:2]) as process:
-        pids = [int(word) for word in heard(process)]
+        pids = pids_of(process)
         assert process.wait(10) == code
         gone(pids, LIMIT)
 
 
 def test_c19_a_host_that_ends_within_its_tunnel() -> None:
     with host(IN_MAIN, "trio", "sys.exit(3)") as process:
-        pids = [int(word) for word in heard(process)]
+        pids = pids_of(process)
         assert process.wait(10) == 3
         gone(pids, LIMIT)

@@ -1,4 +1,4 @@
-"""Cancellation, anywhere: nothing of the program stays. The fixture of this folder looks."""
+"""Cancellation at any await leaves nothing of the program; the fixture in conftest.py checks it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def connect(command: list[str]) -> None:
 def interrupted(
     work: Coroutine[Any, Any, None], at: set[int], interrupt: Callable[[], object]
 ) -> Generator[Any, Any, int]:
-    """Run the work, and interrupt it just when it suspends for the n-th time; how often it did."""
+    """Run the work, interrupt it at the given suspensions, and return how many there were."""
     resume: Callable[[Any], Any] = work.send
     value: object = None
     for count in itertools.count(1):

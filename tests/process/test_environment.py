@@ -1,4 +1,4 @@
-"""What a program is given, and what comes back of it."""
+"""The environment of a program, and secrets in its output."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_b20_a_secret_reaches_the_program_and_nobody_else(
 
 
 async def test_it_reaches_the_program_unmasked() -> None:
-    """It comes back masked, so the program has to prove in another way that it has it."""
+    """Its output would be masked, so the program proves it in another way."""
     code = f'test "$TOKEN" = "{CANARY}" && echo present'
     async with open_process(["/bin/sh", "-c", code], env={"TOKEN": SecretStr(CANARY)}) as process:
         await process.first_match(starts("present"))
@@ -157,7 +157,7 @@ async def test_a09_what_is_no_variable_is_refused(env: dict[str, str]) -> None:
 
 
 async def test_a17_a18_descriptors_signals_and_session_are_its_own(tmp_path: Path) -> None:
-    """Nothing of the host's leaks in: an inheritable descriptor, a blocked or an ignored signal."""
+    """An inheritable descriptor, a blocked or an ignored signal of the host does not leak in."""
     leaking = os.open(os.devnull, os.O_RDONLY)
     os.set_inheritable(leaking, True)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGUSR1})

@@ -1,4 +1,4 @@
-"""The end of a program is noticed at once, and nothing that it started stays."""
+"""The end of a program is noticed at once, and what it started is ended."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_wait_may_be_called_by_many_and_again(gate: Gate) -> None:
 
 
 async def test_a_program_that_another_reaped_is_seen_to_end(gate: Gate) -> None:
-    """A host may collect all its children, as some signal handlers do."""
+    """Some signal handlers of hosts reap every child."""
     async with open_process(program("print:up", f"gate:{gate.path}", "exit:3")) as process:
         await process.first_match(starts("up"))
         gate.open()

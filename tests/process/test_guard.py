@@ -1,10 +1,9 @@
-"""The guard of a host: its own life, and what it is told. Its work: `faults/test_host_ends.py`."""
+"""The guard of a host: its start, its end and its orders. More: `faults/test_host_ends.py`."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,13 +11,9 @@ from pathlib import Path
 import pytest
 
 from prx_tunnel_core.process._reaper import guard, guard_main, procfs
-from support.proc import PROGRAMS, alive, gone, heard, host, program
+from support.proc import PROGRAMS, alive, gone, heard, host, pids_of, program
 
 WITHIN = 2.0
-
-
-def pids_of(process: subprocess.Popen[str]) -> list[int]:
-    return [int(word) for word in heard(process)]
 
 
 def test_a_new_guard_knows_the_groups_of_one_that_was_killed(tmp_path: Path) -> None:

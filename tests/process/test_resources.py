@@ -1,4 +1,4 @@
-"""Nothing is used up, and running out of something is told in time."""
+"""Many cycles use nothing up, and running out of a resource is a ConnectError."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Leaving the context: everybody is asked, then killed, and nobody stays."""
+"""Leaving the context asks every process of the group to end, then kills what is left."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ async def test_stop_signals_are_sent_in_turn() -> None:
 
 
 async def test_the_same_signal_twice_means_now() -> None:
-    """As cloudflared takes it: the first begins to drain, the second ends the draining."""
+    """As for cloudflared: the first begins to drain, the second ends the draining."""
     command = program("on:INT,print:draining+again:INT,exit:5", "print:up", "hang")
     signals = (signal.SIGINT, signal.SIGINT)
     async with open_process(command, grace=GRACE, stop_signals=signals) as process:
@@ -139,7 +139,7 @@ async def test_leaving_after_the_end_waits_for_nothing() -> None:
 
 
 async def test_no_signal_reaches_a_group_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its number could be another's by then."""
+    """Its id could be another group's by then."""
     sent: list[int] = []
     real = _group.signal_group
 
@@ -172,7 +172,7 @@ async def test_a_group_number_with_only_zombies_is_nobody() -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_numbers_of_another_namespace_are_not_believed() -> None:
-    """`unshare --pid` leaves the /proc of outside: whom it lists are others than whom we signal."""
+    """`unshare --pid` leaves the /proc of outside, which lists other processes than we signal."""
     unshare = [needs_program("unshare"), "-Ur", "--pid", "--fork", "--kill-child"]
     if (await anyio.run_process([*unshare, "true"], check=False)).returncode:
         pytest.skip("needs Linux with PID namespaces for every user")

@@ -188,6 +188,21 @@ def host(
                 process.kill()
 
 
+def pids_of(process: subprocess.Popen[str]) -> list[int]:
+    """The process ids in the next line that a host says."""
+    return [int(word) for word in heard(process)]
+
+
+@contextmanager
+def sleeper(**environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process with exactly that environment; it is killed at the end."""
+    with subprocess.Popen(["/bin/sleep", "600"], env=environment) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def heard(process: subprocess.Popen[str]) -> list[str]:
     """The words of the next line that a host says."""
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""A contract cannot be weakened in silence, and says what it lacks."""
+"""A contract cannot be weakened without a reason, and says what it lacks."""
 
 from __future__ import annotations
 

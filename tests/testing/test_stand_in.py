@@ -1,4 +1,4 @@
-"""The program of the kit is known for as long as it runs, however slowly it begins."""
+"""The stand-in is known as long as it runs, even before it has written its note."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract itself is tested: each backend that does one thing wrong fails one test, its own."""
+"""The contract finds faults: each backend that does one thing wrong fails just the test for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BACKENDS = list(wrong_backends.EXPECTED)
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """The tests that failed, by contract. On one event loop; others look at the other one."""
+    """The tests that failed, by contract; on asyncio only."""
     folder = tmp_path_factory.mktemp("wrong-backends")
     (folder / "pytest.ini").write_text("[pytest]\n")
     runs = [_run(folder, BACKENDS[part::PROCESSES]) for part in range(PROCESSES)]

@@ -39,13 +39,13 @@ def adopt(pid: int, *, alone: bool = False) -> None:
     With `alone`, only the child: its group has other processes, which are not ours.
     """
     with _lock:
-        _of_this_process().tell(pid, _ALONE if alone else _GROUP)
+        _of_this_process().order(pid, _ALONE if alone else _GROUP)
 
 
 def release(pid: int) -> None:
     """The group is gone, and its id may be reused."""
     with _lock:
-        _of_this_process().tell(pid, _GONE)
+        _of_this_process().order(pid, _GONE)
 
 
 def spare(token: str) -> None:
@@ -57,12 +57,12 @@ def spare(token: str) -> None:
 def remove_later(folder: str) -> None:
     """Have the folder removed when this host dies, after its programs have ended."""
     with _lock:
-        _of_this_process().tell_folder(folder, _FOLDER)
+        _of_this_process().order_folder(folder, _FOLDER)
 
 
 def was_removed(folder: str) -> None:
     with _lock:
-        _of_this_process().tell_folder(folder, _REMOVED)
+        _of_this_process().order_folder(folder, _REMOVED)
 
 
 def prepare() -> None:
@@ -110,7 +110,7 @@ class _Guard:
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
 
-    def tell(self, pid: int, what: str) -> None:
+    def order(self, pid: int, what: str) -> None:
         self._adopted.pop(pid, None)
         if what != _GONE:
             self._adopted[pid] = what
@@ -120,7 +120,7 @@ class _Guard:
         self._spared.append(token)
         self._say(f"{_SPARED}{token}\n")
 
-    def tell_folder(self, folder: str, what: str) -> None:
+    def order_folder(self, folder: str, what: str) -> None:
         self._folders.discard(folder)
         if what == _FOLDER:
             self._folders.add(folder)

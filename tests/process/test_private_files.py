@@ -1,4 +1,4 @@
-"""Private files: nobody else reads them, and they do not outlive the host, however it ends."""
+"""Private files: only this user reads them, and they are removed however the host ends."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_private_file_is_this_users_alone_and_goes(temporary: Path) -> None:
 
 
 def test_s05_a_folder_for_temporary_files_that_others_could_change(temporary: Path) -> None:
-    """They could put a folder of theirs, or a link, in the place of ours."""
+    """They could replace ours by another folder, or a link."""
     abandoned = temporary / f"{PREFIX}abandoned"
     abandoned.mkdir(0o700)
     temporary.chmod(0o777)
@@ -75,7 +75,8 @@ def test_s05_a_folder_for_temporary_files_that_others_could_change(temporary: Pa
         raise AssertionError("written")
     assert str(caught.value) == (
         f"private files cannot be kept in {temporary}: the folder {temporary} can be changed by "
-        f"other users (mode 777); run: chmod go-w {temporary}, or set TMPDIR to a folder of yours"
+        f"other users (mode 777); run: chmod go-w {temporary}, or set TMPDIR to a folder that only "
+        "you can change"
     )
     temporary.chmod(0o1777)
     with private_file("a", "the token"):

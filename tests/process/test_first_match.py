@@ -1,4 +1,4 @@
-"""Waiting for a line."""
+"""`first_match`: waiting for a line, and connections that end with the program."""
 
 from __future__ import annotations
 

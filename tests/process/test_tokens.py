@@ -1,15 +1,15 @@
-"""The token that programs bear names their host as no other process of this boot is named."""
+"""A token names its host as no other process of this boot is named."""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 
 import pytest
 
 from prx_tunnel_core.process._reaper import procfs, sweep, tokens
+from support.proc import sleeper
 
 NAMED = re.compile(r"([0-9a-f]{24})\.(\d+)\.(\d+)\.(\d+)\.(\d+)\.")
 
@@ -43,22 +43,15 @@ def carriers(token: str) -> list[int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows an environment")
 def test_s15_only_the_variable_says_who_carries_it() -> None:
-    """Not another one, as of a shell that noted a command line; nor is a part of a token one."""
+    """Not another variable, as of a shell that keeps a command line; nor is part of a token one."""
     host, name = tokens.host_token(), tokens.TOKEN_VARIABLE
     noted = {"NOTED": f"guard_main.py 1 {host} {name}={tokens.new_token()}", f"X{name}": host}
-    with (
-        subprocess.Popen(["/bin/sleep", "600"], env=noted) as other,
-        subprocess.Popen(["/bin/sleep", "600"], env={name: tokens.new_token()}) as ours,
-    ):
-        try:
-            while not (procfs.environment(other.pid) and procfs.environment(ours.pid)):
-                pass
-            assert carriers(host) == [ours.pid]
-            assert carriers("") == carriers(host[:20]) == []
-            assert carriers("x") == carriers(f"{name}=") == []
-        finally:
-            other.kill()
-            ours.kill()
+    with sleeper(**noted) as other, sleeper(**{name: tokens.new_token()}) as ours:
+        while not (procfs.environment(other.pid) and procfs.environment(ours.pid)):
+            pass
+        assert carriers(host) == [ours.pid]
+        assert carriers("") == carriers(host[:20]) == []
+        assert carriers("x") == carriers(f"{name}=") == []
 
 
 def token_of_a_fork() -> str:
@@ -90,7 +83,7 @@ def test_without_proc_it_names_the_number_only(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_proc_of_another_namespace_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There, the numbers are those of other processes."""
+    """Its ids are those of other processes."""
     monkeypatch.setattr(os, "getpid", lambda: 1 << 22)
     assert procfs.origin() == (0, 0, 0)
 

@@ -1,9 +1,8 @@
-"""What a host left that was killed together with its guard, the guard of the next one ends."""
+"""Orphans: what a host left that was killed together with its guard, and how the next ends it."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from prx_tunnel_core.process._reaper import guard_main, orphans, procfs, sweep, tokens
 from support.left import apart
-from support.proc import PROGRAMS, alive
+from support.proc import PROGRAMS, alive, sleeper
 
 
 def test_c04_what_is_left_of_a_host_that_died_with_its_guard_ends_at_the_next_start() -> None:
@@ -50,12 +49,12 @@ def test_s15_a_process_of_another_user_is_neither_guard_nor_stray() -> None:
 
 
 def test_whoever_was_started_by_what_is_left_does_not_end_it() -> None:
-    """It would end the terminal that a person sits at, and itself."""
+    """Otherwise it would end the terminal of its user, and itself."""
     apart(PROGRAMS / "orphans_above.py")
 
 
 def test_a_guard_whose_host_is_gone_already_does_not_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what that host was started by, it cannot know any more."""
+    """It cannot know any more what that host was started by."""
     monkeypatch.setattr(os, "fork", lambda: pytest.fail("it looks"))
     guard_main.look_for_orphans(os.getpid())
 
@@ -85,11 +84,8 @@ TOKEN = f"{HOST}.1;"
 )  # fmt: skip
 def test_what_is_no_token_tells_nothing(value: str) -> None:
     environ = {tokens.TOKEN_VARIABLE: value}
-    with subprocess.Popen(["/bin/sleep", "600"], env=environ) as process:
-        try:
-            assert orphans.dead_host(process.pid) == b""
-        finally:
-            process.kill()
+    with sleeper(**environ) as process:
+        assert orphans.dead_host(process.pid) == b""
 
 
 def test_a_number_that_no_process_can_have() -> None:
@@ -108,17 +104,14 @@ def test_a_number_that_became_another_process_while_it_was_looked_at(
         return carried if looks == 1 else b""
 
     monkeypatch.setattr(sweep, "environment", environment)
-    with subprocess.Popen(["/bin/sleep", "600"]) as process:
+    with sleeper() as process:
         monkeypatch.setattr(sweep, "processes", lambda: [process.pid])
-        try:
-            sweep.ask(wanted)
-            assert looks == 2
-            looks = 0
-            sweep.kill(wanted)
-            assert looks > 1
-            assert alive(process.pid)
-        finally:
-            process.kill()
+        sweep.ask(wanted)
+        assert looks == 2
+        looks = 0
+        sweep.kill(wanted)
+        assert looks > 1
+        assert alive(process.pid)
 
 
 def test_a_chain_that_is_cut_short_tells_nothing() -> None:

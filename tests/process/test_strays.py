@@ -1,4 +1,4 @@
-"""Who looks for escaped programs does it for all who ask, so that a thousand ends cost one look."""
+"""Strays: one search serves all tasks that ask, so that a thousand ends cost one search."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -14,7 +14,7 @@ import pytest
 
 from prx_tunnel_core.process import _spawn, open_process
 from prx_tunnel_core.process._reaper import procfs, strays, sweep, tokens
-from support.proc import alive, program, until
+from support.proc import alive, program, sleeper, until
 
 pytestmark = [
     pytest.mark.anyio,
@@ -23,16 +23,9 @@ pytestmark = [
 
 
 @contextmanager
-def sleeper(**environment: str) -> Iterator[int]:
-    with subprocess.Popen(["/bin/sleep", "600"], env=environment) as process:
-        try:
-            yield process.pid
-        finally:
-            process.kill()
-
-
-def carrier(*carried: str, **more: str) -> AbstractContextManager[int]:
-    return sleeper(**more, **{tokens.TOKEN_VARIABLE: "".join(carried)})
+def carrier(*carried: str, **more: str) -> Iterator[int]:
+    with sleeper(**more, **{tokens.TOKEN_VARIABLE: "".join(carried)}) as process:
+        yield process.pid
 
 
 async def test_one_look_serves_all_who_ask_before_it_begins(
@@ -143,7 +136,7 @@ async def test_an_environment_of_any_length_is_read_whole() -> None:
 async def test_who_becomes_another_program_is_looked_at_again(
     looked_at: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the middle of exec() there is neither an environment nor an argument."""
+    """During exec() a process has neither variables nor arguments."""
     token = tokens.new_token()
     environment, arguments = procfs.environment, procfs.arguments
     looks = 0
@@ -167,7 +160,7 @@ async def test_who_becomes_another_program_is_looked_at_again(
 async def test_a_program_without_variables_costs_no_second_look(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Such as a guard: it has arguments, so it is not becoming anything."""
+    """Such as a guard: it has arguments, so it is not in exec()."""
     pauses: list[float] = []
     sleep = anyio.sleep
 
@@ -176,7 +169,8 @@ async def test_a_program_without_variables_costs_no_second_look(
         await sleep(seconds)
 
     monkeypatch.setattr(anyio, "sleep", noting)
-    with sleeper() as plain:
+    with sleeper() as process:
+        plain = process.pid
         await until(lambda: bool(procfs.arguments(plain)))
         monkeypatch.setattr(sweep, "processes", lambda: [plain])
         pauses.clear()
@@ -219,5 +213,5 @@ def bare(token: str) -> bytes:
 
 
 def _has_begun(pid: int) -> bool:
-    """Whether it has its own environment; in the middle of exec() it has none."""
+    """Whether it has its environment, which is empty during exec()."""
     return tokens.TOKEN_VARIABLE.encode() in (procfs.environment(pid) or b"")

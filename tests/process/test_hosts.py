@@ -1,4 +1,4 @@
-"""Hosts that import us, fork and exit in their own ways."""
+"""Hosts that fork, exit or become another program while a program runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from support.proc import PROGRAMS, Gate, gone, heard, host
+from support.proc import PROGRAMS, Gate, gone, heard, host, pids_of
 
 WITHIN = 2.0
 # A fork of a process with threads is what is tested; newer Pythons warn of it.
@@ -28,7 +28,7 @@ FORKING = ("-W", "error::ResourceWarning")
 )
 def test_c19_a_host_that_ends_while_a_tunnel_is_up(ending: str, code: int, error: str) -> None:
     with host(PROGRAMS / "host_in_thread.py", ending) as process:
-        pids = [int(word) for word in heard(process)]
+        pids = pids_of(process)
         begun = time.monotonic()
         assert process.wait() == code
         gone(pids, WITHIN)
@@ -38,10 +38,10 @@ def test_c19_a_host_that_ends_while_a_tunnel_is_up(ending: str, code: int, error
 
 
 def test_c19_a_host_that_becomes_another_program() -> None:
-    """It lives on as the same process; nobody there knows of the tunnel."""
+    """It is the same process then, and knows nothing of the tunnel."""
     code = "os.execv('/bin/cat', ['cat'])"
     with host(PROGRAMS / "host_in_thread.py", code) as process:
-        pids = [int(word) for word in heard(process)]
+        pids = pids_of(process)
         gone(pids, WITHIN)
         assert process.poll() is None
 
@@ -51,7 +51,7 @@ def test_c19_a_host_that_becomes_another_program() -> None:
 )
 def test_c19_a_body_that_ends_the_host(ending: str, code: int) -> None:
     with host(PROGRAMS / "host_in_body.py", ending) as process:
-        pids = [int(word) for word in heard(process)]
+        pids = pids_of(process)
         assert process.wait() == code
         gone(pids, WITHIN)
 

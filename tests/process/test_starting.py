@@ -1,4 +1,4 @@
-"""Finding and starting: each fault has its class and says what to do."""
+"""Finding and starting a program: each fault has its error class and says what to do."""
 
 from __future__ import annotations
 
