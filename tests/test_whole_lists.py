@@ -34,7 +34,7 @@ from prx_tunnel_core.config import (
 from prx_tunnel_core.errors import ConfigError, ConnectError, PluginError, SetupError
 from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
 from prx_tunnel_core.process import _spawn
-from prx_tunnel_core.process._reaper import guard
+from prx_tunnel_core.process._reaper import guard, tokens
 from prx_tunnel_core.text import MASK, Redactor
 from prx_tunnel_core.urls import is_public
 
@@ -120,8 +120,10 @@ def test_k02_all_that_a_program_needs_of_our_environment(monkeypatch: pytest.Mon
         monkeypatch.delenv(name)
     for name in [*GIVEN_TO_PROGRAMS, *KEPT_FROM_PROGRAMS]:
         monkeypatch.setenv(name, f"the {name}")
-    given = _spawn.child_environment({"MINE": "1"})
-    assert given == {name: f"the {name}" for name in GIVEN_TO_PROGRAMS} | {"MINE": "1"}
+    given, secrets = _spawn.child_environment({"MINE": "1"}, "a token;")
+    added = {"MINE": "1", tokens.TOKEN_VARIABLE: "a token;"}
+    assert given == {name: f"the {name}" for name in GIVEN_TO_PROGRAMS} | added
+    assert secrets == []
 
 
 def test_the_guard_is_given_what_the_interpreter_needs_to_be_loaded() -> None:

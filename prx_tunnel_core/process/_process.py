@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 logger = get_logger("prx_tunnel_core")
 
 T = TypeVar("T")
-CheckFunction: TypeAlias = Callable[[], Awaitable[Iterable[Check]]]
 
 MAX_GRACE = float("inf")  # seconds; the contract kit lowers it, to test programs that ignore TERM
 PIPE_HELD = 0.02  # seconds after the exit; then a process outside the group holds the pipe
@@ -147,7 +146,7 @@ class TunnelProcess:
         public_url: str,
         *,
         details: Mapping[str, str] = NO_ENV,
-        check: CheckFunction | None = None,
+        check: Callable[[], Awaitable[Iterable[Check]]] | None = None,
     ) -> Connection:
         """A connection that is closed when this program ends.
 
@@ -170,7 +169,7 @@ class ProcessConnection(Connection):
         process: TunnelProcess,
         public_url: str,
         details: Mapping[str, str],
-        check: CheckFunction | None = None,
+        check: Callable[[], Awaitable[Iterable[Check]]] | None = None,
     ) -> None:
         self._process = process
         self.public_url = public_url
