@@ -1,14 +1,14 @@
 """The tunnel of a host: its own, or the one of that name that another process already runs.
 
-A host shall neither wait for its tunnel nor fail by it. And a detached tunnel outlives the host, so
-that its URL stays the same while the host is started anew at each change of its code.
+A host neither waits for its tunnel nor fails with it. A detached tunnel outlives the host, so that
+its URL stays the same when the host restarts after each change of its code.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar, Unpack
 
 import anyio
 
@@ -16,7 +16,6 @@ from prx_tunnel_core._control.async_client import NoAnswer, NotRunning, ask
 from prx_tunnel_core._control.name_lock import AlreadyRunning, NameLock
 from prx_tunnel_core._control.server import serve
 from prx_tunnel_core._supervisor.broadcast import StatusBroadcast
-from prx_tunnel_core._supervisor.telling import TellingTunnel
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.errors import TunnelError, unwrap_group
 from prx_tunnel_core.logs import get_logger
@@ -35,34 +34,46 @@ from prx_tunnel_core.models import (
     state_of,
     status_from_json,
 )
-from prx_tunnel_core.tunnel import Tunnel
+from prx_tunnel_core.tunnel import Tunnel, TunnelOptions
 
 logger = get_logger("prx_tunnel_core")
 
+T = TypeVar("T")
+
 POLL = 0.5  # seconds between two questions to a tunnel of another process
 
-_FOREIGN_ANSWER = (KeyError, TypeError, ValueError)
+FOREIGN_ANSWER = (KeyError, TypeError, ValueError)
 """What reading the answer of another version of prx may raise."""
 
 
-class HostTunnel:
-    """What a host sees of its tunnel; it cannot be changed through it."""
+async def ask_other(op: str, name: str, read: Callable[[dict[str, Any]], T]) -> T:
+    """The answer of another process' tunnel, as `read` reads it; raises NotRunning or NoAnswer."""
+    try:
+        return read(await ask(op, name=name))
+    except FOREIGN_ANSWER:
+        raise NoAnswer("the tunnel is run by another version of prx") from None
 
-    def __init__(self, name: str) -> None:
+
+class HostTunnel:
+    """A read-only view of a host's tunnel."""
+
+    def __init__(
+        self, name: str, on_status: Callable[[TunnelStatus], object] | None = None
+    ) -> None:
         self.name = name
         self.attached = False
         """Whether another process runs the tunnel."""
         self.settled = anyio.Event()
-        """Set once it is decided whose tunnel it is, and who asks for its name finds one."""
-        self._statuses = StatusBroadcast(Idle())
+        """Set once it is decided which process runs the tunnel, and its name can be asked."""
+        self._statuses = StatusBroadcast(on_status)
         self._own: Tunnel | None = None
 
     @classmethod
     def never(cls, name: str, reason: str = "") -> HostTunnel:
-        """Of a host that has no tunnel; `reason` when it was to have one."""
+        """For a host without a tunnel; `reason` says why, if it should have one."""
         view = cls(name)
         if reason:
-            view._set(Failed(reason))
+            view._statuses.put(Failed(reason))
         view._end()
         return view
 
@@ -76,7 +87,7 @@ class HostTunnel:
 
     @property
     def info(self) -> TunnelInfo | None:
-        """Where the tunnel is reached; None while it is not connected."""
+        """The public URL and its details; None while the tunnel is not connected."""
         return self._statuses.info
 
     def watch(self) -> AsyncIterator[TunnelStatus]:
@@ -84,25 +95,25 @@ class HostTunnel:
         return self._statuses.watch()
 
     def urls(self) -> AsyncIterator[str]:
-        """The public URL, now if there is one, and each that differs from the one before."""
+        """The current public URL, if there is one, then each that differs from the previous."""
         return self._statuses.urls()
 
     async def health_check(self) -> TunnelHealth:
-        """Look at the tunnel now; problems are in the answer, never raised."""
+        """Check the tunnel now; problems are in the result, never raised."""
         if self._own is not None:
             return await self._own.health_check()
         if not self.attached:
-            return _not_known(f"the tunnel is {state_of(self.status)}")
+            return _unhealthy(f"the tunnel is {state_of(self.status)}")
         try:
-            return health_from_json(await ask("health", name=self.name))
-        except (TunnelError, *_FOREIGN_ANSWER) as error:
-            return _not_known(str(error))
+            return await ask_other("health", self.name, health_from_json)
+        except TunnelError as error:
+            return _unhealthy(str(error))
 
     async def first_outcome(self) -> None:
         """Return once it is connected; raises TunnelError when it failed or was stopped.
 
-        Returns at once when there is to be no tunnel, and when another process has the name and has
-        not begun to connect: it may be waiting for this very host to listen.
+        Returns at once for a host without a tunnel, and when another process has the name but has
+        not begun to connect: it may be waiting for this host to listen.
         """
         await self.settled.wait()
         while isinstance(self.status, Connecting | Reconnecting | Idle):
@@ -113,9 +124,6 @@ class HostTunnel:
             reason = self.status.message if isinstance(self.status, Failed) else "it was stopped"
             raise TunnelError(f"tunnel {self.name!r} is not connected: {reason}")
 
-    def _set(self, new: TunnelStatus) -> bool:
-        return self._statuses.put(new)
-
     def _end(self) -> None:
         self._statuses.close()
         self.settled.set()
@@ -125,20 +133,16 @@ class HostTunnel:
 async def host_tunnel(
     config: TunnelConfig | Mapping[str, Any],
     *,
-    name: str = "default",
     ready: Callable[[], Awaitable[object]] | None = None,
-    show: Callable[[TunnelStatus], object] | None = None,
-    **options: Any,
+    **options: Unpack[TunnelOptions],
 ) -> AsyncIterator[HostTunnel]:
-    """Keep a tunnel beside the body, in the background; nothing that it does is raised there.
+    """Keep a tunnel in the background of the body, which its failures do not reach.
 
-    When another process runs a tunnel of that name, it is that one, and stays it: it is looked at,
-    and never stopped from here. Otherwise the tunnel is opened once `ready` has returned, can be
-    asked and stopped by `prx tunnel` all the while, and is closed with the context.
-
-    `show` is told each new status at once. `options` are those of `Tunnel`.
+    When another process runs a tunnel of that name, the host attaches to it for good, and never
+    stops it. Otherwise the host's own tunnel is opened once `ready` has returned, answers to
+    `prx tunnel status` and `stop` from the beginning, and is closed with the context.
     """
-    kept = _Kept(name, config, ready, show, options)
+    kept = _Kept(config, ready, options)
     with unwrap_group():
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(kept.run)
@@ -155,18 +159,15 @@ class _Kept(HostTunnel):
 
     def __init__(
         self,
-        name: str,
         config: TunnelConfig | Mapping[str, Any],
         ready: Callable[[], Awaitable[object]] | None,
-        show: Callable[[TunnelStatus], object] | None,
-        options: Mapping[str, Any],
+        options: TunnelOptions,
     ) -> None:
-        super().__init__(name)
+        super().__init__(options.get("name", "default"), options.get("on_status"))
         self.scope = anyio.CancelScope()
         self.ended = anyio.Event()
         self._config = config
         self._ready = ready
-        self._show = show
         self._options = options
         self._compared = False
 
@@ -184,15 +185,9 @@ class _Kept(HostTunnel):
             self._end()
             self.ended.set()
 
-    def _set(self, new: TunnelStatus) -> bool:
-        changed = super()._set(new)
-        if changed and self._show is not None:
-            self._show(new)
-        return changed
-
     def _fail(self, reason: str) -> None:
         logger.error("tunnel %s: %s", self.name, reason)
-        self._set(Failed(reason))
+        self._statuses.put(Failed(reason))
 
     async def _attach_or_open(self) -> bool:
         try:
@@ -206,7 +201,8 @@ class _Kept(HostTunnel):
         return True
 
     async def _open(self, lock: NameLock) -> None:
-        tunnel = _OwnTunnel(self._config, name=self.name, show=self._set, **self._options)
+        options: TunnelOptions = {**self._options, "on_status": self._statuses.put}
+        tunnel = _OwnTunnel(self._config, options)
         async with tunnel, serve(tunnel, lock=lock):
             self._own = tunnel
             self.attached = False
@@ -234,26 +230,25 @@ class _Kept(HostTunnel):
                 logger.error("tunnel %s: %s", self.name, error)  # noqa: TRY400 - for a person
             tasks.cancel_scope.cancel()
         if isinstance(tunnel.status, Idle):
-            self._set(Stopped())  # before it was ever started, which for the tunnel is no change
+            # It was stopped before its first start, which is no change for the tunnel itself.
+            self._statuses.put(Stopped())
 
     async def _attach(self) -> bool:
-        """Follow the other process' tunnel for good; False when there is none after all."""
+        """Follow the other process' tunnel for good; False if there is none after all."""
         seen = False
         while True:
             try:
-                status = status_from_json(await ask("status", name=self.name))
+                status = await ask_other("status", self.name, status_from_json)
                 seen = True
             except NotRunning:
                 if not seen:
                     return False
-                # Somebody stopped it: to open another now would expose what they wanted closed.
+                # It was stopped on purpose; opening another one would expose the port again.
                 status = Stopped()
             except NoAnswer as error:
                 status = Failed(str(error))
-            except _FOREIGN_ANSWER:
-                status = Failed("the tunnel is run by another version of prx")
             self.attached = True
-            self._set(status)
+            self._statuses.put(status)
             if not self.settled.is_set():
                 logger.info("tunnel %s is run by another process; attached to it", self.name)
                 self.settled.set()
@@ -267,16 +262,16 @@ class _Kept(HostTunnel):
             return
         self._compared = True
         logger.warning(
-            "the tunnel %s that runs already leads to port %d, and this host is to be at port %s",
+            "the running tunnel %s leads to port %d, but this host is configured for port %s",
             self.name, self.info.local_port, port,
         )  # fmt: skip
 
 
-class _OwnTunnel(TellingTunnel):
+class _OwnTunnel(Tunnel):
     """Remembers a stop that came before the first start."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
+    def __init__(self, config: TunnelConfig | Mapping[str, Any], options: TunnelOptions) -> None:
+        super().__init__(config, **options)
         self.stop_asked = anyio.Event()
 
     async def stop(self) -> None:
@@ -284,5 +279,5 @@ class _OwnTunnel(TellingTunnel):
         await super().stop()
 
 
-def _not_known(reason: str) -> TunnelHealth:
+def _unhealthy(reason: str) -> TunnelHealth:
     return TunnelHealth("unhealthy", (Check("process", "fail", reason),))

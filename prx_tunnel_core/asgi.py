@@ -3,60 +3,64 @@
     app = FastAPI(lifespan=lifespan({"backend": "ssh", "local_port": 8000}))
     app = with_tunnel(app, {"backend": "ssh", "local_port": 8000})        # any other
 
-    request.state.tunnel.info       # in a handler: where the tunnel is reached, or None
+    request.state.tunnel.info       # in a handler: the public URL and its details, or None
 
-The tunnel starts in the background: the application's own start neither waits for it nor fails by
-it. When a tunnel of that name runs already (`prx tunnel start --detach`), it is used instead of a
-second one, and left alone on shutdown, so that its URL survives `uvicorn --reload`.
+The tunnel starts in the background: the application's own start neither waits for it nor fails with
+it. When a tunnel of that name already runs (`prx tunnel start --detach`), it is used instead of a
+second one, and left running on shutdown, so that its URL survives `uvicorn --reload`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias, Unpack
 
 import anyio
+import anyio.to_thread
 
 from prx_tunnel_core import _configfile
-from prx_tunnel_core._hosting import HostTunnel, host_tunnel
-from prx_tunnel_core._neighbours import neighbours_known
+from prx_tunnel_core._control import client
+from prx_tunnel_core._control.async_client import NotRunning
+from prx_tunnel_core._hosting import HostTunnel, ask_other, host_tunnel
+from prx_tunnel_core._supervisor.broadcast import StatusBroadcast
 from prx_tunnel_core.admission import App, Message, Receive, Scope, Send
-from prx_tunnel_core.config import TunnelConfig
+from prx_tunnel_core.config import ConfigLike, TunnelConfig
 from prx_tunnel_core.errors import ConfigError, TunnelError, unwrap_group
 from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.models import status_from_json
+from prx_tunnel_core.tunnel import TunnelOptions
 
-__all__ = ["HostTunnel", "Settings", "lifespan", "with_tunnel"]
+__all__ = ["HostTunnel", "lifespan", "with_tunnel"]
 
 logger = get_logger("prx_tunnel_core")
 
-Settings: TypeAlias = TunnelConfig | Mapping[str, Any] | None
-"""The `[tunnel]` table; None: the configuration file, which has to ask for a tunnel."""
+NEIGHBOURS_POLL = 0.5  # seconds between two looks for other tunnels
 
 Lifespan: TypeAlias = Callable[[Any], AbstractAsyncContextManager[Any]]
 
 
 def lifespan(
-    config: Settings = None,
+    config: ConfigLike = None,
     *,
     wait: bool = False,
-    name: str = "default",
     own: Lifespan | None = None,
-    **options: Any,
+    **options: Unpack[TunnelOptions],
 ) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
     """For `Starlette(lifespan=…)` and `FastAPI(lifespan=…)`: the tunnel is `request.state.tunnel`.
 
-    `own` is the host's own lifespan: entered first, left last, its state kept. With `wait`, the
-    application starts only once the tunnel is connected, and not at all when that fails.
-    The tunnel is `app.state.tunnel` too, which is where Litestar has it (`Litestar(lifespan=[…])`).
-    `options` are those of `Tunnel`.
+    Without `config`, the configuration file decides; it needs a `[tunnel]` table. `own` is the
+    host's own lifespan: entered first, left last, its state kept. With `wait`, the application
+    starts only once the tunnel is connected, and not at all when that fails. The tunnel is also
+    `app.state.tunnel`, where Litestar has it (`Litestar(lifespan=[…])`). The other arguments are
+    those of `Tunnel`.
     """
 
     @asynccontextmanager
     async def live(app: Any) -> AsyncIterator[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             state = await stack.enter_async_context(own(app)) if own is not None else None
-            tunnel = await stack.enter_async_context(_beside(config, name, options))
+            tunnel = await stack.enter_async_context(_beside(config, options))
             if wait:
                 await tunnel.first_outcome()
             if hasattr(app, "state"):
@@ -68,26 +72,23 @@ def lifespan(
 
 def with_tunnel(
     app: App,
-    config: Settings = None,
+    config: ConfigLike = None,
     *,
     wait: bool = False,
-    name: str = "default",
-    **options: Any,
+    **options: Unpack[TunnelOptions],
 ) -> App:
-    """The application with a tunnel for its life, whatever it is made with.
+    """Wrap any ASGI application so that a tunnel is open while it runs.
 
-    Each request finds the tunnel in `scope["state"]["tunnel"]`, which frameworks show as
-    `request.state.tunnel`. The arguments are those of `lifespan`. An application that knows no
-    lifespan (Django) gets along without.
+    Each request finds the tunnel in `scope["state"]["tunnel"]`, which frameworks provide as
+    `request.state.tunnel`. The arguments are those of `lifespan`. The application need not support
+    the lifespan protocol (Django does not).
     """
-    return _Host(app, wait, lambda: _beside(config, name, options))
+    return _Host(app, wait, lambda: _beside(config, options))
 
 
 @asynccontextmanager
-async def _beside(
-    config: Settings, name: str, options: Mapping[str, Any]
-) -> AsyncIterator[HostTunnel]:
-    tables: Mapping[str, Any] = {}
+async def _beside(config: ConfigLike, options: TunnelOptions) -> AsyncIterator[HostTunnel]:
+    name = options.get("name", "default")
     if config is None:
         try:
             found = _configfile.load()
@@ -101,19 +102,16 @@ async def _beside(
             logger.info("no tunnel: the configuration has no [tunnel] table")
             yield HostTunnel.never(name)
             return
-        config, tables = found.tunnel, found.tables
-    if not _starts_by_itself(config):
+        config, options = found.tunnel, {"tables": found.tables, **options}
+    if not _auto_starts(config):
         logger.info("no tunnel: tunnel.auto_start is false")
         yield HostTunnel.never(name)
         return
-    async with (
-        host_tunnel(config, name=name, **{"tables": tables, **options}) as tunnel,
-        neighbours_known(name),
-    ):
+    async with host_tunnel(config, **options) as tunnel, _neighbours_known(name):
         yield tunnel
 
 
-def _starts_by_itself(config: TunnelConfig | Mapping[str, Any]) -> bool:
+def _auto_starts(config: TunnelConfig | Mapping[str, Any]) -> bool:
     if isinstance(config, TunnelConfig):
         return config.auto_start
     return config.get("auto_start") is not False
@@ -139,7 +137,7 @@ class _Host:
         elif self._tunnel is not None:
             state = {**(scope.get("state") or {}), "tunnel": self._tunnel}
             await self._app({**scope, "state": state}, receive, send)
-        else:  # a server that was told to do without lifespan
+        else:  # the server runs without the lifespan protocol
             await self._app(scope, receive, send)
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -160,7 +158,7 @@ class _Host:
                     tasks.cancel_scope.cancel()
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, tunnel: _InATask) -> None:
-        """Let the application live its own lifespan, or live one for it when it knows none."""
+        """Run the application's lifespan, or answer in its place when it supports none."""
         received = sent = 0
 
         async def hear() -> Message:
@@ -190,7 +188,7 @@ class _Host:
 
 
 class _InATask:
-    """A context in a task of its own: the application may end it from within scopes of its own."""
+    """A context in its own task, so that the application may end it from inside its own scopes."""
 
     def __init__(self, beside: Callable[[], AbstractAsyncContextManager[HostTunnel]]) -> None:
         self._beside = beside
@@ -215,3 +213,60 @@ class _InATask:
     async def close(self) -> None:
         self._unwanted.set()
         await self._closed.wait()
+
+
+@asynccontextmanager
+async def _neighbours_known(own: str) -> AsyncIterator[None]:
+    """Keep `access` informed of the other tunnels of this user while the body runs.
+
+    They may lead to the port of this host as well.
+    """
+    with unwrap_group():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Neighbours(own).watch)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+
+class Neighbours:
+    """The running tunnels of this user, except the one named `own`."""
+
+    def __init__(self, own: str) -> None:
+        self._own = own
+        self._known: dict[str, StatusBroadcast] = {}
+
+    async def watch(self) -> NoReturn:
+        try:
+            while True:
+                await self.look()
+                await anyio.sleep(NEIGHBOURS_POLL)
+        finally:
+            self._keep(())
+
+    async def look(self) -> None:
+        try:
+            names = await anyio.to_thread.run_sync(client.running, abandon_on_cancel=True)
+        except TunnelError as error:
+            logger.debug("cannot list the tunnels of other processes: %s", error)
+            return
+        names = [name for name in names if name != self._own]
+        self._keep(names)
+        for name in names:
+            await self._ask(name)
+
+    async def _ask(self, name: str) -> None:
+        try:
+            status = await ask_other("status", name, status_from_json)
+        except NotRunning:
+            self._keep([each for each in self._known if each != name])
+        except TunnelError as error:
+            # Suspended, or of another version: its last known status still holds.
+            logger.debug("tunnel %s of another process does not answer: %s", name, error)
+        else:
+            self._known.setdefault(name, StatusBroadcast()).put(status)
+
+    def _keep(self, names: Collection[str]) -> None:
+        for name in self._known.keys() - set(names):
+            self._known.pop(name).close()

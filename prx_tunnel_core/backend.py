@@ -160,7 +160,7 @@ class TunnelView(Protocol):
         ...
 
     def urls(self) -> AsyncIterator[str]:
-        """The public URL as soon as there is one, then each that differs from the one before."""
+        """The current public URL, if there is one, then each that differs from the previous."""
         ...
 
 

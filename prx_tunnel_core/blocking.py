@@ -1,4 +1,4 @@
-"""The same for synchronous hosts: a tunnel on an event loop of its own, in a thread of its own.
+"""Tunnels for synchronous hosts: each runs on its own event loop in a background thread.
 
     with open_tunnel({"backend": "ssh", "local_port": 3000}) as tunnel:
         print(tunnel.info.public_url)
@@ -6,55 +6,64 @@
     tunnel = start({"backend": "ssh", "local_port": 3000})      # in a notebook: no `with`
     tunnel.close()                                              # or at the end of the process
 
-An event loop that runs in the calling thread (a notebook's) is not touched.
+An event loop of the calling thread (a notebook's) is not touched.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, Unpack
 
 import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from prx_tunnel_core._isolation import call_in_thread
-from prx_tunnel_core.config import TunnelConfig
+from prx_tunnel_core.config import ConfigLike
 from prx_tunnel_core.errors import TunnelError
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Failed, TunnelHealth, TunnelInfo, TunnelStatus
 from prx_tunnel_core.tunnel import Tunnel as AsyncTunnel
+from prx_tunnel_core.tunnel import TunnelOptions
 
 __all__ = ["Tunnel", "open_tunnel", "start", "tunnel"]
 
 logger = get_logger("prx_tunnel_core")
 
-LAST_WORDS = 5.0  # seconds for callbacks to hear of the end
+LAST_WORDS = 5.0  # seconds for callbacks to handle the last status
 
 T = TypeVar("T")
 
-Settings = TunnelConfig | Mapping[str, Any] | None
+
+class BlockingOptions(TunnelOptions, total=False):
+    """The keyword arguments of the blocking `Tunnel`."""
+
+    async_backend: str
 
 
 class Tunnel:
     """A tunnel whose methods block the calling thread; they may be called from any thread.
 
-    Takes what the asynchronous `Tunnel` takes; `async_backend` is `asyncio` or `trio`. Use it as
-    `with Tunnel(config) as tunnel:`, or call `open` and `close`; what is still open when the
-    process ends is closed then.
+    The arguments are those of the asynchronous `Tunnel`; `async_backend` is `asyncio` or `trio`.
+    Use it as `with Tunnel(config) as tunnel:`, or call `open` and `close`. A tunnel that is still
+    open when the process ends is closed then.
 
-    A fork of the process (a worker of gunicorn) has no part in it: there, closing does nothing,
-    and everything else but looking raises RuntimeError.
+    In a fork of the process (a gunicorn worker), `close` does nothing, and all other methods raise
+    RuntimeError; only the properties work.
     """
 
     def __init__(
-        self, config: Settings = None, *, async_backend: str = "asyncio", **options: Any
+        self,
+        config: ConfigLike = None,
+        *,
+        async_backend: str = "asyncio",
+        **options: Unpack[TunnelOptions],
     ) -> None:
         self._tunnel = AsyncTunnel(config, **options)
         self._async_backend = async_backend
@@ -85,11 +94,11 @@ class Tunnel:
 
     @property
     def info(self) -> TunnelInfo | None:
-        """Where the tunnel is reached; None while it is not connected."""
+        """The public URL and its details; None while the tunnel is not connected."""
         return self._tunnel.info
 
     def open(self) -> None:
-        """Start the thread; the tunnel itself is not started yet."""
+        """Start the thread, but not yet the tunnel."""
         self._check_process()
         with self._turn:
             if self._portal is not None:
@@ -103,7 +112,7 @@ class Tunnel:
         _close_at_exit(self)
 
     def close(self) -> None:
-        """Stop the tunnel and its thread; may be called again, and by anybody."""
+        """Stop the tunnel and its thread; may be called repeatedly and from any thread."""
         if os.getpid() != self._process:
             return
         with self._turn:
@@ -115,11 +124,11 @@ class Tunnel:
                 _open.discard(self)
 
     def start(self) -> TunnelInfo:
-        """As `Tunnel.start`; when it is interrupted (Ctrl-C), nothing goes on connecting."""
+        """Like the asynchronous `start`; an interrupt (Ctrl-C) also ends the connecting."""
         return self._call(self._tunnel.start)
 
     def start_soon(self) -> None:
-        """Start in the background; a failure is logged, and is what `status` says."""
+        """Start in the background; a failure is logged, and `status` becomes `Failed`."""
 
         async def begin() -> None:
             try:
@@ -131,29 +140,34 @@ class Tunnel:
         self._opened().start_task_soon(begin)
 
     def stop(self) -> None:
-        """As `Tunnel.stop`."""
+        """Like the asynchronous `stop`."""
         self._call(self._tunnel.stop)
 
     def health_check(self) -> TunnelHealth:
-        """As `Tunnel.health_check`."""
+        """Like the asynchronous `health_check`."""
         return self._call(self._tunnel.health_check)
 
     def on_change(self, callback: Callable[[TunnelStatus], object]) -> None:
-        """Call back with each new status, in order, in a thread; what it raises is logged.
+        """Call `callback` in a thread with each new status, in order; its exceptions are logged.
 
-        A callback that blocks delays only itself, and the end by `LAST_WORDS` seconds at most.
+        Unlike `on_status`, it may block: that delays its own calls, and `close` by 5 seconds at
+        most.
         """
         portal = self._opened()
-        watch = portal.call(self._tunnel.watch)
+        changes = portal.call(self._changes)
 
         async def pass_on() -> None:
-            async for status in watch:
+            async for status in changes:
                 try:
                     await call_in_thread(partial(callback, status))
                 except Exception:
-                    logger.exception("a callback for changes of the tunnel failed")
+                    logger.exception("a callback of on_change raised an exception")
 
         self._callbacks.append(portal.start_task_soon(pass_on))
+
+    async def _changes(self) -> AsyncIterator[TunnelStatus]:
+        """Each status after the current one."""
+        return self._tunnel.watch()
 
     def _end_callbacks(self) -> None:
         callbacks, self._callbacks = self._callbacks, []
@@ -162,15 +176,14 @@ class Tunnel:
 
     def _call(self, function: Callable[[], Awaitable[T]]) -> T:
         portal = self._opened()
-        asked = _Asked(function)
+        call = _Call(function)
         try:
-            return portal.start_task_soon(asked.run).result()
+            return portal.start_task_soon(call.run).result()
         except Exception:
             raise
         except BaseException:
-            # An interrupt is ours alone; the task knows nothing of it, and may have begun before
-            # we could learn of it.
-            portal.call(asked.give_up)
+            # An interrupt reaches only this thread; the task, which may have begun, is cancelled.
+            portal.call(call.cancel)
             raise
 
     def _opened(self) -> BlockingPortal:
@@ -181,47 +194,52 @@ class Tunnel:
 
     def _check_process(self) -> None:
         if os.getpid() != self._process:
-            raise RuntimeError(f"this tunnel is that of process {self._process}, our parent")
+            raise RuntimeError(
+                f"this tunnel belongs to process {self._process}, our parent; "
+                "open a tunnel after the fork instead"
+            )
 
 
-class _Asked(Generic[T]):
-    """A call of another thread, which can be taken back at any time."""
+class _Call(Generic[T]):
+    """A call from another thread, which can be cancelled at any time, even before it runs."""
 
     def __init__(self, function: Callable[[], Awaitable[T]]) -> None:
         self._function = function
         self._scope: anyio.CancelScope | None = None
-        self._given_up = False
+        self._cancelled = False
 
     async def run(self) -> T:
         with anyio.CancelScope() as self._scope:
-            if self._given_up:
+            if self._cancelled:
                 self._scope.cancel()
             return await self._function()
-        raise RuntimeError("nobody waits for this any more")
+        raise RuntimeError("the call was cancelled by its caller")
 
-    def give_up(self) -> None:
-        self._given_up = True
+    def cancel(self) -> None:
+        self._cancelled = True
         if self._scope is not None:
             self._scope.cancel()
 
 
-def tunnel(config: Settings = None, **options: Any) -> Tunnel:
-    """A tunnel that is not started yet, to be used with `with`; leaving that stops it."""
+def tunnel(config: ConfigLike = None, **options: Unpack[BlockingOptions]) -> Tunnel:
+    """A tunnel that is not started yet, for use in a `with` statement, which stops it on exit."""
     return Tunnel(config, **options)
 
 
 @contextmanager
-def open_tunnel(config: Settings = None, **options: Any) -> Iterator[Tunnel]:
-    """A tunnel that is started on entering and stopped on leaving."""
+def open_tunnel(config: ConfigLike = None, **options: Unpack[BlockingOptions]) -> Iterator[Tunnel]:
+    """A tunnel that is started on entry and stopped on exit."""
     with Tunnel(config, **options) as running:
         running.start()
         yield running
 
 
-def start(config: Settings = None, *, wait: bool = True, **options: Any) -> Tunnel:
+def start(
+    config: ConfigLike = None, *, wait: bool = True, **options: Unpack[BlockingOptions]
+) -> Tunnel:
     """A tunnel that is started now and stopped by its `close`, or when the process ends.
 
-    Without `wait` it connects in the background, and a failure is only logged.
+    With `wait=False` it connects in the background, and a failure is only logged.
     """
     running = Tunnel(config, **options)
     running.open()
@@ -233,7 +251,7 @@ def start(config: Settings = None, *, wait: bool = True, **options: Any) -> Tunn
     return running
 
 
-# Strong: nobody could close one of which only its thread is left.
+# Strong references: a tunnel that the host forgot must still be closed when the process ends.
 _open: set[Tunnel] = set()
 _registered = False
 
@@ -242,8 +260,8 @@ def _close_at_exit(opened: Tunnel) -> None:
     global _registered  # noqa: PLW0603 - one per process
     _open.add(opened)
     if not _registered:
-        # `atexit` would come too late: before it, the interpreter waits for the worker threads of
-        # our event loop, which end when that does. concurrent.futures registers here as well.
+        # `atexit` is too late: before it, the interpreter waits for the worker threads of our event
+        # loop, which end only when the loop does. concurrent.futures registers here as well.
         threading._register_atexit(_close_all)  # type: ignore[attr-defined]  # noqa: SLF001
         _registered = True
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -213,6 +213,10 @@ class TunnelConfig(ConfigModel):
         """`[tunnel.<backend>]` as it was written (expanded, not yet validated)."""
         table: Mapping[str, Any] = (self.model_extra or {}).get(backend, {})
         return table
+
+
+ConfigLike: TypeAlias = TunnelConfig | Mapping[str, Any] | None
+"""The `[tunnel]` table, validated or as a mapping; None for the defaults of the callee."""
 
 
 def _check_secret(secret: SecretStr) -> None:

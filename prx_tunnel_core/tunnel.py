@@ -1,7 +1,8 @@
-"""What a host holds: one tunnel, to start, stop, watch and ask.
+"""`Tunnel`: the object that a host starts, stops, watches and asks.
 
-A tunnel is one task. What it opens lives in nested scopes of that task, so a late event of an
-earlier connection cannot exist. Reasons travel as return values, never as exceptions across tasks.
+A started tunnel is one task, `Run.supervise` in _supervisor/run.py. Everything that it opens lives
+in nested scopes of that task, so a late event of an earlier connection cannot exist. Reasons travel
+as return values, never as exceptions across tasks.
 """
 
 from __future__ import annotations
@@ -10,28 +11,31 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict, Unpack
 
 import anyio
 import anyio.abc
 import anyio.to_thread
 
-from prx_tunnel_core import _health
 from prx_tunnel_core._plugins import PluginRegistry
-from prx_tunnel_core._supervisor.backoff import Backoff
 from prx_tunnel_core._supervisor.broadcast import StatusBroadcast
-from prx_tunnel_core._supervisor.health_monitor import HealthCheck, Probes
+from prx_tunnel_core._supervisor.health_monitor import HealthMonitor
 from prx_tunnel_core._supervisor.observers import Observation
-from prx_tunnel_core._supervisor.run import Lifecycle, Parts, Run
+from prx_tunnel_core._supervisor.run import Run, Seams
 from prx_tunnel_core.backend import Backend, Target
-from prx_tunnel_core.config import TunnelConfig, secrets_of, validate
-from prx_tunnel_core.errors import ProgramStuck, SetupError, TunnelError, unwrap_group
+from prx_tunnel_core.config import (
+    BackendConfig,
+    ConfigLike,
+    TunnelConfig,
+    secrets_of,
+    validate,
+)
+from prx_tunnel_core.errors import TunnelError, unwrap_group
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import (
     Connected,
     Connecting,
     Failed,
-    Idle,
     Reconnecting,
     Stopped,
     TunnelHealth,
@@ -41,37 +45,51 @@ from prx_tunnel_core.models import (
 )
 from prx_tunnel_core.text import Redactor
 
-logger = get_logger("prx_tunnel_core")
-# Of its own, for a host that tells each change itself.
+# A logger for changes of status alone: the command line switches it off and shows them itself.
 status_logger = get_logger("prx_tunnel_core.status")
 
 _STOPPED = "the tunnel was stopped before it was connected"
 _NO_TABLES: Mapping[str, Any] = MappingProxyType({})
 
 
+class TunnelOptions(TypedDict, total=False):
+    """The keyword arguments of `Tunnel`, for functions that pass them on."""
+
+    name: str
+    backend: Backend[Any] | None
+    plugins: PluginRegistry | None
+    tables: Mapping[str, Any]
+    on_status: Callable[[TunnelStatus], object] | None
+
+
 class Tunnel:
-    """One tunnel that is kept open between `start` and `stop`, any number of times.
+    """A tunnel that is kept open between `start` and `stop`, any number of times.
 
-    Use it as `async with Tunnel(config) as tunnel:`; leaving the context stops it. On asyncio and
-    trio. `config` is a `TunnelConfig`, or the `[tunnel]` table as a mapping.
+    Use it as `async with Tunnel(config) as tunnel:`; leaving the context stops it. It runs on
+    asyncio and trio. `config` is a `TunnelConfig`, or the `[tunnel]` table as a mapping.
 
-    `tables` are the other top-level tables of a configuration file, for the observers among the
-    installed plugins. `backend` is used instead of an installed one.
+    `name` is the name for `prx tunnel status` and logs. `backend` is used instead of an installed
+    one. `tables` are the other top-level tables of a configuration file, which configure the
+    installed observers.
 
-    Raises ConfigError for a mapping that is no valid configuration.
+    `on_status` is called synchronously at each change, with the new status; `status` is already
+    the same. It runs inside the tunnel's own task, so it must be quick. It must not raise: an
+    exception is logged, and the tunnel goes on. Where a delay does not matter, use `watch`.
+
+    Raises ConfigError for a mapping that is not a valid configuration.
     """
+
+    _seams = Seams()
 
     def __init__(
         self,
-        config: TunnelConfig | Mapping[str, Any] | None = None,
+        config: ConfigLike = None,
         *,
         name: str = "default",
         backend: Backend[Any] | None = None,
         plugins: PluginRegistry | None = None,
         tables: Mapping[str, Any] = _NO_TABLES,
-        prober: Probes | None = None,
-        online: Callable[[], bool] = _health.online,
-        ladder: Callable[..., Backoff] = Backoff,
+        on_status: Callable[[TunnelStatus], object] | None = None,
     ) -> None:
         if not isinstance(config, TunnelConfig):
             config = validate(TunnelConfig, config or {}, path="tunnel")
@@ -79,18 +97,22 @@ class Tunnel:
         self.config = config
         self.target = Target(config.local_host, config.local_port)
         self._backend = backend
-        self._parts: Parts | None = None
+        self._settings: BackendConfig | None = None
         self._plugins = plugins if plugins is not None else PluginRegistry()
-        self._online = online
-        self._new_ladder = ladder
-        self._statuses = StatusBroadcast(Idle())
+        self._statuses = StatusBroadcast(on_status)
+        self._statuses.listen(self._note_change)
         self._statuses.close()  # until the context is entered
+        self._observers = Observation(name, self._statuses, self._plugins, tables)
+        self._health = HealthMonitor(
+            config,
+            statuses=self._statuses,
+            observers=self._observers,
+            new_prober=self._seams.prober,
+        )
         self._run: Run | None = None
         self._stops = 0
         self._drops: deque[float] = deque(maxlen=100)
         self._redact = Redactor()
-        self._health = HealthCheck(self, prober)
-        self._observation = Observation(self, self._plugins, tables)
         self._tasks: anyio.abc.TaskGroup | None = None
         self._context: AbstractAsyncContextManager[None] | None = None
 
@@ -99,7 +121,7 @@ class Tunnel:
 
     async def __aenter__(self) -> Self:
         if self._context is not None:
-            raise RuntimeError(f"{self!r} is entered already")
+            raise RuntimeError(f"{self!r} has already been entered")
         self._context = self._open()
         await self._context.__aenter__()
         return self
@@ -120,53 +142,57 @@ class Tunnel:
 
     @property
     def info(self) -> TunnelInfo | None:
-        """Where the tunnel is reached; None while it is not connected."""
+        """The public URL and its details; None while the tunnel is not connected."""
         return self._statuses.info
 
     @property
     def last_health(self) -> TunnelHealth | None:
-        """The result of the latest health check, periodic or asked for."""
+        """The result of the latest health check, periodic or requested."""
         return self._health.latest
 
     @property
     def recent_drops(self) -> int:
-        """How often it lost its connection in the last hour, up to a hundred."""
+        """How often it lost its connection in the last hour, up to 100."""
         begin = anyio.current_time() - 3600
         return sum(at > begin for at in self._drops)
 
     @property
     def observer_states(self) -> Mapping[str, Mapping[str, str]]:
-        """What each observer beside this tunnel says of itself."""
-        return self._observation.states()
+        """The state that each observer of this tunnel reports."""
+        return self._observers.states()
 
     def watch(self) -> AsyncIterator[TunnelStatus]:
         """Each new status from now on, until the tunnel's context is left.
 
-        A slow watcher misses the oldest ones, never the latest, and never slows the tunnel.
+        A watcher that falls behind loses the oldest ones, never the latest; it never slows the
+        tunnel.
         """
         return self._statuses.watch()
 
     def urls(self) -> AsyncIterator[str]:
-        """The public URL, now if there is one, and each that differs from the one before."""
+        """The current public URL, if there is one, then each that differs from the previous.
+
+        Like `watch`, it ends when the tunnel's context is left.
+        """
         return self._statuses.urls()
 
     async def start(self) -> TunnelInfo:
-        """Return once the tunnel is connected; joins a start that is under way.
+        """Return once the tunnel is connected; concurrent calls join the same start.
 
-        Raises SetupError when someone has to fix something, ConnectError when it gave up, and
+        Raises SetupError when something has to be fixed first, ConnectError when it gave up, and
         TunnelError when it was stopped meanwhile. Cancelling the last `start` that waits for a
         first connection stops the tunnel.
         """
         if self._tasks is None:
-            raise RuntimeError("a tunnel lives in its context: async with Tunnel(...) as tunnel")
+            raise RuntimeError("enter the tunnel first: async with Tunnel(...) as tunnel")
         stops = self._stops
         while self._run is not None and self._run.is_ending:
             await self._run.finished.wait()  # the old connection goes before a new one comes
             if self._stops != stops:
                 raise TunnelError(_STOPPED)
         if self._run is None:
-            self._run = Run()
-            self._set(Connecting())
+            self._run = self._new_run()
+            self._statuses.put(Connecting())
             self._tasks.start_soon(self._supervise, self._run)
         run = self._run
         run.waiting += 1
@@ -180,22 +206,22 @@ class Tunnel:
                     await run.finished.wait()
 
     async def stop(self) -> None:
-        """Return when nothing is left running; concurrent calls join, repeated ones do nothing."""
+        """Return once nothing is left running; concurrent calls join, repeated calls do nothing."""
         self._stops += 1
         if self._run is not None:
             self._run.scope.cancel()
             await self._run.finished.wait()
         elif isinstance(self.status, Failed):
-            self._set(Stopped())
+            self._statuses.put(Stopped())
 
     async def health_check(self) -> TunnelHealth:
-        """Look at the tunnel now; problems are in the answer, never raised."""
+        """Check the tunnel now; problems are in the result, never raised."""
         return await self._health.now()
 
     async def abort(self) -> bool:
-        """Break the connection as a failing network would, to see the tunnel come back.
+        """Break the connection as a failing network would, to test reconnection.
 
-        False when nothing is connected, or the backend cannot.
+        Returns False when the tunnel is not connected, or its backend does not support it.
         """
         up = self._health.connection
         return up is not None and await up.connection.abort()
@@ -207,7 +233,7 @@ class Tunnel:
                 self._tasks = tasks
                 self._statuses.open()
                 try:
-                    await self._observation.begin(tasks)
+                    await self._observers.begin(tasks)
                     yield
                 finally:
                     with anyio.CancelScope(shield=True):
@@ -218,7 +244,7 @@ class Tunnel:
         await self.stop()
         self._tasks = None
         self._statuses.close()
-        await self._observation.end()
+        await self._observers.end()
         await self._health.aclose()
 
     async def _connected(self, run: Run) -> TunnelInfo:
@@ -228,69 +254,46 @@ class Tunnel:
             await self._statuses.change()
         raise run.error or TunnelError(_STOPPED)
 
-    async def _supervise(self, run: Run) -> None:
-        """The task of one start: from Connecting to Stopped or Failed."""
-        try:
-            with run.scope:
-                parts = await self._prepare()
-                run.life = Lifecycle(parts, self._new_ladder(self.config.reconnect))
-                run.error = await run.life.run()
-        except SetupError as error:
-            run.error = error
-        except Exception as error:
-            logger.exception("tunnel %s: a defect of prx-tunnel", self.name)
-            run.error = TunnelError(f"a defect of prx-tunnel: {type(error).__name__}")
-        finally:
-            # Whoever asked for a stop gets one, whatever happened in the same moment; unless
-            # something cannot be stopped.
-            stopped = run.scope.cancel_called and not isinstance(run.error, ProgramStuck)
-            if run.error is None or stopped:
-                run.error = None
-                last: TunnelStatus = Stopped()
-            else:
-                last = Failed(str(run.error))
-            self._run = None
-            run.finished.set()
-            self._set(last)
-
-    async def _prepare(self) -> Parts:
-        """Find the backend and read its settings, once; raises SetupError."""
-        if self._parts is not None:
-            return self._parts
-        backend = self._backend
-        if backend is None:
-            # Importing a plugin takes a while, and the host's loop has other things to do.
-            backend = await anyio.to_thread.run_sync(self._plugins.backend, self.config.backend)
-        name = backend.name
-        settings = validate(backend.config, self.config.table(name), path=f"tunnel.{name}")
-        self._redact.add(*secrets_of(settings))
-        self._parts = Parts(
-            config=self.config,
-            backend=backend,
-            settings=settings,
-            target=self.target,
-            redact=self._redact,
+    def _new_run(self) -> Run:
+        return Run(
+            self.name,
+            self.config,
+            self._load_backend,
+            statuses=self._statuses,
             health=self._health,
-            online=self._online,
-            show=self._set,
+            redact=self._redact,
+            seams=self._seams,
         )
-        return self._parts
 
-    def _set(self, new: TunnelStatus) -> None:
-        old = self.status
-        if not self._statuses.put(new):
-            return
+    async def _supervise(self, run: Run) -> None:
+        try:
+            await run.supervise()
+        finally:
+            self._run = None
+
+    async def _load_backend(self) -> tuple[Backend[Any], BackendConfig]:
+        """The backend and its validated configuration, found once; raises SetupError."""
+        if self._backend is None:
+            # In a thread: importing a plugin takes a while.
+            find = self._plugins.backend
+            self._backend = await anyio.to_thread.run_sync(find, self.config.backend)
+        if self._settings is None:
+            name, model = self._backend.name, self._backend.config
+            self._settings = validate(model, self.config.table(name), path=f"tunnel.{name}")
+            self._redact.add(*secrets_of(self._settings))
+        return self._backend, self._settings
+
+    def _note_change(self, old: TunnelStatus, new: TunnelStatus) -> None:
         status_logger.info("tunnel %s: %s", self.name, self._redact(describe(new)))
         if isinstance(old, Connected) and isinstance(new, Reconnecting):
             self._drops.append(anyio.current_time())
-        self._observation.status_changed(old, new)
 
 
 @asynccontextmanager
 async def open_tunnel(
-    config: TunnelConfig | Mapping[str, Any] | None = None, **options: Any
+    config: ConfigLike = None, **options: Unpack[TunnelOptions]
 ) -> AsyncIterator[Tunnel]:
-    """A tunnel that is started on entering and stopped on leaving; see `Tunnel` and its `start`."""
+    """A tunnel that is started on entry and stopped on exit; see `Tunnel` and its `start`."""
     async with Tunnel(config, **options) as tunnel:
         await tunnel.start()
         yield tunnel

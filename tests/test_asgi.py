@@ -17,8 +17,8 @@ from prx_tunnel_core.admission import App
 from prx_tunnel_core.asgi import HostTunnel, lifespan, with_tunnel
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.errors import unwrap_group
-from support.memory import FakeProber, Memory
-from support.virtual import no_plugins
+from support.memory import Memory
+from support.virtual import isolate_hosts, no_plugins
 
 pytestmark = pytest.mark.anyio
 
@@ -27,13 +27,14 @@ CONFIG = {"backend": "memory", "reconnect": {"enabled": False}}
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    isolate_hosts(monkeypatch)
     monkeypatch.setenv("PRX_TUNNEL_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("PRX_CONFIG", str(tmp_path / "config.toml"))
     return tmp_path
 
 
 def options(provider: Memory) -> dict[str, Any]:
-    return {"backend": provider.backend(), "plugins": no_plugins(), "prober": FakeProber()}
+    return {"backend": provider.backend(), "plugins": no_plugins()}
 
 
 class Server:

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from prx_tunnel_core import Connected, Failed, SetupError, Stopped, blocking
-from support.memory import FakeProber, Memory
+from support.memory import Memory
 from support.proc import host
-from support.virtual import no_plugins
+from support.virtual import isolate_hosts, no_plugins
 
 
 @pytest.fixture(params=["asyncio", "trio"])
-def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+def options(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    isolate_hosts(monkeypatch)
     return {
         "async_backend": request.param,
         "backend": Memory().backend(),
         "plugins": no_plugins(),
-        "prober": FakeProber(),
     }
 
 
@@ -163,9 +163,12 @@ import math, os, signal, sys, threading
 from prx_tunnel_core import blocking
 from prx_tunnel_core.models import Connecting
 from support.memory import FakeProber, Memory
+from prx_tunnel_core import Tunnel
+from prx_tunnel_core._supervisor.run import Seams
 from support.virtual import no_plugins
+Tunnel._seams = Seams(prober=lambda _: FakeProber())
 provider = Memory()
-options = {"backend": provider.backend(), "plugins": no_plugins(), "prober": FakeProber(),
+options = {"backend": provider.backend(), "plugins": no_plugins(),
            "async_backend": sys.argv[1]}
 """
 ENDINGS = {

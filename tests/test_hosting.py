@@ -14,16 +14,21 @@ from prx_tunnel_core._control.async_client import ask
 from prx_tunnel_core._control.name_lock import NameLock
 from prx_tunnel_core._hosting import HostTunnel, host_tunnel
 from prx_tunnel_core.models import TunnelStatus, VisitorHeaders
-from support.memory import FakeProber, Memory, MemoryConnection
-from support.virtual import no_plugins
+from support.memory import Memory, MemoryConnection
+from support.virtual import isolate_hosts, no_plugins
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime")]
 
 CONFIG = {"backend": "memory", "reconnect": {"backoff_base_ms": 1, "backoff_max_ms": 1}}
 
 
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    isolate_hosts(monkeypatch)
+
+
 def options(provider: Memory) -> dict[str, Any]:
-    return {"backend": provider.backend(), "plugins": no_plugins(), "prober": FakeProber()}
+    return {"backend": provider.backend(), "plugins": no_plugins()}
 
 
 async def until(tunnel: HostTunnel, kind: type[TunnelStatus]) -> None:
@@ -215,7 +220,7 @@ async def test_a_port_that_is_another_is_said_once(
             for _ in range(5):
                 await ask("status")
                 await anyio.sleep(0.002)
-    assert caplog.text.count("leads to port 3000, and this host is to be at port 4000") == 1
+    assert caplog.text.count("leads to port 3000, but this host is configured for port 4000") == 1
 
 
 async def test_a_host_without_a_tunnel() -> None:

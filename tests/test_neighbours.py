@@ -11,10 +11,9 @@ import pytest
 from prx_tunnel_core import Tunnel, access
 from prx_tunnel_core._control.async_client import NoAnswer
 from prx_tunnel_core._control.server import serve
-from prx_tunnel_core._neighbours import Neighbours
-from prx_tunnel_core.asgi import lifespan
-from support.memory import FakeProber, Memory
-from support.virtual import no_plugins
+from prx_tunnel_core.asgi import Neighbours, lifespan
+from support.memory import Memory
+from support.virtual import isolate_hosts, no_plugins
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("runtime")]
 
@@ -29,8 +28,13 @@ def connected(monkeypatch: pytest.MonkeyPatch) -> dict[object, Any]:
     return known
 
 
+@pytest.fixture(autouse=True)
+def isolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    isolate_hosts(monkeypatch)
+
+
 def options(provider: Memory) -> dict[str, Any]:
-    return {"backend": provider.backend(), "plugins": no_plugins(), "prober": FakeProber()}
+    return {"backend": provider.backend(), "plugins": no_plugins()}
 
 
 async def test_s07_a_tunnel_of_another_process_is_known_while_it_runs(
@@ -68,7 +72,7 @@ async def test_s07_what_was_known_holds_while_there_is_no_answer(
         connected.clear()
         await neighbours.look()
         for answer in (silent, foreign):
-            monkeypatch.setattr("prx_tunnel_core._neighbours.ask", answer)
+            monkeypatch.setattr("prx_tunnel_core._hosting.ask", answer)
             await neighbours.look()
             assert list(connected.values()) == [tunnel.info]
 
@@ -76,7 +80,7 @@ async def test_s07_what_was_known_holds_while_there_is_no_answer(
 async def test_s07_a_host_looks_for_them_until_it_ends(
     connected: dict[object, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prx_tunnel_core._neighbours.POLL", 0.01)
+    monkeypatch.setattr("prx_tunnel_core.asgi.NEIGHBOURS_POLL", 0.01)
     async with Tunnel(CONFIG, name="second", **options(Memory())) as tunnel, serve(tunnel):
         await tunnel.start()
         host = lifespan(CONFIG, wait=True, **options(Memory()))

@@ -17,9 +17,12 @@ import trio.testing
 
 from prx_tunnel_core import hookimpl
 from prx_tunnel_core._plugins import FoundPlugin, PluginRegistry
-from prx_tunnel_core.models import Connecting, Idle, Stopped, TunnelHealth, TunnelStatus
+from prx_tunnel_core._supervisor.observers import notify
+from prx_tunnel_core.models import Connecting, Idle, TunnelHealth, TunnelStatus
 
 HEALTH = TunnelHealth("healthy")
+STATUS_CHANGED = "prx_tunnel_status_changed"
+ARGUMENTS = {"tunnel": "web", "old": Idle(), "new": Connecting()}
 
 
 class Recorder:
@@ -48,7 +51,7 @@ def _itself(plugin: object) -> object:
 
 
 async def tell(plugins: PluginRegistry, **options: float) -> None:
-    await plugins.status_changed("web", Idle(), Connecting(), **options)
+    await notify(plugins.loaded(), STATUS_CHANGED, ARGUMENTS, **options)
 
 
 class Plain(Recorder):
@@ -80,7 +83,8 @@ async def test_plain_functions_run_in_a_thread_and_async_ones_on_the_loop() -> N
     plain, on_loop = Plain(), Async()
     plugins = watching(plain, on_loop)
     await tell(plugins)
-    await plugins.health_checked("web", HEALTH)
+    checked = {"tunnel": "web", "health": HEALTH}
+    await notify(plugins.loaded(), "prx_tunnel_health_checked", checked)
     here = threading.current_thread()
     assert on_loop.told == [("web", Idle(), Connecting(), here), ("web", HEALTH, here)]
     assert [told[:-1] for told in plain.told] == [
@@ -221,7 +225,7 @@ def test_each_has_a_deadline_of_its_own(caplog: pytest.LogCaptureFixture) -> Non
 def test_with_nobody_to_tell_nothing_happens_at_all() -> None:
     """No thread, no checkpoint: a coroutine that never yields ends at its first step."""
     plugins = watching(OnlyHealth())
-    coroutine = plugins.status_changed("web", Idle(), Stopped())
+    coroutine = notify(plugins.loaded(), STATUS_CHANGED, ARGUMENTS)
     threads = threading.active_count()
     with pytest.raises(StopIteration):
         coroutine.send(None)

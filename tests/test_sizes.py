@@ -126,7 +126,7 @@ def test_a_secret_has_four_characters(secret: str, is_hidden: bool) -> None:
 
 @pytest.mark.anyio
 async def test_a_slow_watcher_may_lag_sixty_four_statuses_behind() -> None:
-    statuses = StatusBroadcast(Connecting(0))
+    statuses = StatusBroadcast()
     watch = statuses.watch()
     for attempt in range(1, 101):
         statuses.put(Connecting(attempt))

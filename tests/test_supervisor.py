@@ -525,7 +525,7 @@ async def test_urls_are_each_that_differs_from_the_one_before() -> None:
 async def test_open_tunnel_is_enter_and_start() -> None:
     memory = Memory()
     async with open_tunnel(
-        {"backend": "memory"}, backend=memory.backend(), plugins=no_plugins(), prober=FakeProber()
+        {"backend": "memory"}, backend=memory.backend(), plugins=no_plugins()
     ) as tunnel:
         assert tunnel.info is not None
     assert tunnel.status == Stopped()

@@ -33,7 +33,7 @@ from prx_tunnel_core import (
 from prx_tunnel_core.process._reaper import sweep
 from prx_tunnel_core.tunnel import Tunnel
 from support.memory import FakeProber
-from support.virtual import no_plugins
+from support.virtual import IsolatedTunnel, no_plugins
 
 pytestmark = pytest.mark.anyio
 
@@ -61,12 +61,11 @@ class Shell:
 
     def tunnel(self, script: str = UP, **config: object) -> Tunnel:
         reconnect = {"backoff_base_ms": 1, "backoff_max_ms": 1, "max_attempts": 2}
-        return Tunnel(
+        return IsolatedTunnel(
             {"backend": "shell", "reconnect": reconnect, "shell": {"script": script}, **config},
             backend=Backend(name="shell", summary="", config=ShellConfig, connect=self.connect),
             plugins=no_plugins(),
             prober=FakeProber(),
-            online=lambda: True,
         )
 
 

@@ -16,7 +16,15 @@ import anyio
 import pytest
 import trio
 
-from prx_tunnel_core import Check, Connected, Connection, PluginRegistry, Reconnecting, Target
+from prx_tunnel_core import (
+    Check,
+    Connected,
+    Connection,
+    PluginRegistry,
+    Reconnecting,
+    Target,
+    hookimpl,
+)
 from prx_tunnel_core._supervisor import suspend
 from prx_tunnel_core.backend import Backend, Observer, TunnelView
 from prx_tunnel_core.config import ConfigModel
@@ -163,13 +171,15 @@ def with_an_observer(
         def observers(self, tables: Mapping[str, Any]) -> list[Observer[Any]]:
             return [Observer(name="witness", config=ConfigModel, run=run)]
 
-        async def status_changed(
-            self, tunnel: str, old: TunnelStatus, new: TunnelStatus, *, deadline: float = 5.0
-        ) -> None:
+    class Hooks:
+        @hookimpl
+        async def prx_tunnel_status_changed(self, new: TunnelStatus) -> None:
             await changed(new)
 
+    plugins = Plugins(entry_points=list)
+    plugins.register(Hooks())
     config = {"backend": "memory"}
-    options: dict[str, Any] = {"plugins": Plugins(entry_points=list), "prober": FakeProber()}
+    options: dict[str, Any] = {"plugins": plugins, "prober": FakeProber()}
     return Recorded(config, backend=Memory().backend(), tables={"witness": {}}, **options)
 
 
@@ -233,7 +243,7 @@ def test_an_observer_that_fails_is_named_with_the_reason(caplog: pytest.LogCaptu
             await tunnel.start()
             await anyio.sleep(2)
             assert isinstance(tunnel.status, Connected)
-            assert tunnel._observation.states() == {
+            assert tunnel.observer_states == {
                 "witness": {"state": "failed", "reason": "ZeroDivisionError: by \x1b[31mzero"}
             }
 

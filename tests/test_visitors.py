@@ -24,7 +24,6 @@ from prx_tunnel_core.models import (
     Connected,
     Connecting,
     Failed,
-    Idle,
     Reconnecting,
     Stopped,
     TunnelInfo,
@@ -182,7 +181,7 @@ class TestSeveralTunnels:
         monkeypatch.setattr(access, "connected", {})
 
     def up(self, headers: VisitorHeaders | None, port: int = 3000) -> StatusBroadcast:
-        statuses = StatusBroadcast(Idle())
+        statuses = StatusBroadcast()
         statuses.put(Connected(info(headers, port)))
         return statuses
 
@@ -238,7 +237,7 @@ class TestSeveralTunnels:
     def test_s07_the_same_tunnel_does_not_count_twice(self) -> None:
         """A host may say more of its headers than the backend does."""
         known = info(None)
-        statuses = StatusBroadcast(Idle())
+        statuses = StatusBroadcast()
         statuses.put(Connected(known))
         assert not is_public_request(request(), replace(known, visitor_headers=CLOUDFLARE))
 

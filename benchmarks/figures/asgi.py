@@ -43,7 +43,7 @@ def measure(bench: Bench) -> Figure:
 async def work(program: str, rounds: int) -> dict[str, list[float]]:
     """Each request, for each of the three."""
     found: dict[str, list[float]] = {"with": [], "without": [], "again": []}
-    host = with_tunnel(_app, _table(program), online=lambda: True)
+    host = with_tunnel(_app, _table(program))
     async with _served(host) as ours, _served(_app) as bare, _served(_app) as again:
         ports = {"with": ours, "without": bare, "again": again}
         clients = {name: await asyncio.open_connection("127.0.0.1", ports[name]) for name in ports}

@@ -13,7 +13,6 @@ from prx_tunnel_core._configfile import Config
 from prx_tunnel_core._control.name_lock import NameLock
 from prx_tunnel_core._control.server import serve
 from prx_tunnel_core._plugins import PluginRegistry
-from prx_tunnel_core._supervisor.telling import TellingTunnel
 from prx_tunnel_core.errors import TunnelError, unwrap_group
 from prx_tunnel_core.models import Failed, Idle, Stopped, TunnelStatus
 from prx_tunnel_core.tunnel import Tunnel
@@ -46,12 +45,12 @@ async def _keep_open(
     try:
         on_lock()
         shown = _Shown(view)
-        tunnel = TellingTunnel(
+        tunnel = Tunnel(
             spec.config.tunnel,
             name=spec.name,
             plugins=spec.plugins,
             tables=spec.config.tables,
-            show=shown.show,
+            on_status=shown.show,
         )
         async with tunnel, serve(tunnel, lock=lock, release_on_stop=True):
             await _until_stopped(tunnel, shown, stop)

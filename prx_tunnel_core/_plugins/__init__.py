@@ -4,10 +4,9 @@
     registry.py    `PluginRegistry`: by name, by table, conflicts, the off-switch, the list
     choices.py     the backends that could be chosen on this machine, the best one first
     names.py       the names that a configuration may use, and suggestions for misspelt ones
-    observers.py   call the hooks that report a tunnel's changes
 
-Each plugin is found, imported and called alone, so a broken one is reported with its distribution
-and affects only a tunnel that selects it.
+Each plugin is found and imported alone, so a broken one is reported with its distribution and
+affects only a tunnel that selects it.
 """
 
 from prx_tunnel_core._plugins.loading import FoundPlugin, find_installed

@@ -22,11 +22,9 @@ from prx_tunnel_core._plugins.loading import (
     load,
 )
 from prx_tunnel_core._plugins.names import missing_backend
-from prx_tunnel_core._plugins.observers import DEADLINE, notify
 from prx_tunnel_core.backend import Backend, Observer
 from prx_tunnel_core.errors import ConfigError, PluginError, SetupError, UnknownBackend
 from prx_tunnel_core.logs import get_logger
-from prx_tunnel_core.models import TunnelHealth, TunnelStatus
 
 logger = get_logger(__name__)
 
@@ -152,28 +150,15 @@ class PluginRegistry:
             entries += [_described(descriptor, blank) for descriptor in own]
         return entries
 
-    async def status_changed(
-        self, tunnel: str, old: TunnelStatus, new: TunnelStatus, *, deadline: float = DEADLINE
-    ) -> None:
-        """Tell each loaded plugin, one after the other, each for `deadline` seconds at most."""
-        arguments = {"tunnel": tunnel, "old": old, "new": new}
-        await notify(self._told(), "prx_tunnel_status_changed", arguments, deadline=deadline)
-
-    async def health_checked(
-        self, tunnel: str, health: TunnelHealth, *, deadline: float = DEADLINE
-    ) -> None:
-        """Tell each loaded plugin, one after the other, each for `deadline` seconds at most."""
-        arguments = {"tunnel": tunnel, "health": health}
-        await notify(self._told(), "prx_tunnel_health_checked", arguments, deadline=deadline)
+    def loaded(self) -> list[LoadedPlugin]:
+        """The plugins that were registered or imported so far, each once."""
+        return list(dict.fromkeys((*self._registered, *self._loaded.values())))
 
     @cached_property
     def _found(self) -> tuple[FoundPlugin, ...]:
         """In an order that does not depend on the order of the file system."""
         by = sorted(self._find(), key=lambda f: (f.group, f.name, f.distribution, f.version))
         return tuple(by)
-
-    def _told(self) -> list[LoadedPlugin]:
-        return list(dict.fromkeys((*self._registered, *self._loaded.values())))
 
     def _is_off(self, found: FoundPlugin) -> bool:
         off = {canonical(name.strip()) for name in self._environ.get(SWITCH, "").split(",")} - {""}
@@ -183,7 +168,7 @@ class PluginRegistry:
         if found not in self._loaded:
             plugin = load(found)
             # One module may stand behind several entries: its hooks are called once.
-            same = (p for p in self._told() if p.plugin is plugin.plugin)
+            same = (p for p in self.loaded() if p.plugin is plugin.plugin)
             self._loaded[found] = next(same, plugin)
         return self._loaded[found]
 

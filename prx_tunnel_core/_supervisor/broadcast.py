@@ -1,16 +1,26 @@
-"""Pass values on to whoever watches, without ever waiting for them."""
+"""Publishes the status of a tunnel to its watchers, without ever waiting for them."""
 
 from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Generic, TypeVar
 
 import anyio
 
 from prx_tunnel_core import access
-from prx_tunnel_core.models import Connected, Connecting, Reconnecting, TunnelInfo, TunnelStatus
+from prx_tunnel_core.logs import get_logger
+from prx_tunnel_core.models import (
+    Connected,
+    Connecting,
+    Idle,
+    Reconnecting,
+    TunnelInfo,
+    TunnelStatus,
+)
+
+logger = get_logger("prx_tunnel_core")
 
 T = TypeVar("T")
 
@@ -18,7 +28,7 @@ KEPT = 64  # values that a slow watcher may lag behind
 
 
 class Watch(AsyncIterator[T], Generic[T]):
-    """One watcher's own queue: the oldest values give way, the latest always arrives."""
+    """The queue of one watcher: when it is full, the oldest value is dropped, never the latest."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._values: deque[T] = deque(maxlen=kept)
@@ -30,7 +40,7 @@ class Watch(AsyncIterator[T], Generic[T]):
         self._news.set()
 
     def close(self) -> None:
-        """What is queued still arrives; then the iteration ends."""
+        """Queued values still arrive; then the iteration ends."""
         self._closed = True
         self._news.set()
 
@@ -47,12 +57,17 @@ class Watch(AsyncIterator[T], Generic[T]):
 
 
 class StatusBroadcast:
-    """The status of a tunnel, and all who watch it."""
+    """The current status of a tunnel, and everything that is notified when it changes.
 
-    def __init__(self, now: TunnelStatus) -> None:
-        self.now = now
+    `on_status` is called with each new status; its exceptions are logged.
+    """
+
+    def __init__(self, on_status: Callable[[TunnelStatus], object] | None = None) -> None:
+        self.now: TunnelStatus = Idle()
         self.closed = False
         """Whether no other status will come."""
+        self._on_status = on_status
+        self._listeners: list[Callable[[TunnelStatus, TunnelStatus], None]] = []
         self._changed = anyio.Event()
         self._watches: weakref.WeakSet[Watch[TunnelStatus]] = weakref.WeakSet()
 
@@ -60,10 +75,15 @@ class StatusBroadcast:
     def info(self) -> TunnelInfo | None:
         return self.now.info if isinstance(self.now, Connected) else None
 
-    def put(self, new: TunnelStatus) -> bool:
-        """Tell everybody; whether it is a change at all."""
-        if new == self.now:
-            return False
+    def listen(self, listener: Callable[[TunnelStatus, TunnelStatus], None]) -> None:
+        """Call it with the old and the new status at each change, before `on_status`."""
+        self._listeners.append(listener)
+
+    def put(self, new: TunnelStatus) -> None:
+        """Publish a status; one that equals the current status is no change."""
+        old = self.now
+        if new == old:
+            return
         self.now = new
         if isinstance(new, Connected):
             access.connected[self] = new.info
@@ -72,7 +92,9 @@ class StatusBroadcast:
         for watch in list(self._watches):
             watch.put(new)
         self._wake()
-        return True
+        for listener in self._listeners:
+            listener(old, new)
+        self._call_host(new)
 
     async def change(self) -> None:
         """Return at the next change, or when it is closed."""
@@ -87,6 +109,7 @@ class StatusBroadcast:
         return watch
 
     def urls(self) -> Urls:
+        """The current URL, then each that differs from the previous one."""
         return Urls(self.watch(), self.info)
 
     def open(self) -> None:
@@ -103,9 +126,17 @@ class StatusBroadcast:
         self._changed.set()
         self._changed = anyio.Event()
 
+    def _call_host(self, new: TunnelStatus) -> None:
+        if self._on_status is None:
+            return
+        try:
+            self._on_status(new)
+        except (Exception, SystemExit):
+            logger.exception("the on_status callback raised an exception; the tunnel goes on")
+
 
 class Urls(AsyncIterator[str]):
-    """Of a watch's statuses, each public URL that differs from the one before."""
+    """Of the statuses of a watch, each public URL that differs from the previous one."""
 
     def __init__(self, statuses: AsyncIterator[TunnelStatus], now: TunnelInfo | None) -> None:
         self._statuses = statuses

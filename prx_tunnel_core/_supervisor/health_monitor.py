@@ -1,48 +1,62 @@
-"""When the health of a tunnel is looked at, and what follows from it."""
+"""Checks the health of a tunnel periodically and on request, and decides when it is unhealthy."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 import anyio
 
 from prx_tunnel_core import _health
 from prx_tunnel_core._supervisor import suspend
-from prx_tunnel_core.backend import Connection, Target
+from prx_tunnel_core._supervisor.broadcast import StatusBroadcast
+from prx_tunnel_core._supervisor.connection import OpenConnection
+from prx_tunnel_core._supervisor.observers import Observation
+from prx_tunnel_core.backend import Backend, Connection, Target
+from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Check, TunnelHealth, state_of
 from prx_tunnel_core.process._process import ProcessConnection
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from prx_tunnel_core._supervisor.attempt import OpenConnection
-    from prx_tunnel_core.tunnel import Tunnel
-
 logger = get_logger("prx_tunnel_core")
 
-PROVIDER_TIMEOUT = 10.0  # seconds for a backend's own word
+PROVIDER_TIMEOUT = 10.0  # seconds for the backend's own `check`
 RECOVERY = 90.0  # seconds that a program may take to come back by itself
-PROBE_TIMEOUT = 10.0  # seconds for everything else that is asked, each
+PROBE_TIMEOUT = 10.0  # seconds for each of the other probes
 
 
 class Probes(Protocol):
-    """Who looks from outside: `health.Prober`, unless a test answers instead."""
+    """The checks from outside: `_health.Prober`, or a test's own."""
 
     async def local(self, target: Target) -> Check: ...
     async def public(self, url: str, *, connected_for: float) -> tuple[Check, float | None]: ...
     async def aclose(self) -> None: ...
 
 
-class HealthCheck:
-    """The health of one tunnel: never two checks at a time, each about the connection of now."""
+def default_prober(backend: Backend[Any]) -> Probes:
+    return _health.Prober(timeout=PROBE_TIMEOUT, backend=backend)
 
-    def __init__(self, tunnel: Tunnel, prober: Probes | None) -> None:
+
+class HealthMonitor:
+    """The health of one tunnel: one check at a time, each of the current connection."""
+
+    def __init__(
+        self,
+        config: TunnelConfig,
+        *,
+        statuses: StatusBroadcast,
+        observers: Observation,
+        new_prober: Callable[[Backend[Any]], Probes],
+    ) -> None:
         self.latest: TunnelHealth | None = None
         self.connection: OpenConnection | None = None
-        self._tunnel = tunnel
-        self._prober = prober
+        self._config = config
+        self._target = Target(config.local_host, config.local_port)
+        self._statuses = statuses
+        self._observers = observers
+        self._new_prober = new_prober
+        self._prober: Probes | None = None
         self._turn = anyio.Lock()
         self._recovering_since = math.inf
 
@@ -55,15 +69,15 @@ class HealthCheck:
         async with self._turn:
             up = self.connection
             result = await self._look(up) if up is not None else self._not_connected()
-            if up is not self.connection:  # it dropped while we looked: that is the answer
+            if up is not self.connection:  # it dropped during the check
                 result = self._not_connected()
             self.latest = result
-            self._tunnel._observation.health_checked(result)  # noqa: SLF001 - one object in parts
+            self._observers.health_checked(result)
             return result
 
     async def until_unhealthy(self) -> str:
         """Check every interval; return the reason once enough checks in a row have failed."""
-        config = self._tunnel.config
+        config = self._config
         failed = 0
         self._recovering_since = math.inf
         while True:
@@ -71,7 +85,7 @@ class HealthCheck:
             woken = await suspend.sleep(config.health_check_interval)
             result = await self.now()
             if result.verdict == "unhealthy":
-                # Of what the machine's own suspend has broken, much comes back by itself.
+                # A failure right after a suspend is free: much of it recovers by itself.
                 failed += not (woken or self._has_patience())
             elif any(check.verdict == "ok" for check in result.checks if _remote(check)):
                 failed = 0  # what is merely unknown neither counts nor clears
@@ -84,32 +98,30 @@ class HealthCheck:
                 return f"{failed} health checks in a row failed: {reasons}"
 
     def _has_patience(self) -> bool:
-        """Whether the program is just coming back by itself, which a restart would only delay."""
+        """Whether the program is recovering by itself, which a restart would only delay."""
         return 0 <= anyio.current_time() - self._recovering_since < RECOVERY
 
-    def _note(self, word: _health.ProviderReport) -> None:
-        if not word.recovering:
+    def _note_recovery(self, report: _health.ProviderReport) -> None:
+        if not report.recovering:
             self._recovering_since = math.inf
         elif self._recovering_since == math.inf:
             self._recovering_since = anyio.current_time()
 
     async def _look(self, up: OpenConnection) -> TunnelHealth:
-        prober = self._prober = self._prober or _health.Prober(
-            timeout=PROBE_TIMEOUT, backend=up.backend
-        )
+        prober = self._prober = self._prober or self._new_prober(up.backend)
         found: dict[str, Check] = {"process": _process(up.connection)}
         wrong_here: list[Check] = []
         latency: float | None = None
 
         async def provider() -> Check:
-            word = await _health.ask_provider(up.connection, timeout=PROVIDER_TIMEOUT)
-            self._note(word)
-            if word.local is not None and word.local.verdict == "fail":
-                wrong_here.append(word.local)
-            return word.provider
+            report = await _health.ask_provider(up.connection, timeout=PROVIDER_TIMEOUT)
+            self._note_recovery(report)
+            if report.local is not None and report.local.verdict == "fail":
+                wrong_here.append(report.local)
+            return report.provider
 
         async def local() -> Check:
-            return await prober.local(self._tunnel.target)
+            return await prober.local(self._target)
 
         async def public() -> Check:
             nonlocal latency
@@ -125,7 +137,7 @@ class HealthCheck:
                 found[name] = Check(name, "unknown", f"could not be checked: {error!r}")
 
         looks = {"provider": provider, "local": local}
-        if self._tunnel.config.health_check_url:
+        if self._config.health_check_url:
             looks["public"] = public
         async with anyio.create_task_group() as tasks:
             for name, look in looks.items():
@@ -137,7 +149,7 @@ class HealthCheck:
         return TunnelHealth(_health.judge(checks), checks, latency)
 
     def _not_connected(self) -> TunnelHealth:
-        state = state_of(self._tunnel.status)
+        state = state_of(self._statuses.now)
         return TunnelHealth("unhealthy", (Check("process", "fail", f"the tunnel is {state}"),))
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import anyio
 import pytest
 
-from prx_tunnel_core import Check, Connected, PluginRegistry, Reconnecting, Tunnel
+from prx_tunnel_core import Check, Connected, PluginRegistry, Reconnecting
 from prx_tunnel_core._control.server import serve
 from prx_tunnel_core._doctor import backend as doctors_backend
 from prx_tunnel_core._doctor.tunnel import MANY_DROPS
 from support.doctor import PROBE, SECRET, WITH_SECRET, found, only
 from support.memory import FakeProber, Memory
 from support.probing import full_backlog, without_proxies
-from support.virtual import no_plugins
+from support.virtual import IsolatedTunnel, no_plugins
 
 pytestmark = pytest.mark.anyio
 
@@ -76,8 +76,9 @@ async def network_is_unstable(file: Path, _: int) -> tuple[str, str]:
     memory = Memory()
     reconnect = {"backoff_base_ms": 1, "backoff_max_ms": 1, "max_attempts": 0}
     table = {"backend": "memory", "reconnect": reconnect}
-    tunnel = Tunnel(table, backend=memory.backend(), plugins=no_plugins(), prober=FakeProber(),
-                    online=lambda: True)  # fmt: skip
+    tunnel = IsolatedTunnel(
+        table, backend=memory.backend(), plugins=no_plugins(), prober=FakeProber()
+    )
     async with tunnel, serve(tunnel):
         await tunnel.start()
         statuses = tunnel.watch()

@@ -19,7 +19,7 @@ import trio
 import trio.testing
 
 from prx_tunnel_core import Check, ConfigError, Connected, ConnectError, Reconnecting, Tunnel
-from prx_tunnel_core._supervisor import attempt, suspend
+from prx_tunnel_core._supervisor import connection, suspend
 from prx_tunnel_core._supervisor.backoff import Backoff
 from prx_tunnel_core.config import ReconnectConfig
 from support.memory import FakeProber, Memory
@@ -39,7 +39,7 @@ class Jumping:
 
 
 def test_e01_the_wall_clock_is_for_display_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attempt, "datetime", Jumping)
+    monkeypatch.setattr(connection, "datetime", Jumping)
     monkeypatch.setattr(time, "time", lambda: Jumping.now().timestamp())
 
     @virtual

@@ -15,7 +15,6 @@ from prx_tunnel_core import (
     Failed,
     PluginRegistry,
     SetupError,
-    Tunnel,
     TunnelStatus,
     hookimpl,
 )
@@ -24,7 +23,7 @@ from support.command import Prx
 from support.faults import TOKEN, Cloudflared, Programs, both_loops, starting
 from support.memory import FakeProber, Memory
 from support.tunnel_scenarios import reached
-from support.virtual import in_memory, virtual
+from support.virtual import IsolatedTunnel, in_memory, virtual
 
 pytestmark = pytest.mark.anyio
 
@@ -128,7 +127,7 @@ async def test_g17_who_raises_or_blocks_harms_nobody() -> None:
         plugins.register(plugin)
     memory = Memory()
     config = {"backend": "memory"}
-    async with Tunnel(
+    async with IsolatedTunnel(
         config, backend=memory.backend(), plugins=plugins, prober=FakeProber()
     ) as tunnel:
         begun = time.monotonic()

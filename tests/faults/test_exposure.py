@@ -23,6 +23,7 @@ from prx_tunnel_core.errors import ConfigError
 from support.command import Prx, until
 from support.faults import of_plugin
 from support.proc import children, parent, program
+from support.virtual import IsolatedTunnel
 
 pytestmark = pytest.mark.anyio
 
@@ -151,7 +152,7 @@ BACKENDS: dict[str, Callable[[Path], dict[str, Any]]] = {
 async def connected(backend: str, folder: Path) -> AsyncIterator[Tunnel]:
     table = {"backend": backend, "local_port": 9999, "health_check_url": False,
              backend: BACKENDS[backend](folder)}  # fmt: skip
-    tunnel = Tunnel(table, online=lambda: True)
+    tunnel = IsolatedTunnel(table)
     async with tunnel, serve(tunnel):
         await tunnel.start()
         await tunnel.health_check()

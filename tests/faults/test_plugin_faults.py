@@ -28,14 +28,14 @@ from prx_tunnel_core import (
     hookimpl,
     open_process,
 )
-from prx_tunnel_core._supervisor import attempt
+from prx_tunnel_core._supervisor import run
 from prx_tunnel_core.process._reaper import sweep
 from support.command import Prx
 from support.faults import FAST, FOR_EVER, starting
 from support.memory import FakeProber, Memory, MemoryConnection
 from support.proc import children, descriptors, program, starts
 from support.tunnel_scenarios import reached
-from support.virtual import no_plugins
+from support.virtual import IsolatedTunnel, no_plugins
 
 pytestmark = pytest.mark.anyio
 
@@ -43,8 +43,7 @@ pytestmark = pytest.mark.anyio
 def over(connect: Callable[..., Any], **table: Any) -> Tunnel:
     backend = Backend(name="odd", summary="", config=BackendConfig, connect=connect)
     table = {"backend": "odd", "reconnect": FAST, **table}
-    return Tunnel(table, backend=backend, plugins=no_plugins(), prober=FakeProber(),
-                  online=lambda: True)  # fmt: skip
+    return IsolatedTunnel(table, backend=backend, plugins=no_plugins(), prober=FakeProber())
 
 
 class Url(MemoryConnection):
@@ -127,8 +126,9 @@ async def test_l11_what_a_plugin_is_given_cannot_be_changed() -> None:
     plugins, greedy = no_plugins(), Greedy()
     plugins.register(greedy)
     memory = Memory()
-    async with Tunnel({"backend": "memory"}, backend=memory.backend(), plugins=plugins,
-                      prober=FakeProber()) as tunnel:  # fmt: skip
+    async with IsolatedTunnel(
+        {"backend": "memory"}, backend=memory.backend(), plugins=plugins, prober=FakeProber()
+    ) as tunnel:
         info = await tunnel.start()
         with anyio.fail_after(10):
             while not hasattr(greedy, "changed"):
@@ -169,7 +169,7 @@ async def test_l12_what_a_backend_leaves_is_not_held_by_core() -> None:
 async def test_l14_a_teardown_that_fails_leaves_no_program(
     ending: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(attempt, "TEARDOWN", 0.1)
+    monkeypatch.setattr(run, "TEARDOWN", 0.1)
 
     @asynccontextmanager
     async def connect(config: object, target: Target) -> AsyncIterator[Connection]:

@@ -22,7 +22,7 @@ from support.faults import FOR_EVER, URL, starting
 from support.memory import FakeProber, Memory, MemoryConnection
 from support.proc import descriptors
 from support.tunnel_scenarios import reached
-from support.virtual import no_plugins
+from support.virtual import IsolatedTunnel, no_plugins
 
 pytestmark = pytest.mark.anyio
 
@@ -50,8 +50,8 @@ class HungryConnection(MemoryConnection):
 
 async def test_i05_memory_that_runs_out_is_contained() -> None:
     backend = Backend(name="hungry", summary="", config=BackendConfig, connect=Hungry().connect)
-    tunnel = Tunnel({"backend": "hungry", "reconnect": FOR_EVER}, backend=backend,
-                    plugins=no_plugins(), prober=FakeProber(), online=lambda: True)  # fmt: skip
+    table = {"backend": "hungry", "reconnect": FOR_EVER}
+    tunnel = IsolatedTunnel(table, backend=backend, plugins=no_plugins(), prober=FakeProber())
     async with starting(tunnel) as statuses:
         assert "MemoryError" in (await reached(statuses, Reconnecting)).reason
         await reached(statuses, Connected)
@@ -64,8 +64,9 @@ async def test_i05_memory_that_runs_out_is_contained() -> None:
 async def test_i07_a_thousand_reconnects_leave_everything_as_it_was() -> None:
     memory = Memory()
     table = {"backend": "memory", "reconnect": FOR_EVER}
-    tunnel = Tunnel(table, backend=memory.backend(), plugins=no_plugins(), prober=FakeProber(),
-                    online=lambda: True)  # fmt: skip
+    tunnel = IsolatedTunnel(
+        table, backend=memory.backend(), plugins=no_plugins(), prober=FakeProber()
+    )
     async with tunnel, serve(tunnel):
         await tunnel.start()
         await drop(tunnel, memory, 20)
@@ -116,8 +117,10 @@ async def test_i09_a_slow_disk_does_not_hold_up_the_loop(
         monkeypatch.setattr(os, name, lambda *_, name=name: synced.append(name))
     memory = Memory()
     table = {"backend": "memory", "reconnect": FOR_EVER}
-    async with Tunnel(table, backend=memory.backend(), plugins=no_plugins(), prober=FakeProber(),
-                      online=lambda: True) as tunnel, serve(tunnel):  # fmt: skip
+    tunnel = IsolatedTunnel(
+        table, backend=memory.backend(), plugins=no_plugins(), prober=FakeProber()
+    )
+    async with tunnel, serve(tunnel):
         await tunnel.start()
         await drop(tunnel, memory, 5)
         await tunnel.health_check()

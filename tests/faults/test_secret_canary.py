@@ -27,6 +27,7 @@ from prx_tunnel_core._doctor import backend as doctors_backend
 from prx_tunnel_core._doctor import examine
 from support.command import Prx
 from support.probing import without_proxies
+from support.virtual import IsolatedTunnel
 
 pytestmark = pytest.mark.anyio
 
@@ -143,7 +144,7 @@ async def seen_of(table: Table, folder: Path) -> list[str]:
         except TunnelError as error:
             seen.append(told(error))
 
-    tunnel = Tunnel(table, plugins=PluginRegistry(), online=lambda: True)
+    tunnel = IsolatedTunnel(table, plugins=PluginRegistry())
     async with tunnel, serve(tunnel), anyio.create_task_group() as tasks:
         statuses = tunnel.watch()
         tasks.start_soon(start, tunnel)

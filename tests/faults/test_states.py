@@ -265,7 +265,7 @@ async def test_g18_each_status_is_whole_and_shows_a_url_only_while_connected() -
     memory = Memory(delay=0.1, teardown=0.5)
     seen: list[tuple[bool, bool]] = []
     async with in_memory(memory, reconnect={"max_attempts": 0}) as tunnel:
-        tunnel.on_status = lambda _old, new: seen.append(
+        tunnel.on_change = lambda _old, new: seen.append(
             (isinstance(new, Connected), tunnel.info is not None)
         )
         for _ in range(20):

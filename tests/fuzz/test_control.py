@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from prx_tunnel_core._control import client, protocol
 from prx_tunnel_core._control.operations import OPERATIONS
-from prx_tunnel_core._hosting import _FOREIGN_ANSWER
+from prx_tunnel_core._hosting import FOREIGN_ANSWER
 from prx_tunnel_core.models import (
     health_from_json,
     health_to_json,
@@ -131,7 +131,7 @@ STATUSES = st.fixed_dictionaries(
 def test_an_answer_of_another_version_is_a_status_or_one_of_three_errors(wire_form: Any) -> None:
     try:
         status = status_from_json(wire_form)
-    except _FOREIGN_ANSWER:
+    except FOREIGN_ANSWER:
         return
     again = status_from_json(json.loads(json.dumps(status_to_json("default", status, pid=1))))
     assert again == status
@@ -155,6 +155,6 @@ HEALTHS = st.fixed_dictionaries(
 def test_so_is_health(wire_form: Any) -> None:
     try:
         health = health_from_json(wire_form)
-    except _FOREIGN_ANSWER:
+    except FOREIGN_ANSWER:
         return
     assert health_from_json(json.loads(json.dumps(health_to_json(health)))) == health

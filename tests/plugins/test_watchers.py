@@ -6,9 +6,16 @@ from pathlib import Path
 import pytest
 
 from prx_tunnel_core._plugins import PluginRegistry
+from prx_tunnel_core._supervisor.observers import notify
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.models import Idle, Stopped
 from support.distributions import HEADER, Site, backend, listed, observer
+
+
+async def tell(plugins: PluginRegistry, tunnel: str) -> None:
+    arguments = {"tunnel": tunnel, "old": Idle(), "new": Stopped()}
+    await notify(plugins.loaded(), "prx_tunnel_status_changed", arguments)
+
 
 # --- observers and watchers --------------------------------------------------------------------
 
@@ -72,10 +79,10 @@ told = []
     entry_points = "[prx_tunnel]\nalpha = both\n[prx_tunnel.observers]\nalpha = both\n"
     site.install("prx-tunnel-alpha", entry_points, modules={"both": source})
     plugins = PluginRegistry()
-    await plugins.status_changed("early", Idle(), Stopped())
+    await tell(plugins, "early")
     plugins.load_watchers()
     plugins.backend("alpha")
-    await plugins.status_changed("web", Idle(), Stopped())
+    await tell(plugins, "web")
     assert sys.modules["both"].told == ["web"]
 
 
@@ -83,7 +90,7 @@ def test_listing_a_plugin_does_not_make_it_one_that_is_told(site: Site) -> None:
     site.plugin("alpha", backend("alpha"))
     plugins = PluginRegistry()
     plugins.listing()
-    assert plugins._told() == []
+    assert plugins.loaded() == []
 
 
 # --- programs ----------------------------------------------------------------------------------

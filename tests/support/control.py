@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -12,19 +12,17 @@ import anyio.to_thread
 from prx_tunnel_core import Tunnel
 from prx_tunnel_core._control import client
 from prx_tunnel_core._control.server import serve
-from prx_tunnel_core._health import Prober
 from support.memory import FakeProber, Memory
-from support.virtual import no_plugins
+from support.virtual import IsolatedTunnel, no_plugins
 
 
 def tunnel_over(memory: Memory, prober: FakeProber | None = None, **options: Any) -> Tunnel:
     config = {"backend": "memory", "reconnect": {"backoff_base_ms": 60_000}}
-    return Tunnel(
+    return IsolatedTunnel(
         config,
         backend=memory.backend(),
         plugins=no_plugins(),
-        prober=cast("Prober", prober or FakeProber()),
-        online=lambda: True,
+        prober=prober or FakeProber(),
         **options,
     )
 

@@ -27,7 +27,7 @@ from prx_tunnel_core.tunnel import Tunnel
 from prx_tunnel_core.urls import UrlRule
 from support.memory import FakeProber, Memory
 from support.proc import program
-from support.virtual import no_plugins
+from support.virtual import IsolatedTunnel, no_plugins
 
 URL = "https://agent.example.com"
 UP = (f"print:{URL}", "hang")
@@ -82,12 +82,8 @@ class Programs:
         if every is not None:
             config = config.model_copy(update={"health_check_interval": every})
         backend = Backend(name="programs", summary="", config=ProgramConfig, connect=self.connect)
-        return Tunnel(
-            config,
-            backend=backend,
-            plugins=no_plugins(),
-            prober=prober or FakeProber(),
-            online=lambda: True,
+        return IsolatedTunnel(
+            config, backend=backend, plugins=no_plugins(), prober=prober or FakeProber()
         )
 
     @property
@@ -165,9 +161,7 @@ class Cloudflared:
         # 9999 is the port of the recordings.
         config = {"backend": "cloudflare", "local_port": 9999, "health_check_url": False}
         cloudflare = {"program": str(self.program.program), **table}
-        return Tunnel(
-            {**config, "reconnect": reconnect, "cloudflare": cloudflare}, online=lambda: True
-        )
+        return IsolatedTunnel({**config, "reconnect": reconnect, "cloudflare": cloudflare})
 
 
 def tunnel_to(
@@ -187,10 +181,9 @@ def tunnel_to(
     config = validate(TunnelConfig, table, path="tunnel")
     if every is not None:
         config = config.model_copy(update={"health_check_interval": every})
-    return Tunnel(
+    return IsolatedTunnel(
         config,
         backend=replace(Memory(names=[url] * 9).backend(), **fields),
         plugins=no_plugins(),
         prober=prober,
-        online=lambda: True,
     )

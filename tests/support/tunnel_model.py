@@ -134,7 +134,7 @@ class Model:
 
     def attach(self, tunnel: Recorded) -> None:
         self.tunnel = tunnel
-        tunnel.on_status = self.changed
+        tunnel.on_change = self.changed
 
     def must(self, holds: bool, invariant: Invariant, detail: object = "") -> None:
         if not holds and not self.broken:

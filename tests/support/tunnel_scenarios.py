@@ -18,11 +18,12 @@ import httpx
 from anyio.abc import SocketAttribute
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from prx_tunnel_core._health import Prober
+from prx_tunnel_core._health import Prober, online
 from prx_tunnel_core.models import Connected, Reconnecting, Stopped, TunnelStatus
 from prx_tunnel_core.process._reaper import sweep
 from prx_tunnel_core.tunnel import Tunnel
 from support.proc import children, descriptors, until
+from support.virtual import IsolatedTunnel
 
 PATIENCE = 30.0  # seconds: only a broken test waits this long
 PROBE = 0.5  # seconds that a health check waits for an answer
@@ -97,7 +98,7 @@ async def running(
     reconnect = {"backoff_base_ms": 50, "backoff_max_ms": 100, "max_attempts": 0}
     async with echo_app() as app:
         config = {"local_port": app.port, "reconnect": reconnect, **table, **settings}
-        async with Tunnel(config, prober=Prober(timeout=PROBE)) as tunnel:
+        async with IsolatedTunnel(config, prober=Prober(timeout=PROBE), online=online) as tunnel:
             with anyio.fail_after(PATIENCE):
                 await tunnel.start()
             yield tunnel, app

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ParamSpec
+from dataclasses import replace
+from typing import Any, ParamSpec, Unpack
 
+import pytest
 import trio
 import trio.testing
 
 from prx_tunnel_core import PluginRegistry
 from prx_tunnel_core._supervisor.backoff import Backoff
-from prx_tunnel_core.config import ReconnectConfig
-from prx_tunnel_core.models import TunnelStatus
-from prx_tunnel_core.tunnel import Tunnel
+from prx_tunnel_core._supervisor.health_monitor import Probes
+from prx_tunnel_core._supervisor.run import Seams
+from prx_tunnel_core.config import ConfigLike
+from prx_tunnel_core.models import Idle, TunnelStatus
+from prx_tunnel_core.tunnel import Tunnel, TunnelOptions
 from support.memory import FakeProber, Memory
 
 P = ParamSpec("P")
@@ -37,20 +41,48 @@ def no_plugins() -> PluginRegistry:
     return PluginRegistry(entry_points=list)
 
 
-class Recorded(Tunnel):
+class IsolatedTunnel(Tunnel):
+    """A tunnel for which a test answers instead of the network and the machine.
+
+    `prober` answers the health checks (None: they are real), `online` says whether the machine has
+    a network, `jitter` is the random part of each delay, from 0 to 1 (None: it is random).
+    """
+
+    def __init__(
+        self,
+        config: ConfigLike = None,
+        *,
+        prober: Probes | None = None,
+        online: Callable[[], bool] = lambda: True,
+        jitter: float | None = None,
+        **options: Unpack[TunnelOptions],
+    ) -> None:
+        seams = Seams(online=online)
+        if prober is not None:
+            seams = replace(seams, prober=lambda _: prober)
+        if jitter is not None:
+            seams = replace(seams, backoff=lambda config: Backoff(config, uniform=lambda: jitter))
+        self._seams = seams
+        super().__init__(config, **options)
+
+
+def isolate_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for the tunnels that a host makes: nothing looks at the network or the machine."""
+    monkeypatch.setattr(Tunnel, "_seams", Seams(prober=lambda _: FakeProber(), online=lambda: True))
+
+
+class Recorded(IsolatedTunnel):
     """A tunnel that keeps every status with the time of its change."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, config: ConfigLike = None, **options: Any) -> None:
         self.history: list[tuple[float, TunnelStatus]] = []
-        self.on_status: Callable[[TunnelStatus, TunnelStatus], None] = lambda old, new: None
-        super().__init__(*args, **kwargs)
+        self.on_change: Callable[[TunnelStatus, TunnelStatus], None] = lambda old, new: None
+        super().__init__(config, on_status=self._record, **options)
 
-    def _set(self, new: TunnelStatus) -> None:
-        old = self.status
-        super()._set(new)
-        if new != old:
-            self.history.append((trio.current_time(), new))
-            self.on_status(old, new)
+    def _record(self, new: TunnelStatus) -> None:
+        old = self.history[-1][1] if self.history else Idle()
+        self.history.append((trio.current_time(), new))
+        self.on_change(old, new)
 
     @property
     def states(self) -> list[str]:
@@ -60,7 +92,7 @@ class Recorded(Tunnel):
 def in_memory(
     provider: Memory,
     *,
-    prober: FakeProber | None = None,
+    prober: Probes | None = None,
     reconnect: Mapping[str, object] | None = None,
     jitter: float = 1.0,
     online: Callable[[], bool] = lambda: True,
@@ -68,15 +100,11 @@ def in_memory(
     **config: object,
 ) -> Recorded:
     """A tunnel over that provider; `jitter` is the random part of each delay, from 0 to 1."""
-
-    def ladder(config: ReconnectConfig) -> Backoff:
-        return Backoff(config, uniform=lambda: jitter)
-
     return Recorded(
         {"backend": "memory", "reconnect": reconnect or {}, **config},
         backend=provider.backend(),
         plugins=plugins or no_plugins(),
         prober=prober or FakeProber(),
         online=online,
-        ladder=ladder,
+        jitter=jitter,
     )

@@ -149,9 +149,13 @@ async def _tunnel(
             await started.wait()
         await _accepts(wanted.config.tunnel)
 
-    options = {"plugins": wanted.plugins, "tables": wanted.config.tables}
     async with host_tunnel(
-        wanted.config.tunnel, name=wanted.name, ready=ready, show=view.show, **options
+        wanted.config.tunnel,
+        name=wanted.name,
+        plugins=wanted.plugins,
+        tables=wanted.config.tables,
+        ready=ready,
+        on_status=view.show,
     ) as tunnel:
         yield tunnel
 
