@@ -91,7 +91,7 @@ class HostTunnel:
         return self._statuses.info
 
     def watch(self) -> AsyncIterator[TunnelStatus]:
-        """Each new status from now on, until the host's tunnel is closed."""
+        """The current status, then each new one, until the host's tunnel is closed."""
         return self._statuses.watch()
 
     def urls(self) -> AsyncIterator[str]:

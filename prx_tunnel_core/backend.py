@@ -156,7 +156,7 @@ class TunnelView(Protocol):
     @property
     def status(self) -> TunnelStatus: ...
     def watch(self) -> AsyncIterator[TunnelStatus]:
-        """Each new status from now on."""
+        """The current status, then each new one."""
         ...
 
     def urls(self) -> AsyncIterator[str]:

@@ -32,7 +32,7 @@ from prx_tunnel_core.models import Failed, TunnelHealth, TunnelInfo, TunnelStatu
 from prx_tunnel_core.tunnel import Tunnel as AsyncTunnel
 from prx_tunnel_core.tunnel import TunnelOptions
 
-__all__ = ["Tunnel", "open_tunnel", "start", "tunnel"]
+__all__ = ["BlockingOptions", "Tunnel", "open_tunnel", "start", "tunnel"]
 
 logger = get_logger("prx_tunnel_core")
 
@@ -167,7 +167,9 @@ class Tunnel:
 
     async def _changes(self) -> AsyncIterator[TunnelStatus]:
         """Each status after the current one."""
-        return self._tunnel.watch()
+        statuses = self._tunnel.watch()
+        await anext(statuses)
+        return statuses
 
     def _end_callbacks(self) -> None:
         callbacks, self._callbacks = self._callbacks, []

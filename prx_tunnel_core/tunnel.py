@@ -162,7 +162,7 @@ class Tunnel:
         return self._observers.states()
 
     def watch(self) -> AsyncIterator[TunnelStatus]:
-        """Each new status from now on, until the tunnel's context is left.
+        """The current status, then each new one, until the tunnel's context is left.
 
         A watcher that falls behind loses the oldest ones, never the latest; it never slows the
         tunnel.

@@ -50,7 +50,7 @@ async def test_it_opens_in_the_background_and_closes_with_the_host() -> None:
         assert (await tunnel.health_check()).verdict == "healthy"
         assert (await ask("status"))["state"] == "connected"
     assert [type(status).__name__ async for status in statuses] == [
-        "Connecting", "Connected", "Stopped",
+        "Idle", "Connecting", "Connected", "Stopped",
     ]  # fmt: skip
     assert provider.open == []
     assert (await tunnel.health_check()).verdict == "unhealthy"
@@ -226,7 +226,7 @@ async def test_a_port_that_is_another_is_said_once(
 async def test_a_host_without_a_tunnel() -> None:
     tunnel = HostTunnel.never("default")
     await tunnel.first_outcome()
-    assert [status async for status in tunnel.watch()] == []
+    assert [status async for status in tunnel.watch()] == [Idle()]
     assert (tunnel.status, tunnel.info) == (Idle(), None)
     with pytest.raises(TunnelError, match="no such file"):
         await HostTunnel.never("default", "no such file").first_outcome()

@@ -103,7 +103,8 @@ def _attributes(kind: type[Any], owner: type[Any]) -> Iterator[str]:
         optional = {key for key, field in kind.model_fields.items() if not field.is_required()}
     for name, annotation in inspect.get_annotations(owner).items():
         if not name.startswith("_"):
-            yield f"{name}: {annotation}{' = ...' if name in optional else ''}"
+            text = getattr(annotation, "__forward_arg__", annotation)  # of a TypedDict
+            yield f"{name}: {text}{' = ...' if name in optional else ''}"
 
 
 def _methods(kind: type[Any], owner: type[Any]) -> Iterator[str]:

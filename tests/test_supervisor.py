@@ -494,7 +494,7 @@ async def test_watchers_get_each_status_and_end_with_the_context() -> None:
     async with in_memory(Memory()) as tunnel:
         watch = tunnel.watch()
         await tunnel.start()
-    assert [type(status) async for status in watch] == [Connecting, Connected, Stopped]
+    assert [type(status) async for status in watch] == [Idle, Connecting, Connected, Stopped]
 
 
 @virtual

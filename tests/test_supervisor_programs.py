@@ -87,6 +87,7 @@ async def test_a_program_that_dies_is_replaced() -> None:
     async with shell.tunnel() as tunnel:
         await tunnel.start()
         statuses = tunnel.watch()
+        assert isinstance(await anext(statuses), Connected)
         os.kill(shell.programs[0].pid, signal.SIGKILL)
         lost = await anext(statuses)
         assert isinstance(lost, Reconnecting)

@@ -39,6 +39,7 @@ async def work(program: str, rounds: int) -> dict[str, list[float]]:
     async with tunnel(program, RECONNECT) as kept:
         await kept.start()
         changes = kept.watch()
+        await anext(changes)  # the current status
         for _ in range(rounds):
             info = kept.info
             assert info is not None

@@ -157,6 +157,7 @@ def _kill(pids: list[int]) -> None:
 
 async def _until_back(each: Tunnel, begun: float, back: list[float]) -> None:
     changes = each.watch()
+    await anext(changes)  # the current status
     await anext(changes)
     while each.info is None:
         await anext(changes)

@@ -101,16 +101,17 @@ class StatusBroadcast:
         await self._changed.wait()
 
     def watch(self) -> Watch[TunnelStatus]:
-        """Each new status from now on, until `close`."""
+        """The current status, then each new one, until `close`."""
         watch: Watch[TunnelStatus] = Watch()
+        watch.put(self.now)
         if self.closed:
             watch.close()
         self._watches.add(watch)
         return watch
 
     def urls(self) -> Urls:
-        """The current URL, then each that differs from the previous one."""
-        return Urls(self.watch(), self.info)
+        """Of the statuses that `watch` yields, each public URL that differs from the previous."""
+        return Urls(self.watch())
 
     def open(self) -> None:
         self.closed = False
@@ -138,18 +139,16 @@ class StatusBroadcast:
 class Urls(AsyncIterator[str]):
     """Of the statuses of a watch, each public URL that differs from the previous one."""
 
-    def __init__(self, statuses: AsyncIterator[TunnelStatus], now: TunnelInfo | None) -> None:
+    def __init__(self, statuses: AsyncIterator[TunnelStatus]) -> None:
         self._statuses = statuses
-        self._now = now
         self._last: str | None = None
 
     def __aiter__(self) -> Urls:
         return self
 
     async def __anext__(self) -> str:
-        info, self._now = self._now, None
-        while info is None or info.public_url == self._last:
-            status = await anext(self._statuses)
-            info = status.info if isinstance(status, Connected) else None
-        self._last = info.public_url
-        return self._last
+        async for status in self._statuses:
+            if isinstance(status, Connected) and status.info.public_url != self._last:
+                self._last = status.info.public_url
+                return self._last
+        raise StopAsyncIteration

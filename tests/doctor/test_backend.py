@@ -82,6 +82,7 @@ async def network_is_unstable(file: Path, _: int) -> tuple[str, str]:
     async with tunnel, serve(tunnel):
         await tunnel.start()
         statuses = tunnel.watch()
+        assert isinstance(await anext(statuses), Connected)
         for _ in range(MANY_DROPS):
             memory.connection.drop("the network is gone")
             assert [type(await anext(statuses)).__name__ for _ in range(3)] == [

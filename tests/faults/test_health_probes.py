@@ -134,7 +134,7 @@ async def test_f09_a_closed_local_port_degrades_and_restarts_nothing() -> None:
             assert local is not None
             assert local.verdict == "fail"
         seen = [type(each).__name__ async for each in statuses]
-    assert seen == ["Connecting", "Connected", "Stopped"]
+    assert seen == ["Idle", "Connecting", "Connected", "Stopped"]
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ async def test_b17_a_later_url_of_the_same_program_changes_nothing() -> None:
         assert tunnel.info is not None
         assert tunnel.info.public_url == URL
     assert [type(status).__name__ async for status in statuses] == [
-        "Connecting", "Connected", "Stopped",
+        "Idle", "Connecting", "Connected", "Stopped",
     ]  # fmt: skip
 
 

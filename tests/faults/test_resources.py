@@ -79,6 +79,7 @@ async def test_i07_a_thousand_reconnects_leave_everything_as_it_was() -> None:
 
 async def drop(tunnel: Tunnel, memory: Memory, times: int) -> None:
     statuses = tunnel.watch()
+    await reached(statuses, Connected)
     for _ in range(times):
         memory.connection.drop("gone")
         await reached(statuses, Connected)

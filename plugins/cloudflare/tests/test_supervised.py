@@ -50,6 +50,7 @@ async def test_every_start_has_another_name(stand_in: StandIn) -> None:
         assert info.public_url == "https://first-one.trycloudflare.com"
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(order, info.details["metrics"], "exit", "0")
+            await until(supervised, Reconnecting)
             again = await until(supervised, Connected)
         assert isinstance(again, Connected)
         assert again.info.public_url == "https://second-one.trycloudflare.com"

@@ -46,7 +46,7 @@ async def test_start_health_and_stop(background: bool, node: StandIn) -> None:
 async def test_it_reconnects_when_its_session_ends(node: StandIn) -> None:
     async with Tunnel(table(node)) as tunnel:
         await tunnel.start()
-        statuses = until_connected(tunnel)
+        statuses = until_connected_again(tunnel)
         with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(anyio.to_thread.run_sync, node.run, "funnel", "reset")
@@ -55,8 +55,10 @@ async def test_it_reconnects_when_its_session_ends(node: StandIn) -> None:
         assert len(node.served["Foreground"]) == 1
 
 
-async def until_connected(tunnel: Tunnel) -> AsyncIterator[TunnelStatus]:
-    async for status in tunnel.watch():
+async def until_connected_again(tunnel: Tunnel) -> AsyncIterator[TunnelStatus]:
+    statuses = tunnel.watch()
+    await anext(statuses)  # the current status
+    async for status in statuses:
         yield status
         if isinstance(status, Connected):
             return
