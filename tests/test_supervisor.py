@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,8 +30,10 @@ from prx_tunnel_core import (
     open_tunnel,
 )
 from prx_tunnel_core.backend import Backend
+from prx_tunnel_core.models import TunnelStatus
+from prx_tunnel_core.tunnel import TunnelOptions
 from support.memory import FakeProber, Memory, MemoryConfig
-from support.virtual import Recorded, in_memory, no_plugins, virtual
+from support.virtual import IsolatedTunnel, Recorded, in_memory, no_plugins, virtual
 
 
 async def settle() -> None:
@@ -495,6 +498,81 @@ async def test_watchers_get_each_status_and_end_with_the_context() -> None:
         watch = tunnel.watch()
         await tunnel.start()
     assert [type(status) async for status in watch] == [Idle, Connecting, Connected, Stopped]
+
+
+@virtual
+async def test_watch_begins_with_the_current_status_and_urls_with_the_current_url() -> None:
+    memory = Memory()
+    tunnel = in_memory(memory)
+    assert [status async for status in tunnel.watch()] == [Idle()]
+    async with tunnel:
+        info = await tunnel.start()
+        watch, urls = tunnel.watch(), tunnel.urls()
+        assert await anext(watch) == Connected(info)
+        assert await anext(urls) == info.public_url
+        memory.connection.drop()
+        assert isinstance(await anext(watch), Reconnecting)
+        urls = tunnel.urls()
+    assert [url async for url in urls] == []
+    assert [status async for status in tunnel.watch()] == [Stopped()]
+
+
+@virtual
+async def test_on_status_is_called_at_once_with_each_change_and_nothing_else() -> None:
+    memory = Memory(errors=[SetupError("fix the account")])
+    seen: list[tuple[str, bool]] = []
+
+    def on_status(status: TunnelStatus) -> None:
+        seen.append((type(status).__name__, tunnel.status is status))
+
+    tunnel = IsolatedTunnel(
+        {"backend": "memory"},
+        backend=memory.backend(),
+        plugins=no_plugins(),
+        on_status=on_status,
+    )
+    async with tunnel:
+        with pytest.raises(SetupError):
+            await tunnel.start()
+        await tunnel.stop()
+        await tunnel.stop()
+        await tunnel.start()
+        assert seen[-1] == ("Connected", True)
+    names = ["Connecting", "Failed", "Stopped", "Connecting", "Connected", "Stopped"]
+    assert seen == [(name, True) for name in names]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("oops"), SystemExit(9)])
+def test_an_exception_of_on_status_is_logged_and_changes_nothing(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    def on_status(_: TunnelStatus) -> None:
+        raise error
+
+    @virtual
+    async def live() -> None:
+        memory = Memory()
+        tunnel = IsolatedTunnel(
+            {"backend": "memory"},
+            backend=memory.backend(),
+            plugins=no_plugins(),
+            on_status=on_status,
+        )
+        async with tunnel:
+            await tunnel.start()
+            assert isinstance(tunnel.status, Connected)
+            assert memory.attempts == 1
+        assert tunnel.status == Stopped()
+
+    live()
+    records = [each for each in caplog.records if "on_status" in each.getMessage()]
+    assert [each.exc_info and each.exc_info[1] for each in records] == [error] * 3
+
+
+def test_tunnel_options_are_the_keywords_of_a_tunnel() -> None:
+    parameters = inspect.signature(Tunnel).parameters.values()
+    keywords = {each.name for each in parameters if each.kind is each.KEYWORD_ONLY}
+    assert set(TunnelOptions.__annotations__) == keywords
 
 
 @virtual

@@ -20,10 +20,13 @@ from prx_tunnel_core import (
     TunnelInfo,
     TunnelStatus,
     TunnelView,
+    blocking,
     hookimpl,
     load,
     open_tunnel,
 )
+from prx_tunnel_core.admission import Receive, Scope, Send
+from prx_tunnel_core.asgi import lifespan, with_tunnel
 
 
 def told(status: TunnelStatus) -> str:
@@ -51,8 +54,22 @@ async def host() -> None:
             told(status)
         async for url in tunnel.urls():
             assert_type(url, str)
+    async with open_tunnel(nam="web"):  # type: ignore[call-arg] # pyright: ignore
+        pass
+    blocking.start({"backend": "ssh"}, wait=False, async_backend="trio", on_status=told).close()
+    blocking.tunnel(asinc_backend="trio")  # type: ignore[call-arg] # pyright: ignore
+    blocking.Tunnel(on_status=told, plugin=None)  # type: ignore[call-arg] # pyright: ignore
+    lifespan(name="web", tables={}, on_status=told, wait=True)
+    lifespan(nam="web")  # type: ignore[call-arg] # pyright: ignore
+    with_tunnel(app, {"backend": "ssh"}, on_status=print)
+    with_tunnel(app, backends=None)  # type: ignore[call-arg] # pyright: ignore
+    Tunnel(on_status=lambda: None)  # type: ignore[arg-type, misc] # pyright: ignore
+    Tunnel(online=lambda: True)  # type: ignore[call-arg] # pyright: ignore
     tunnel.start().public_url  # type: ignore[attr-defined] # pyright: ignore
     TunnelInfo(public_url="https://a.example", backend="x")  # type: ignore[call-arg] # pyright: ignore
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
 class NotifyConfig(ConfigModel):
