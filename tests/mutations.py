@@ -40,7 +40,8 @@ def main() -> None:
     if without := set(Invariant) - {bug.breaks for bug in BUGS}:
         raise SystemExit(f"no bug is seeded for: {', '.join(sorted(without))}")
     for bug in BUGS:
-        place_of(bug, ROOT)
+        source = ROOT / "prx_tunnel_core" / bug.module
+        bug.seeded(source.read_text(encoding="utf-8"))
     missed = 0
     with tempfile.TemporaryDirectory(prefix="prx-mutations-") as folder:
         if outcome := outcome_of(Path(folder) / "right", None):
@@ -60,7 +61,7 @@ def outcome_of(copy: Path, bug: Bug | None) -> str:
     """The invariant that is broken on a copy with that bug, and how; empty when none is."""
     prepare(copy)
     if bug is not None:
-        seed(copy, bug)
+        bug.seed(copy)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "tests/test_state_machine.py"]
     try:
         done = subprocess.run(
@@ -88,23 +89,6 @@ def prepare(copy: Path) -> None:
     shutil.copy(ROOT / "tests" / "test_state_machine.py", copy / "tests")
     (copy / "pytest.ini").write_text("[pytest]\npythonpath = tests\n")
     (copy / "tests" / "conftest.py").write_text(PROFILE)
-
-
-def seed(copy: Path, bug: Bug) -> None:
-    module = place_of(bug, copy)
-    module.write_text(module.read_text().replace(bug.right, bug.wrong))
-
-
-def place_of(bug: Bug, tree: Path) -> Path:
-    """The module to change; the bugs have to be adapted when the text has changed."""
-    core = tree / "prx_tunnel_core"
-    modules = [core / "tunnel.py", *(core / "_supervisor").glob("*.py")]
-    counts = {module: module.read_text().count(bug.right) for module in modules}
-    if sum(counts.values()) != 1:
-        raise SystemExit(
-            f"{bug.right!r} has to stand in one place: adapt tests/support/seeded_bugs.py"
-        )
-    return max(counts, key=lambda module: counts[module])
 
 
 if __name__ == "__main__":
