@@ -203,7 +203,6 @@ class UrlFile:
 
     async def follow(self, tunnel: HostTunnel) -> None:
         statuses = tunnel.watch()
-        self.write(_url_of(tunnel))
         while True:
             with anyio.move_on_after(REFRESH) as idle:
                 if await anext(statuses, None) is None:
