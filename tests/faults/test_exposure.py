@@ -88,7 +88,8 @@ def test_m03_another_user_behind_the_port(prx: Prx) -> None:
     ) as theirs:
         assert theirs.stdout is not None
         port = theirs.stdout.readline().strip()
-        said = f"127.0.0.1 port {port} belongs to another user (uid 65534); make sure that it is your app"
+        said = f"127.0.0.1 port {port} belongs to another user (uid 65534)"
+        said += "; make sure that it is your app"
         assert f"?     local port       {said}" in prx("tunnel", "doctor", "--port", port).stdout
         prx.configure(lab="steps = ['setup enough']")
         assert f"[WARN] {said}\n" in prx("tunnel", "start", "--port", port).stderr
