@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from prx_tunnel_core._cli.views import exposure
-from prx_tunnel_core._health.listeners import Listener
+from prx_tunnel_core._health.local_port import Listener
 from prx_tunnel_core.access import is_public_request, visitor_address
 from prx_tunnel_core.config import TunnelConfig, validate
 from prx_tunnel_core.errors import ConfigError

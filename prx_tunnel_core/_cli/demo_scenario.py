@@ -15,6 +15,7 @@ import anyio
 import httpx
 
 from prx_tunnel_core._cli.agent import inbox
+from prx_tunnel_core._health.local_port import accepts
 from prx_tunnel_core.errors import ConfigError, TunnelError
 from prx_tunnel_core.models import Connected, Failed, Reconnecting, TunnelStatus
 from prx_tunnel_core.process._reaper import sweep
@@ -156,14 +157,9 @@ class Scenario:
         if left := sweep.running():
             raise _StepFailed(f"processes are still running: {left}")
         parts = urlsplit(url)
-        if is_loopback(parts.hostname or "") and parts.port:
-            try:
-                stream = await anyio.connect_tcp(parts.hostname or "", parts.port)
-            except OSError:
-                pass
-            else:
-                await stream.aclose()
-                raise _StepFailed(f"{url} still answers")
+        host = parts.hostname or ""
+        if is_loopback(host) and parts.port and await accepts(host, parts.port):
+            raise _StepFailed(f"{url} still answers")
         self._seen("nothing left", "no process is running, and the public URL does not answer")
 
     def _receive(self, webhook: inbox.Webhook) -> None:

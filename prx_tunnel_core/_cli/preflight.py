@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from prx_tunnel_core._configfile import Config, readable_by_others
-from prx_tunnel_core._health.listeners import strangers
+from prx_tunnel_core._health.local_port import accepts_now, strangers
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core._plugins.choices import Choice, choices
 from prx_tunnel_core._supervisor.observers import settings_of
@@ -86,7 +85,7 @@ def _about_secrets(
 
 
 def _about_port(config: TunnelConfig, *, listening: bool) -> Iterator[str]:
-    accepts = _accepts(config)
+    accepts = accepts_now(config.local_host, config.local_port, patience=LOCAL_PATIENCE)
     where = f"{config.local_host} port {config.local_port}"
     if listening and not accepts:
         yield f"nothing listens on {where} yet; requests fail until your app does"
@@ -94,14 +93,6 @@ def _about_port(config: TunnelConfig, *, listening: bool) -> Iterator[str]:
         yield f"another program listens on {where} before the agent starts; the tunnel leads to it"
     for uid in strangers(config.local_host, config.local_port):
         yield f"{where} belongs to another user (uid {uid}); make sure that it is your app"
-
-
-def _accepts(config: TunnelConfig) -> bool:
-    try:
-        socket.create_connection((config.local_host, config.local_port), LOCAL_PATIENCE).close()
-    except OSError:
-        return False
-    return True
 
 
 def require_choice(plugins: PluginRegistry, config: Config, *, port_given: bool) -> None:

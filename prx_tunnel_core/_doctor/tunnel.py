@@ -6,28 +6,21 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
-import anyio
-
 from prx_tunnel_core._control import client
 from prx_tunnel_core._control.async_client import NoAnswer, NotRunning, ask
-from prx_tunnel_core._health.listeners import strangers
+from prx_tunnel_core._health.local_port import accepts, strangers
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.errors import TunnelError
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process._reaper.orphans import orphans
 from prx_tunnel_core.process._reaper.procfs import environment
 
-PATIENCE = 1.0  # seconds; on loopback an answer takes microseconds
 MANY_DROPS = 6  # reconnects in an hour that are not a coincidence
 
 
 async def check_local_port(tunnel: TunnelConfig) -> Check:
     where = f"{tunnel.local_host} port {tunnel.local_port}"
-    try:
-        with anyio.fail_after(PATIENCE):
-            stream = await anyio.connect_tcp(tunnel.local_host, tunnel.local_port)
-        await stream.aclose()
-    except (OSError, TimeoutError):
+    if not await accepts(tunnel.local_host, tunnel.local_port):
         fix = "start your program, or set tunnel.local_port to the port that it listens on"
         return Check("local port", "fail", f"nothing listens on {where}; {fix}")
     foreign = strangers(tunnel.local_host, tunnel.local_port)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import socket
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -14,7 +12,7 @@ from urllib.parse import urlsplit
 
 import anyio
 
-from prx_tunnel_core._health.marks import marked
+from prx_tunnel_core._health.local_port import knock
 from prx_tunnel_core._health.network import explain, online, resolve
 from prx_tunnel_core._health.verdict import judge_response
 from prx_tunnel_core._isolation import call_in_thread, describe
@@ -30,6 +28,13 @@ if TYPE_CHECKING:
 FIRST_LOOK_UP = 15.0  # seconds after connecting
 NAME_IS_NEW = 180.0  # seconds after connecting in which a missing name is no failure
 PREPARATION = 10.0  # seconds to import an HTTP client and read the certificates
+
+MARK = "x-prx-tunnel-probe"
+"""The header by which an application in this process recognises the probes of its own tunnel.
+
+Its value is good for one request: anybody can send a header of a fixed value, and a visitor's
+request would pass for a probe.
+"""
 
 _HEADERS = {"User-Agent": "prx-tunnel (health check)", "Accept": "*/*"}
 
@@ -56,7 +61,7 @@ class Prober:
         """Whether something accepts connections on the local port."""
         try:
             with anyio.fail_after(self._timeout):
-                await _knock(target.host, target.port)
+                await knock(target.host, target.port)
         except TimeoutError:
             return Check("local", "fail", f"{target.authority}: {self._too_slow()}")
         except OSError as error:
@@ -159,6 +164,28 @@ class Prober:
         return f"no answer within {self._timeout:g} s"
 
 
+_expected: set[str] = set()  # the marks of the probes that are under way
+
+
+@contextmanager
+def marked() -> Iterator[dict[str, str]]:
+    """The header for one request, which is recognised until the context is left."""
+    mark = secrets.token_hex(16)
+    _expected.add(mark)
+    try:
+        yield {MARK: mark}
+    finally:
+        _expected.discard(mark)
+
+
+def take_mark(mark: str) -> bool:
+    """Whether the mark belongs to a probe that is under way; it is not accepted twice."""
+    if mark not in _expected:
+        return False
+    _expected.discard(mark)
+    return True
+
+
 class _Unanswered(Exception):
     def __init__(self, verdict: Verdict, reason: str) -> None:
         super().__init__(reason)
@@ -226,22 +253,6 @@ async def _connections_closed() -> AsyncIterator[Callable[[str, Mapping[str, Any
         with anyio.CancelScope(shield=True):
             for stream in opened:
                 await stream.aclose()
-
-
-async def _knock(host: str, port: int) -> None:
-    """Connect to an address of this machine, which needs none of what leads to a name's server.
-
-    A host of a thousand tunnels does this thirty times a second.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as client:
-        client.setblocking(False)
-        error = client.connect_ex((host, port))
-        if error == errno.EINPROGRESS:
-            await anyio.wait_writable(client)
-            error = client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if error:
-        raise OSError(error, os.strerror(error))
 
 
 async def _touch(host: str, port: int) -> None:

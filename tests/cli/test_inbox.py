@@ -10,8 +10,7 @@ import httpx
 import pytest
 
 from prx_tunnel_core._cli.agent import inbox
-from prx_tunnel_core._health.marks import MARK, marked, take_mark
-from prx_tunnel_core._health.probe import Prober
+from prx_tunnel_core._health.probe import MARK, Prober, marked, take_mark
 
 pytestmark = pytest.mark.anyio
 

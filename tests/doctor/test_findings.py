@@ -138,7 +138,7 @@ async def test_a_port_of_another_user(file: Path, monkeypatch: pytest.MonkeyPatc
     with listening() as port:
         monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
         monkeypatch.setattr("prx_tunnel_core.trust.problem", lambda *_: "")
-        monkeypatch.setattr("prx_tunnel_core._health.listeners.ROOT", -1)
+        monkeypatch.setattr("prx_tunnel_core._health.local_port.ROOT", -1)
         checks = await found(file, f"{PROBE}local_port = {port}\n")
     verdict, detail = only(checks, "local port")
     assert verdict == "unknown"

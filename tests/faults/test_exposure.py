@@ -17,7 +17,7 @@ import pytest
 
 from prx_tunnel_core import Tunnel
 from prx_tunnel_core._control.server import serve
-from prx_tunnel_core._health.listeners import Listener, listeners
+from prx_tunnel_core._health.local_port import Listener, listeners
 from prx_tunnel_core.config import SENSITIVE_PORTS, TunnelConfig, validate
 from prx_tunnel_core.errors import ConfigError
 from support.command import Prx, until

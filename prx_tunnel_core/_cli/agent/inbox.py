@@ -13,7 +13,7 @@ import anyio.abc
 import h11
 
 from prx_tunnel_core._cli.views import write
-from prx_tunnel_core._health.marks import MARK, take_mark
+from prx_tunnel_core._health.probe import MARK, take_mark
 from prx_tunnel_core.errors import unwrap_group
 from prx_tunnel_core.text import one_line
 

@@ -27,6 +27,7 @@ from prx_tunnel_core._cli.signals import StopSignals
 from prx_tunnel_core._cli.views import View, write
 from prx_tunnel_core._control import runtime_dir
 from prx_tunnel_core._control.render import local
+from prx_tunnel_core._health import local_port
 from prx_tunnel_core._hosting import HostTunnel, host_tunnel
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.errors import SetupError, TunnelError, unwrap_group
@@ -36,7 +37,6 @@ URL_VARIABLE = "PRX_TUNNEL_PUBLIC_URL"
 FILE_VARIABLE = "PRX_TUNNEL_PUBLIC_URL_FILE"
 
 POLL = 0.1  # seconds between two attempts to connect to the agent's port
-LONGEST_CONNECT = 1.0  # seconds; a connection on loopback takes microseconds
 REFRESH = 600.0  # seconds; systems remove temporary files that are not touched for hours
 
 
@@ -162,15 +162,7 @@ async def _tunnel(
 
 async def _accepts(config: TunnelConfig) -> None:
     """Return once the local port accepts connections."""
-    while True:
-        with anyio.move_on_after(LONGEST_CONNECT):
-            try:
-                stream = await anyio.connect_tcp(config.local_host, config.local_port)
-            except OSError:
-                pass
-            else:
-                await stream.aclose()
-                return
+    while not await local_port.accepts(config.local_host, config.local_port):
         await anyio.sleep(POLL)
 
 
