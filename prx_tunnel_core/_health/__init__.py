@@ -1,15 +1,39 @@
-"""Is the tunnel well? The checks, and the verdict that comes from them.
+"""Is the tunnel well? The checks, what each of them asks, and the verdict.
 
-    process     the program is alive                  the supervisor knows
-    provider    what the backend's `check()` says     `ask_provider`, in verdict.py
-    local       something accepts on the local port   `Prober.local`, in probe.py
-    public      the public URL answers                `Prober.public`, in probe.py
+    checks.py       the list of checks, and the verdict; what the backend itself reports
+    probe.py        one request to the public URL
+    local_port.py   does something accept on the local port, and whose process is it
+    network.py      is a failure the tunnel's, or this machine's
 
-network.py tells a failure of the tunnel from one of this machine.
+To add a check, add a row to `checks.CHECKS`.
 """
 
+from prx_tunnel_core._health.checks import (
+    Examined,
+    Probes,
+    ProviderReport,
+    ask_provider,
+    confirmed,
+    examine,
+    judge,
+    not_connected,
+    reasons,
+    require_check,
+)
 from prx_tunnel_core._health.network import online
 from prx_tunnel_core._health.probe import Prober
-from prx_tunnel_core._health.verdict import ProviderReport, ask_provider, judge, require_check
 
-__all__ = ["Prober", "ProviderReport", "ask_provider", "judge", "online", "require_check"]
+__all__ = [
+    "Examined",
+    "Prober",
+    "Probes",
+    "ProviderReport",
+    "ask_provider",
+    "confirmed",
+    "examine",
+    "judge",
+    "not_connected",
+    "online",
+    "reasons",
+    "require_check",
+]

@@ -12,16 +12,20 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from prx_tunnel_core._health.checks import require_check
 from prx_tunnel_core._health.local_port import knock
 from prx_tunnel_core._health.network import explain, online, resolve
-from prx_tunnel_core._health.verdict import judge_response
-from prx_tunnel_core._isolation import call_in_thread, describe
+from prx_tunnel_core._isolation import LONGEST_REASON, call_in_thread, describe
 from prx_tunnel_core.backend import Backend, Target
+from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import Check, Verdict
+from prx_tunnel_core.text import one_line
 from prx_tunnel_core.urls import DEFAULT_PORTS, SCHEMES, ip, is_loopback, is_public
 
 if TYPE_CHECKING:
     import httpx
+
+logger = get_logger(__name__)
 
 # Providers publish the record of a new name up to 5 seconds after they announce it. Resolvers cache
 # the answer to an earlier look-up, "no such name", for up to half an hour.
@@ -162,6 +166,31 @@ class Prober:
 
     def _too_slow(self) -> str:
         return f"no answer within {self._timeout:g} s"
+
+
+def judge_response(
+    backend: Backend[Any] | None, status: int, headers: Mapping[str, str]
+) -> tuple[Verdict, str]:
+    """The verdict on an answer of the public URL, and the reason; `headers` by lower-case name.
+
+    The backend decides first: it knows the pages that its provider answers itself. A backend whose
+    `classify_response` raises says nothing about the tunnel.
+    """
+    if backend is not None and backend.classify_response is not None:
+        try:
+            returned = backend.classify_response(status, headers)
+            check = None if returned is None else require_check(returned)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - foreign code raises anything
+            reason = f"classify_response of backend {backend.name!r} failed: {describe(error)}"
+            logger.warning("%s", reason)
+            return "unknown", reason
+        if check is not None:
+            return check.verdict, one_line(check.detail)[:LONGEST_REASON]
+    if status in (502, 503, 504):
+        return "unknown", f"HTTP {status}: the tunnel answered, perhaps not your application"
+    if status in (407, 511):  # Proxy Authentication Required, Network Authentication Required
+        return "unknown", f"HTTP {status}: this machine's network requires a login first"
+    return "ok", f"HTTP {status}"
 
 
 _expected: set[str] = set()  # the marks of the probes that are under way

@@ -25,7 +25,7 @@ from prx_tunnel_core._supervisor import suspend
 from prx_tunnel_core._supervisor.backoff import Backoff
 from prx_tunnel_core._supervisor.broadcast import StatusBroadcast
 from prx_tunnel_core._supervisor.connection import OpenConnection
-from prx_tunnel_core._supervisor.health_monitor import HealthMonitor, Probes, default_prober
+from prx_tunnel_core._supervisor.health_monitor import HealthMonitor, default_prober
 from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.config import BackendConfig, ReconnectConfig, TunnelConfig
 from prx_tunnel_core.errors import (
@@ -54,7 +54,7 @@ LoadBackend: TypeAlias = Callable[[], Awaitable[tuple[Backend[Any], BackendConfi
 class Seams:
     """Where a tunnel asks the machine and the network; tests answer in their place."""
 
-    prober: Callable[[Backend[Any]], Probes] = default_prober
+    prober: Callable[[Backend[Any]], _health.Probes] = default_prober
     online: Callable[[], bool] = _health.online
     backoff: Callable[[ReconnectConfig], Backoff] = Backoff
 

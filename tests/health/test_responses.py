@@ -11,7 +11,7 @@ import pytest
 
 from prx_tunnel_core import Backend, BackendConfig, Check, Connection, PluginError, Target
 from prx_tunnel_core._health import Prober
-from prx_tunnel_core._health.verdict import judge_response
+from prx_tunnel_core._health.probe import judge_response
 from prx_tunnel_core.models import Verdict
 from support.faults import tunnel_to
 from support.http_server import OK, hangs, says, serve, status

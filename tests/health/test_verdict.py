@@ -97,7 +97,7 @@ class Silent(Connection):
 @pytest.mark.anyio
 async def test_a_backend_without_a_word_of_its_provider() -> None:
     assert (await ask_provider(Silent(), timeout=5)).provider == Check(
-        "provider", "unknown", "this backend has no word of its provider"
+        "provider", "unknown", "this backend does not report provider status"
     )
 
 

@@ -17,7 +17,7 @@ import anyio
 import pytest
 from pydantic import SecretStr
 
-from prx_tunnel_core._supervisor.health_monitor import Probes
+from prx_tunnel_core._health import Probes
 from prx_tunnel_core.backend import Backend, Connection, Target
 from prx_tunnel_core.config import BackendConfig, ReconnectConfig, TunnelConfig, validate
 from prx_tunnel_core.errors import SetupError, TunnelError

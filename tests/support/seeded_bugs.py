@@ -174,7 +174,7 @@ BUGS = (
         Invariant.PATIENCE,
         HEALTH,
         "HealthMonitor.until_unhealthy",
-        'any(check.verdict == "ok" for check in result.checks if _remote(check))',
+        "_health.confirmed(result)",
         "False",
     ),
     Bug(
@@ -198,7 +198,7 @@ BUGS = (
         Invariant.ACTS,
         HEALTH,
         "HealthMonitor.until_unhealthy",
-        'any(check.verdict == "ok" for check in result.checks if _remote(check))',
+        "_health.confirmed(result)",
         "True",
     ),
     Bug(

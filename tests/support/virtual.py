@@ -12,8 +12,8 @@ import trio
 import trio.testing
 
 from prx_tunnel_core import PluginRegistry
+from prx_tunnel_core._health import Probes
 from prx_tunnel_core._supervisor.backoff import Backoff
-from prx_tunnel_core._supervisor.health_monitor import Probes
 from prx_tunnel_core._supervisor.run import Seams
 from prx_tunnel_core.config import ConfigLike
 from prx_tunnel_core.models import Idle, TunnelStatus
