@@ -24,7 +24,7 @@ from prx_tunnel_core._control import client
 from prx_tunnel_core._control.async_client import NotRunning
 from prx_tunnel_core._hosting import HostTunnel, ask_other, host_tunnel
 from prx_tunnel_core._supervisor.broadcast import StatusBroadcast
-from prx_tunnel_core.admission import App, Message, Receive, Scope, Send
+from prx_tunnel_core.access import App, Message, Receive, Scope, Send
 from prx_tunnel_core.config import ConfigLike, TunnelConfig
 from prx_tunnel_core.errors import ConfigError, TunnelError, unwrap_group
 from prx_tunnel_core.logs import get_logger

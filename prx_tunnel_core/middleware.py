@@ -1,6 +1,6 @@
-"""What the ASGI middlewares of this project share: the types, and a short response.
+"""For authors of ASGI middleware: the types of an application, and a short response.
 
-The types are ASGI's own (https://asgi.readthedocs.io), so any framework or none will do.
+The types are those of ASGI (https://asgi.readthedocs.io), so they fit every framework.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
-# Frameworks name the shapes of their messages, each in its own way.
+# Any: each framework has types of its own for scopes and messages.
 App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 
 _TRY_AGAIN_LATER, _POLICY_VIOLATION = 1013, 1008  # close codes of a WebSocket
 
 
 def is_request(scope: Mapping[str, Any]) -> bool:
-    """Whether a guard has to decide; False for the lifespan, which nobody sends.
+    """Whether a guard has to decide: True for HTTP and WebSocket, False for the lifespan.
 
-    Raises ValueError for every other kind of scope: a guard cannot judge a protocol that it does
-    not know.
+    Raises ValueError for every other kind of scope, because a guard cannot judge a protocol that it
+    does not know.
     """
     kind = scope["type"]
     if kind not in ("http", "websocket", "lifespan"):
@@ -40,7 +40,10 @@ async def respond(
     status: int,
     headers: Iterable[tuple[bytes, bytes]] = (),
 ) -> None:
-    """Answer with a status and nothing else: the reason is for the log, not for a stranger."""
+    """Answer with a status and its phrase; the reason belongs in the log, not in the response.
+
+    A WebSocket is closed before it is accepted: with 1013 for 503, else with 1008.
+    """
     if scope["type"] == "websocket":
         await receive()  # the connect message
         code = _TRY_AGAIN_LATER if status == HTTPStatus.SERVICE_UNAVAILABLE else _POLICY_VIOLATION

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from prx_tunnel_core import Connected, Failed, Idle, SetupError, Stopped, TunnelError
-from prx_tunnel_core.admission import App
+from prx_tunnel_core.access import App
 from prx_tunnel_core.asgi import HostTunnel, lifespan, with_tunnel
 from prx_tunnel_core.config import TunnelConfig
 from prx_tunnel_core.errors import unwrap_group

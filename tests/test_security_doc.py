@@ -50,7 +50,7 @@ def test_each_test_of_the_table_exists() -> None:
 
 def test_what_does_not_exist_is_noticed() -> None:
     here = "tests/test_security_doc.py"
-    within = "tests/test_visitors.py::TestSeveralTunnels"
+    within = "tests/access/test_visitors.py::TestSeveralTunnels"
     known = "test_s07_the_marks_of_each_count"
     assert exists(f"{here}::test_what_does_not_exist_is_noticed")
     assert exists(f"{within}::{known}")
@@ -60,8 +60,8 @@ def test_what_does_not_exist_is_noticed() -> None:
         f"{here}::exists",
         "tests/test_removed.py::test_what_does_not_exist_is_noticed",
         f"{within}::test_what_was_removed",
-        f"tests/test_visitors.py::{known}",
-        f"tests/test_visitors.py::TestRemoved::{known}",
+        f"tests/access/test_visitors.py::{known}",
+        f"tests/access/test_visitors.py::TestRemoved::{known}",
     ):
         assert not exists(missing), missing
 

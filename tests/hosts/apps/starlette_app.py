@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from prx_tunnel_core.admission import TunnelAdmission, bearer_token
+from prx_tunnel_core.access import TunnelAdmission, bearer_token
 from prx_tunnel_core.asgi import lifespan
 
 TUNNEL = json.loads(os.environ.get("TUNNEL", '{"backend": "ssh"}'))

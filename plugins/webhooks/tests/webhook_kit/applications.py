@@ -24,7 +24,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-from prx_tunnel_core.admission import TunnelAdmission, bearer_token
+from prx_tunnel_core.access import TunnelAdmission, bearer_token
 from prx_tunnel_core.middleware import App
 from webhook_kit.django_site import site
 

@@ -11,7 +11,7 @@ from unittest.mock import Mock, call
 import pytest
 
 from prx_tunnel_core import access
-from prx_tunnel_core.admission import PUBLIC, App, TunnelAdmission, bearer_token
+from prx_tunnel_core.access import PUBLIC, App, TunnelAdmission, bearer_token
 from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
 
 pytestmark = pytest.mark.anyio

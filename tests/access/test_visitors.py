@@ -364,3 +364,17 @@ def test_a_wsgi_environment_is_judged_alike() -> None:
     assert is_public_request(scope_of({}), info())
     visited = scope_of({**environ, "HTTP_CF_CONNECTING_IP": "203.0.113.7"})
     assert visitor_address(visited, info()) == "203.0.113.7"
+
+
+# --- a third party ------------------------------------------------------------------------------
+
+
+def test_a_third_partys_header_counts_by_its_backend() -> None:
+    """`VisitorHeaders` is the way in which a backend brings names that core does not know."""
+    own = VisitorHeaders(always=("x-bore-request", "x-bore-client"), address="x-bore-client")
+    marked = request(("X-Bore-Client", "203.0.113.7"))
+    assert is_public_request(marked, info(own))
+    assert visitor_address(marked, info(own)) == "203.0.113.7"
+    assert not is_public_request(marked, info(VisitorHeaders(("x-other",))))
+    claimed = [(b"x_bore_client", b"127.0.0.1"), (b"x-bore-client", b"1.2.3.4, 203.0.113.7")]
+    assert without_claims(claimed, own) == [(b"x-bore-client", b"203.0.113.7")]
