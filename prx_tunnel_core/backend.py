@@ -1,6 +1,18 @@
-"""All that the author of a backend must read.
+"""The interfaces between core and plugins: `Backend`, `Connection`, `Observer`.
 
-A plugin yields a `Backend`; a `Backend` opens a `Connection`; a `Tunnel` keeps one open.
+A plugin yields a `Backend`, a `Backend` opens a `Connection`, and a `Tunnel` keeps one open.
+
+    @asynccontextmanager
+    async def connect(config: HelloConfig, target: Target) -> AsyncIterator[Connection]:
+        async with open_process(["hello", "http", target.authority]) as process:
+            url = await process.first_match(PUBLIC_URL.find)
+            yield process.connection(url)
+
+    @hookimpl
+    def prx_tunnel_backends() -> Iterable[AnyBackend]:
+        yield Backend(name="hello", summary="hello.example", config=HelloConfig, connect=connect)
+
+`docs/writing-a-backend.md` is the tutorial.
 """
 
 from __future__ import annotations
@@ -20,7 +32,7 @@ if TYPE_CHECKING:
     from prx_tunnel_core.config import BackendConfig, ConfigModel
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
-# Tables and keys of [tunnel] that a backend of the same name would hide.
+# A backend of such a name would hide a table or a key of [tunnel].
 _RESERVED_NAMES = frozenset({"reconnect", "tunnel", "gateway", "core", "none", "auto"})
 
 _NO_DETAILS: Mapping[str, str] = MappingProxyType({})
@@ -28,7 +40,7 @@ _NO_DETAILS: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the tunnel forwards to: always on this machine's loopback."""
+    """What the tunnel forwards to: a port on the loopback interface of this machine."""
 
     host: str
     port: int
@@ -40,44 +52,54 @@ class Target:
 
 
 class Connection(ABC):
-    """A tunnel that is up; it lives as long as the context that yielded it."""
+    """A tunnel that is up, for as long as the context that yielded it.
+
+    `TunnelProcess.connection(url)` makes one that lives as long as a program. Write a subclass
+    where the program's life is not the tunnel's.
+    """
 
     public_url: str
+    """`scheme://host[:port]`; core validates it."""
     details: Mapping[str, str] = _NO_DETAILS
-    """For a person: edge location, protocol, the address of an inspector…"""
+    """For people: edge location, protocol, the address of an inspector…"""
     visitor_headers: VisitorHeaders | None = None
-    """The headers that the backend sets on each request, whatever the visitor sent; None where
-    there are none, or where it is not certain."""
+    """The headers that the backend sets on every request, whatever the visitor sent; None where
+    there are none, or where that is not certain."""
 
     @abstractmethod
     async def wait_closed(self) -> str:
-        """Wait until the tunnel has dropped and say why; a drop is no exception.
+        """Wait until the tunnel has dropped, and return the reason for people.
 
-        Raises SetupError when connecting again is of no use before someone has fixed something.
+        Raises SetupError when connecting again cannot help before someone has fixed something.
         """
 
     async def check(self) -> Iterable[Check]:
-        """What the provider says of the tunnel: edge connections, the state of a daemon…
+        """What the provider reports: edge connections, the state of a daemon…
 
-        Core folds the results into the check `provider`. `unknown` asks for patience: the program
-        is coming back by itself. A check named `local` is about the app's side, such as a route to
-        another port: it degrades the tunnel and never ends it. The default knows nothing.
+        Core combines the results into the check `provider`, and gives them ten seconds. `unknown`
+        asks for patience: the program is recovering by itself. A check named `local` is about the
+        application's side, such as a route to another port: it degrades the tunnel and never ends
+        it. The default reports nothing.
+
+            async def check(self) -> Iterable[Check]:
+                lines = await self._edge_connections()
+                return [Check("edge", "ok" if lines else "fail", f"{lines} connections")]
         """
         return ()
 
     async def abort(self) -> bool:
         """Break the connection as a failing network would; False when that is not possible.
 
-        For demonstrations and tests: what a tunnel is worth shows when it drops.
+        Used to exercise reconnection in tests and the demo.
         """
         return False
 
 
 class AnyBackend:
-    """What hooks yield.
+    """What the hook `prx_tunnel_backends` yields: a `Backend` of any configuration.
 
-    With `Backend[Any]` in the hook's signature, type checkers would let a `config` and a `connect`
-    that do not belong together pass.
+    With `Backend[Any]` in the hook's signature, type checkers would accept a `connect` that takes
+    another configuration than `config`.
     """
 
     __slots__ = ()
@@ -91,30 +113,34 @@ ModelT = TypeVar("ModelT", bound="ConfigModel")
 class Backend(AnyBackend, Generic[ConfigT]):
     """One way to open a tunnel.
 
-    `connect(config, target)` is an async context manager: what stands before its `yield` opens the
-    tunnel, what stands after closes it. It yields once traffic can flow, raises `SetupError` when
-    someone has to fix something and `ConnectError` when trying again may help. Core bounds the time
-    of both halves, cancels them, and calls `connect` anew after a drop.
+    `connect(config, target)` is an async context manager: the part before its `yield` opens the
+    tunnel, the part after it closes the tunnel. It yields once traffic can flow, raises
+    `SetupError` when someone has to fix something and `ConnectError` when retrying may help. Core
+    bounds the time of both parts, may cancel them, and calls `connect` again after a drop.
+
+    Raises PluginError, when it is created, for a name that cannot be used and for fields of a wrong
+    kind.
     """
 
     name: str
-    """What `tunnel.backend` says: lower-case letters, digits and hyphens."""
+    """The value of `tunnel.backend`: lower-case letters, digits and hyphens."""
     summary: str
     """One line for `prx tunnel backends`."""
     config: type[ConfigT]
-    """Validates `[tunnel.<name>]`."""
+    """The model of the table `[tunnel.<name>]`."""
     connect: Callable[[ConfigT, Target], AbstractAsyncContextManager[Connection]]
     program: str | None = None
-    """The executable it needs, for listing and diagnosis."""
+    """The executable that it needs, for `prx tunnel backends` and `prx tunnel doctor`."""
     install_hint: str = ""
+    """How to get the program: one clause, such as "get it from https://hello.example/download"."""
     diagnose: Callable[[ConfigT], Awaitable[Iterable[Check]]] | None = None
-    """What `prx tunnel doctor` asks: everything that can be known without opening a tunnel.
+    """The checks of `prx tunnel doctor`: everything that can be found out without a tunnel.
 
-    It has ten seconds in all, and nothing of it is shown after that: give a program that is asked
-    something a deadline of its own.
+    It has ten seconds in all, after which none of its results are shown: give each program that it
+    runs a shorter deadline.
     """
     example: str = ""
-    """Lines of TOML for `[tunnel.<name>]`, with comments: `prx init` writes them.
+    """Lines of TOML for `[tunnel.<name>]`, with comments, that `prx init` writes.
 
     Without it, `prx init` lists the keys of `config` with their defaults.
     """
@@ -136,20 +162,20 @@ class Backend(AnyBackend, Generic[ConfigT]):
     def __post_init__(self) -> None:
         from prx_tunnel_core.config import BackendConfig
 
-        _check_descriptor(self, self.name, self.config, BackendConfig, self.connect)
+        _check_descriptor(self, self.name, self.config, BackendConfig, self.connect, what="connect")
         if not (self.classify_response is None or callable(self.classify_response)):
             raise PluginError(f"Backend {self.name!r}: classify_response is not callable")
         object.__setattr__(self, "probe_headers", _header_fields(self.name, self.probe_headers))
 
 
 class AnyObserver:
-    """What hooks yield; see `AnyBackend`."""
+    """What the hook `prx_tunnel_observers` yields; see `AnyBackend`."""
 
     __slots__ = ()
 
 
 class TunnelView(Protocol):
-    """The tunnel as an observer sees it: nothing can be changed through it."""
+    """The tunnel as an observer sees it: read-only."""
 
     @property
     def name(self) -> str: ...
@@ -166,24 +192,29 @@ class TunnelView(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Observer(AnyObserver, Generic[ModelT]):
-    """What lives beside a tunnel and watches it; it can neither alter, block nor break it.
+    """Runs beside a tunnel and watches it; it cannot change, delay or break the tunnel.
 
-    `run(config, watched)` is an async context manager entered when the tunnel is and left with it.
-    It yields a function that tells its state, which `prx tunnel status` shows.
+    `run(config, tunnel)` is an async context manager that is entered and left with the tunnel. It
+    yields a function that returns the observer's state, which `prx tunnel status` shows.
+
+    Raises PluginError, when it is created, for a name that cannot be used and for fields of a wrong
+    kind. `prx_tunnel_observers` in `hookspecs` has an example.
     """
 
     name: str
-    """Its own top-level table in config.toml."""
+    """The name of its top-level table in the configuration file."""
     config: type[ModelT]
+    """The model of that table."""
     run: Callable[
         [ModelT, TunnelView], AbstractAsyncContextManager[Callable[[], Mapping[str, str]]]
     ]
     summary: str = ""
+    """One line for `prx tunnel backends`."""
 
     def __post_init__(self) -> None:
         from prx_tunnel_core.config import ConfigModel
 
-        _check_descriptor(self, self.name, self.config, ConfigModel, self.run)
+        _check_descriptor(self, self.name, self.config, ConfigModel, self.run, what="run")
 
 
 def _header_fields(name: str, given: object) -> Mapping[str, str]:
@@ -200,9 +231,9 @@ def _header_fields(name: str, given: object) -> Mapping[str, str]:
 
 
 def _check_descriptor(
-    owner: object, name: object, config: object, base: type, function: object
+    owner: object, name: object, config: object, base: type, function: object, *, what: str
 ) -> None:
-    """Say at once, in the author's words, what would otherwise fail in a user's hands."""
+    """Report to the plugin's author what would otherwise fail for its users."""
     kind = type(owner).__name__
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name in _RESERVED_NAMES:
         raise PluginError(
@@ -212,4 +243,4 @@ def _check_descriptor(
     if not (isinstance(config, type) and issubclass(config, base)):
         raise PluginError(f"{kind} {name!r}: config must be a subclass of {base.__name__}")
     if not callable(function):
-        raise PluginError(f"{kind} {name!r}: its context manager is not callable")
+        raise PluginError(f"{kind} {name!r}: {what} is not callable")

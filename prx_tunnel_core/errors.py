@@ -1,4 +1,4 @@
-"""Every error of prx-tunnel, split by what the caller should do.
+"""Every error of prx-tunnel, divided by what the caller can do about it.
 
     TunnelError
     ├── SetupError              someone must fix something: never retried
@@ -10,8 +10,16 @@
     └── ConnectError            may work next time: retried with back-off
         └── ProgramExited       the program ended before the tunnel was up
 
-A backend raises `SetupError` or `ConnectError`; everything else that leaves it is a defect of the
-backend, reported as one and retried.
+A backend raises `SetupError` or `ConnectError`. Any other exception from it is logged as a defect
+of the backend, and retried.
+
+    try:
+        async with open_tunnel(config) as tunnel:
+            await serve(tunnel)
+    except SetupError as error:
+        sys.exit(f"fix this first: {error}")
+    except ConnectError as error:
+        sys.exit(f"no connection; try again later: {error}")
 """
 
 from __future__ import annotations
@@ -21,37 +29,37 @@ from contextlib import contextmanager
 
 
 class TunnelError(Exception):
-    """What went wrong with a tunnel, in words for the person who runs it."""
+    """The base of all errors; its message is for the person who runs the tunnel."""
 
 
 class SetupError(TunnelError):
-    """Trying again cannot help: a setting, a credential or an installation has to change."""
+    """Retrying cannot help: a setting, a credential or an installation has to change."""
 
 
 class ConfigError(SetupError):
-    """The configuration is wrong; the message names the key, the reason and the fix."""
+    """The configuration is invalid; the message names the key, the reason and the fix."""
 
 
 class UnknownBackend(ConfigError):
-    """The configured backend is not installed."""
+    """The configured backend is not installed; the message says how to install it."""
 
 
 class PluginError(SetupError):
-    """A plugin cannot be used: it does not import, or another claims the same name."""
+    """A plugin cannot be used: its import fails, or another plugin has the same name."""
 
 
 class ProgramNotFound(SetupError):
-    """The program that a backend runs is missing, or is not something this machine can run."""
+    """The program of a backend is missing, or this machine cannot execute it."""
 
 
 class ProgramStuck(SetupError):
-    """A program is stuck in the system (a dead disk, a driver) and cannot be ended by anybody."""
+    """A program does not end, even by SIGKILL: it is blocked in the kernel (a disk, a driver)."""
 
 
 class ConnectError(TunnelError):
-    """Connecting did not work this time.
+    """Connecting failed, and may succeed later.
 
-    `retry_after` is the least number of seconds before the next attempt; a backend sets it when
+    `retry_after` is the minimum number of seconds before the next attempt; a backend sets it when
     its provider limits the rate.
     """
 
@@ -61,9 +69,10 @@ class ConnectError(TunnelError):
 
 
 class ProgramExited(ConnectError):
-    """The program ended although it was needed.
+    """The program of a backend ended before the tunnel was up, or while it was in use.
 
-    `returncode` is its exit code, negative for a signal; `tail` its last lines, redacted.
+    `returncode` is its exit code, or the negative number of the signal that ended it. `tail` has
+    the last lines of its output, redacted.
     """
 
     def __init__(self, message: str, *, returncode: int = 0, tail: Sequence[str] = ()) -> None:
@@ -75,11 +84,11 @@ class ProgramExited(ConnectError):
 def unwrap(error: BaseException) -> BaseException:
     """The one exception inside groups of one, or the error itself.
 
-    A task group wraps an exception of its body in a group even when nothing else went wrong;
-    callers wrote `except ConnectError`, and shall not need `except*` for it.
+    A task group wraps an exception of its body in a group even when it is the only one, and callers
+    of this library should be able to write `except ConnectError` instead of `except*`.
 
-    An interrupt or an exit comes out alone, whatever else is in the group: it is meant for the
-    whole process. On asyncio it does so by itself, for it ends the loop; on trio it does not.
+    KeyboardInterrupt and SystemExit are returned alone, whatever else is in the group, because they
+    are meant for the whole process. (asyncio raises them alone itself, trio does not.)
     """
     if isinstance(error, BaseExceptionGroup):
         ends = (leaf for leaf in leaves(error) if isinstance(leaf, KeyboardInterrupt | SystemExit))
@@ -90,7 +99,7 @@ def unwrap(error: BaseException) -> BaseException:
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The exceptions in a group and the groups in it; of another error, itself."""
+    """The exceptions in a group and in the groups within it; any other error alone."""
     if isinstance(error, BaseExceptionGroup):
         return [leaf for each in error.exceptions for leaf in leaves(each)]
     return [error]
@@ -98,12 +107,12 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 @contextmanager
 def unwrap_group() -> Iterator[None]:
-    """Raise what comes in a group of one as what it is."""
+    """Raise the exception of a group of one instead of the group; see `unwrap`."""
     try:
         yield
     except BaseExceptionGroup as group:
         error = unwrap(group)
     else:
         return
-    # `from`: the group as the context would show the same error twice.
+    # `from`, because the group as the context would show the same error twice.
     raise error from error.__cause__

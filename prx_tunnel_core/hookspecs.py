@@ -1,4 +1,9 @@
-"""The hooks: how a plugin says what it brings, and how the life of a tunnel looks from outside."""
+"""The hooks that a plugin can implement: to provide backends and observers, and to be notified.
+
+A plugin is a module or an object with functions marked `@hookimpl`, installed under the entry-point
+group `prx_tunnel` (or `prx_tunnel.observers`, when it implements only the last two hooks). A
+function may leave out arguments that it does not need.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +22,14 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
 class TunnelSpecs:
+    """The specifications of all hooks."""
+
     @hookspec
     def prx_tunnel_backends(self) -> Iterable[AnyBackend]:
         """Yield the backends that this plugin provides.
 
-        Called once, when a backend is selected or listed. Example::
+        Called once, when a backend is selected or listed; a plain function, with ten seconds.
+        Example::
 
             class BoreConfig(BackendConfig):
                 server: str = "bore.pub"
@@ -43,9 +51,10 @@ class TunnelSpecs:
 
     @hookspec
     def prx_tunnel_observers(self) -> Iterable[AnyObserver]:
-        """Yield the observers that this plugin provides, each with a table of its own.
+        """Yield the observers that this plugin provides, each for its own top-level table.
 
-        Example::
+        Called once, when such a table is configured or plugins are listed; a plain function, with
+        ten seconds. Example::
 
             class NotifyConfig(ConfigModel):
                 file: str
@@ -67,9 +76,10 @@ class TunnelSpecs:
     def prx_tunnel_status_changed(
         self, tunnel: str, old: TunnelStatus, new: TunnelStatus
     ) -> Awaitable[None] | None:
-        """Called after the tunnel of that name has changed its status; may be `async def`.
+        """Called after each change of the status of the tunnel named `tunnel`.
 
-        A plain function runs in a thread. Either has a deadline, and harms nobody by raising.
+        May be `async def`; a plain function runs in a thread. Either has five seconds. What it
+        raises is logged with the plugin's name, and affects neither the tunnel nor other plugins.
         Example::
 
             @hookimpl
@@ -83,7 +93,7 @@ class TunnelSpecs:
     def prx_tunnel_health_checked(
         self, tunnel: str, health: TunnelHealth
     ) -> Awaitable[None] | None:
-        """Called after each health check; the same rules as for a change of status.
+        """Called after each health check, under the rules of `prx_tunnel_status_changed`.
 
         Example::
 

@@ -1,4 +1,13 @@
-"""What a tunnel tells about itself: frozen values, safe to keep, compare and `match`."""
+"""The status, health and address of a tunnel: frozen values, safe to keep, compare and `match`.
+
+match tunnel.status:
+    case Connected(info):
+        print(info.public_url)
+    case Reconnecting(attempt, reason, retry_in):
+        print(f"attempt {attempt} in {retry_in:.0f} s: {reason}")
+    case Failed(message):
+        print(message)
+"""
 
 from __future__ import annotations
 
@@ -18,27 +27,30 @@ _HEADER_NAME = re.compile(
 
 
 def header_name(name: str | bytes) -> str:
-    """The form in which names are compared: lower case, and `-` for `_`, as in WSGI."""
+    """The form in which header names are compared: lower case, with `-` for `_` (as in WSGI)."""
     text = name.decode("latin-1") if isinstance(name, bytes) else name
     return text.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
 class VisitorHeaders:
-    """What a backend itself writes into every request that comes through it.
+    """The headers that a backend sets on every request that comes through its tunnel.
 
-    It sets these headers whatever the visitor sent, so a request that has none of `always` did not
-    come through the tunnel. Names are kept in lower case.
+    It replaces what the visitor sent under these names, so a request without any of `always` did
+    not come through the tunnel. Names are stored in lower case.
 
     Raises TypeError or ValueError for an invalid name.
+
+        VisitorHeaders(always=("x-forwarded-for", "x-forwarded-host"), address="x-forwarded-for")
     """
 
     always: tuple[str, ...]
+    """Names of which every request has at least one."""
     address: str = ""
-    """The header whose last item is the visitor's address."""
+    """The header whose last item is the visitor's address; "" where there is none."""
 
     def __post_init__(self) -> None:
-        # With a name that no request can have, every visitor would be taken for a local client.
+        # With a name that no request can have, every visitor would count as a local client.
         given: object = self.always
         if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
             raise TypeError(f'always: {given!r} is not a tuple of names; write ("x-my-proxy",)')
@@ -58,17 +70,19 @@ def _header(key: str, name: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TunnelInfo:
-    """A tunnel that is up."""
+    """A connection that is up."""
 
     public_url: str
+    """`scheme://host[:port]`, normalised."""
     backend: str
+    """The backend's name, as in `tunnel.backend`."""
     local_port: int
     started_at: datetime
     """When this connection came up (UTC)."""
     details: Mapping[str, str] = field(default_factory=dict, compare=False)
-    """For a person: edge location, protocol, the address of an inspector…"""
+    """For people: edge location, protocol, the address of an inspector…"""
     visitor_headers: VisitorHeaders | None = field(default=None, compare=False)
-    """What tells a visitor from a local client; None where nothing does (a raw TCP tunnel)."""
+    """What tells visitors from local clients; None where nothing does (a raw TCP tunnel)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
@@ -78,15 +92,25 @@ class TunnelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at: `unknown` is an honest answer."""
+    """The result of one check. Use `unknown` where nothing certain can be said.
+
+    Check("edge", "fail", "no connection to the edge for 90 s")
+    """
 
     name: str
     verdict: Verdict
     detail: str = ""
+    """The reason, for people, on one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class TunnelHealth:
+    """The result of one health check.
+
+    `unhealthy` means that connecting anew may help, `degraded` that it cannot or that nothing has
+    confirmed the tunnel from outside.
+    """
+
     verdict: HealthVerdict
     checks: tuple[Check, ...] = ()
     latency: float | None = None
@@ -94,7 +118,7 @@ class TunnelHealth:
     checked_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def check(self, name: str) -> Check | None:
-        """The check of that name, when it was made."""
+        """The check of that name; None when it was not made."""
         return next((check for check in self.checks if check.name == name), None)
 
 
@@ -105,18 +129,27 @@ class Idle:
 
 @dataclass(frozen=True, slots=True)
 class Connecting:
+    """An attempt is being made."""
+
     attempt: int = 0
+    """Attempts since the last connection, beginning with 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
+    """The public URL leads to the local port."""
+
     info: TunnelInfo
     attempt: int = 0
+    """The attempt that succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnecting:
-    """Nothing is running; the next attempt follows in `retry_in` seconds from this status on."""
+    """The connection dropped or an attempt failed, and nothing is running.
+
+    The next attempt begins `retry_in` seconds after this status. `reason` is for people.
+    """
 
     attempt: int
     reason: str
@@ -125,12 +158,12 @@ class Reconnecting:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Stopped on request; may be started again."""
+    """Stopped on request; can be started again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Given up; may be started again."""
+    """Given up, for the reason in `message`; can be started again."""
 
     message: str
 
@@ -139,7 +172,7 @@ TunnelStatus: TypeAlias = Idle | Connecting | Connected | Reconnecting | Stopped
 
 
 def state_of(status: TunnelStatus) -> str:
-    """The status' name on the wire."""
+    """The status's name in JSON: `idle`, `connecting`, …; `error` for `Failed`."""
     match status:
         case Idle():
             return "idle"
@@ -156,7 +189,7 @@ def state_of(status: TunnelStatus) -> str:
 
 
 def describe(status: TunnelStatus) -> str:
-    """The status on one line, for a log."""
+    """The status as one line of a log."""
     match status:
         case Connected(info):
             return f"connected: {info.public_url} -> port {info.local_port}"
@@ -171,7 +204,7 @@ def describe(status: TunnelStatus) -> str:
 
 
 def status_to_json(name: str, status: TunnelStatus, *, pid: int) -> dict[str, object]:
-    """The object that `--json` prints and the control socket answers."""
+    """The object that `prx tunnel status --json` prints and the control socket returns."""
     wire: dict[str, object] = {
         "name": name,
         "state": state_of(status),
@@ -204,7 +237,10 @@ def status_to_json(name: str, status: TunnelStatus, *, pid: int) -> dict[str, ob
 
 
 def status_from_json(wire: Mapping[str, Any]) -> TunnelStatus:
-    """What `status_to_json` wrote; KeyError, TypeError or ValueError for anything else."""
+    """The status that `status_to_json` wrote.
+
+    Raises KeyError, TypeError or ValueError for anything else.
+    """
     match wire["state"]:
         case "idle":
             return Idle()
@@ -219,7 +255,7 @@ def status_from_json(wire: Mapping[str, Any]) -> TunnelStatus:
         case "error":
             return Failed(wire["message"])
         case _:
-            raise ValueError("no state of a tunnel")
+            raise ValueError("not a state of a tunnel")
 
 
 def _info_from_json(wire: Mapping[str, Any]) -> TunnelInfo:
@@ -236,6 +272,7 @@ def _info_from_json(wire: Mapping[str, Any]) -> TunnelInfo:
 
 
 def health_to_json(health: TunnelHealth) -> dict[str, object]:
+    """The object that `prx tunnel health --json` prints and the control socket returns."""
     return {
         "verdict": health.verdict,
         "checks": [
@@ -248,7 +285,10 @@ def health_to_json(health: TunnelHealth) -> dict[str, object]:
 
 
 def health_from_json(wire: Mapping[str, Any]) -> TunnelHealth:
-    """What `health_to_json` wrote; KeyError, TypeError or ValueError for anything else."""
+    """The health that `health_to_json` wrote.
+
+    Raises KeyError, TypeError or ValueError for anything else.
+    """
     return TunnelHealth(
         verdict=wire["verdict"],
         checks=tuple(Check(**check) for check in wire["checks"]),

@@ -1,7 +1,11 @@
-"""The one place that decides whether a piece of text is a backend's public URL.
+"""Decides whether a piece of text is a backend's public URL, and what an address is.
 
-What a program prints is partly written by strangers: a visitor's request line, an error page, a
-DNS answer. So a URL is parsed, never matched by its beginning, and compared by host name.
+Strangers write part of what a program prints: a visitor's request line, an error page, a DNS
+answer. So a URL is parsed, never matched by its beginning, and compared by its host name.
+
+    PUBLIC_URL = UrlRule(hosts=["hello.example"], not_hosts=["www.hello.example"])
+    PUBLIC_URL.find("ready: https://a1.hello.example (see https://www.hello.example)")
+    # "https://a1.hello.example"
 """
 
 from __future__ import annotations
@@ -14,14 +18,15 @@ from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 SCHEMES = ("https", "http", "wss", "ws", "tls", "tcp")
+LONGEST_URL = 2048  # characters
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
 _HEX_NUMBER = re.compile(r"0x[0-9a-f]*")
-# `urlsplit` takes `[::1]evil.test` for ::1 in some versions of Python, and refuses it in others.
+# Some versions of Python parse `[::1]evil.test` as ::1, others refuse it.
 _AUTHORITY = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(:[0-9]+)?")
-_NO_AUTHORITY = "what follows the scheme is not host or host:port"
-# IANA's registries of special-purpose addresses, without exceptions for protocols of routers.
-# Ours, for `is_global` gives other answers in other releases of Python.
+_NO_AUTHORITY = "the part after the scheme must be host or host:port"
+# IANA's registries of special-purpose addresses, without exceptions for protocols of routers. Not
+# `is_global`, whose answers differ between releases of Python.
 _SPECIAL = [
     ip_network(text)
     for text in (
@@ -32,7 +37,7 @@ _SPECIAL = [
         "::/3", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20", "4000::/2", "8000::/1",
     )
 ]  # fmt: skip
-# What text puts around a URL.
+# Characters that text puts around a URL.
 _BEFORE = "|<>()[]{}\"'`*│┃║‖«»“”"
 _AFTER = _BEFORE + ".,;:!?"
 
@@ -41,8 +46,10 @@ _AFTER = _BEFORE + ".,;:!?"
 class UrlRule:
     """What a backend's public URL looks like.
 
-    `hosts` are allowed endings of the host name, on a label border (`"trycloudflare.com"` takes
-    `a.trycloudflare.com`, not `trycloudflare.com` itself); empty allows every host.
+    `hosts` are the allowed endings of the host name, at a label border: `"hello.example"` accepts
+    `a.hello.example` and not `hello.example` itself. Without `hosts`, every host is allowed.
+    `not_hosts` are names below them that belong to the provider, such as its web site. `port` and
+    `path` allow a port and a path.
     """
 
     schemes: Collection[str] = ("https",)
@@ -52,26 +59,26 @@ class UrlRule:
     path: bool = False
 
     def accept(self, text: str) -> str:
-        """The normalised URL; ValueError says why it is none of this backend's."""
+        """The normalised URL; raises ValueError, with the reason, where the rule does not match."""
         url = normalise(text, schemes=self.schemes)
         parts = urlsplit(url)
         host = parts.hostname or ""
         if self.hosts and not any(host.endswith("." + ending) for ending in self.hosts):
             raise ValueError(f"{host} does not end in .{' or .'.join(self.hosts)}")
         if host in self.not_hosts:
-            raise ValueError(f"{host} is the provider's own")
+            raise ValueError(f"{host} belongs to the provider itself")
         if parts.port is not None and not self.port:
-            raise ValueError("a port is not expected")
+            raise ValueError("the URL must not contain a port")
         if parts.path and not self.path:
-            raise ValueError("a path is not expected")
+            raise ValueError("the URL must not contain a path")
         return url
 
     def find(self, line: str) -> str | None:
-        """The first token of the line that this rule accepts."""
+        """The first URL in the line that this rule accepts, normalised; None without one."""
         for token in line.split():
             if "://" not in token:
                 continue
-            # Bare first: where a path is allowed, it would take the full stop along.
+            # Bare first: where a path is allowed, the token would include a full stop.
             for candidate in (bare(token), token):
                 try:
                     return self.accept(candidate)
@@ -81,7 +88,11 @@ class UrlRule:
 
 
 def bare(token: str) -> str:
-    """The token without the brackets, quotes and punctuation that text puts around it."""
+    """The token without the brackets, quotes and punctuation around it.
+
+    >>> bare("(https://a1.hello.example).")
+    'https://a1.hello.example'
+    """
     whole = token.lstrip(_BEFORE)
     text = whole.rstrip(_AFTER)
     if text.rfind("[") > text.rfind("]") and whole.startswith("]", len(text)):
@@ -93,15 +104,18 @@ ANY_URL = UrlRule(schemes=SCHEMES, port=True, path=True)
 
 
 def normalise(text: str, *, schemes: Collection[str] = SCHEMES) -> str:
-    """`scheme://host[:port][/path]`, lower case, without a default port or a lone slash.
+    """The URL as `scheme://host[:port][/path]`, in lower case, without default port or lone slash.
 
-    Raises ValueError, with the reason, for anything else: another scheme, user information, a
-    query, a bad host name or port, white space, backslashes, characters beyond ASCII.
+    Raises ValueError, with the reason, for another scheme, user information, a query, an invalid
+    host name or port, white space, a backslash, and characters beyond ASCII.
+
+        >>> normalise("HTTPS://A1.Hello.Example:443/")
+        'https://a1.hello.example'
     """
-    if len(text) > 2048:
-        raise ValueError("longer than any URL")
+    if len(text) > LONGEST_URL:
+        raise ValueError(f"the URL must not have more than {LONGEST_URL} characters")
     if not text.isascii() or not text.isprintable() or any(c in text for c in ' \\"<>^`{|}'):
-        raise ValueError("has characters that no URL has")
+        raise ValueError("the URL contains characters that must be percent-encoded")
     try:
         parts = urlsplit(text)
     except ValueError:
@@ -109,17 +123,17 @@ def normalise(text: str, *, schemes: Collection[str] = SCHEMES) -> str:
     if parts.scheme not in schemes:
         raise ValueError(f"the scheme is not {' or '.join(schemes)}")
     if "@" in parts.netloc:
-        raise ValueError("user information in a URL is a known disguise")
+        raise ValueError("the URL must not contain user information (user@host)")
     if parts.query or parts.fragment or text.endswith(("?", "#")):
-        raise ValueError("a query or fragment is not part of a public URL")
+        raise ValueError("the URL must not contain a query or a fragment")
     if not _AUTHORITY.fullmatch(parts.netloc):
         raise ValueError(_NO_AUTHORITY)
     host = _host(parts.hostname or "", bracketed=parts.netloc.startswith("["))
     port = parts.port  # raises ValueError beyond 65535
     if port == 0:
-        raise ValueError("the port is zero")
+        raise ValueError("the port must not be zero")
     if parts.scheme == "tcp" and port is None:
-        raise ValueError("a tcp URL needs a port")
+        raise ValueError("a tcp URL must contain a port")
     shown = "" if port in (None, DEFAULT_PORTS.get(parts.scheme)) else f":{port}"
     return f"{parts.scheme}://{host}{shown}{parts.path.rstrip('/')}"
 
@@ -127,23 +141,26 @@ def normalise(text: str, *, schemes: Collection[str] = SCHEMES) -> str:
 def _host(host: str, *, bracketed: bool) -> str:
     if bracketed:
         if "%" in host:
-            raise ValueError("an address with a zone means something on one machine only")
+            raise ValueError("the address must not contain a zone (%), which is local to a machine")
         address = unmapped(IPv6Address(host))
         return str(address) if address.version == 4 else f"[{address}]"
     host = host.lower().removesuffix(".")
     labels = host.split(".")
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
         raise ValueError("the host name is not valid")
-    # Browsers and resolvers read these as addresses too: 0x7f000001 is 127.0.0.1.
+    # Browsers and resolvers also read numbers as addresses: 0x7f000001 is 127.0.0.1.
     if labels[-1].isdigit() or _HEX_NUMBER.fullmatch(labels[-1]):
         return str(IPv4Address(host))
     return host
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the host, a name or an address, is this machine for certain.
+    """Whether the host, a name or an address, is certainly this machine.
 
-    The unspecified address is: who connects to 0.0.0.0 reaches the loopback interface.
+    So is the unspecified address: a connection to 0.0.0.0 goes to the loopback interface.
+
+        >>> is_loopback("127.0.0.2"), is_loopback("::1"), is_loopback("127.0.0.1.example.com")
+        (True, True, False)
     """
     host = host.lower().removesuffix(".")
     if host == "localhost" or host.endswith(".localhost"):
@@ -153,7 +170,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_public(host: str) -> bool:
-    """Whether the host, a name or an address, may be one of the internet."""
+    """Whether the host, a name or an address, may be reachable from the internet."""
     address = ip(host)
     if address is None:
         return not is_loopback(host)
@@ -161,9 +178,9 @@ def is_public(host: str) -> bool:
 
 
 def ip(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that the text is, with or without brackets; None for anything else.
+    """The address that the text spells, with or without brackets.
 
-    Anything else is a name, an address with a zone, and an abbreviation such as 127.1.
+    None for a name, for an address with a zone, and for an abbreviation such as 127.1.
     """
     bracketed = host.startswith("[") and host.endswith("]")
     try:
@@ -174,21 +191,25 @@ def ip(host: str) -> IPv4Address | IPv6Address | None:
 
 
 def unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """The IPv4 address in place of an IPv6 one that only stands for it (`::ffff:127.0.0.1`).
+    """The IPv4 address in place of an IPv6 address that is mapped to it (`::ffff:127.0.0.1`).
 
-    Of the latter, versions of Python disagree on what it is and how it is written.
+    Versions of Python differ in how they classify and print mapped addresses.
     """
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
 
 
 def leads_here(url: str, port: int) -> bool:
-    """Whether the URL is that port of this machine itself, under whatever name: no public URL."""
+    """Whether the URL is that port of this machine, and so not a public URL at all."""
     parts = urlsplit(url)
     found = parts.port or DEFAULT_PORTS.get(parts.scheme)
     return found == port and is_loopback(parts.hostname or "")
 
 
 def join(public_url: str, path: str) -> str:
-    """The public URL of a path on the tunnel, with exactly one slash between."""
+    """The URL of a path behind the public URL, with exactly one slash between them.
+
+    >>> join("https://a1.hello.example/", "/webhooks")
+    'https://a1.hello.example/webhooks'
+    """
     return f"{public_url.rstrip('/')}/{path.lstrip('/')}"
