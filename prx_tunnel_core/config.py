@@ -1,4 +1,11 @@
-"""What may be set, and what each setting may be."""
+"""The models of the configuration: `[tunnel]`, `[gateway]`, and the bases for those of plugins.
+
+    class HelloConfig(BackendConfig):
+        token: SecretStr
+        region: Literal["eu", "us"] = "eu"
+
+Every model is strict (a string is no number), frozen, and refuses unknown keys with a suggestion.
+"""
 
 from __future__ import annotations
 
@@ -33,29 +40,29 @@ _BACKEND_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
-# Services that a stranger must never reach by a slip of the keyboard: databases, container and
-# debugger ports, metrics and admin interfaces.
+# Ports of services that must not become public by a typing error: databases, containers, debuggers,
+# metrics and administration.
 SENSITIVE_PORTS = frozenset({
     2375, 2376, 2379, 2380, 3306, 3389, 4040, 5432, 5900, 6379, 6443, 8001,
     9200, 9229, 10250, 11211, 11434, 27017,
 })  # fmt: skip
 
-# Networks instead of `is_loopback`, which depends on the release of Python for ::ffff:127.0.0.1.
+# Not `is_loopback`, whose answer for ::ffff:127.0.0.1 differs between releases of Python.
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
 class ConfigModel(BaseModel):
-    """The base of every table: strict, frozen, without unknown keys, without values in errors."""
+    """The base of the model of every table."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, hide_input_in_errors=True, allow_inf_nan=False
     )
 
     key_hints: ClassVar[Mapping[str, str]] = {}
-    """What to say about keys that other tools have: the name of the key to use here, or a sentence.
+    """Hints for the keys of other tools: the name of the key to use here, or a sentence.
 
-    An unknown key gets the hint, instead of a guess by its spelling: with `{"path": "program"}`,
-    `unknown key 'path'; did you mean 'program'?`. A subclass adds to the hints of its bases.
+    With `{"path": "program"}`, the error is `unknown key 'path'; did you mean 'program'?`. A
+    subclass adds to the hints of its bases.
     """
 
     @field_validator("*", mode="wrap")
@@ -63,7 +70,7 @@ class ConfigModel(BaseModel):
     def _read(
         cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> object:
-        """Read a value that was nothing but one `${…}` as its field's type."""
+        """Convert a value that was exactly one `${…}` to its field's type."""
         field = cls.model_fields[info.field_name or ""]
         if isinstance(value, WholeVariable):
             adapter: TypeAdapter[Any] = TypeAdapter(field.annotation or Any)
@@ -75,7 +82,7 @@ class ConfigModel(BaseModel):
 
 
 class BackendConfig(ConfigModel):
-    """The base of a backend's table `[tunnel.<name>]`."""
+    """The base of the model of a backend's table `[tunnel.<name>]`."""
 
     key_hints: ClassVar[Mapping[str, str]] = {"startup_timeout_secs": "connect_timeout"}
 
@@ -83,21 +90,23 @@ class BackendConfig(ConfigModel):
     """Seconds that one attempt may take; see `TunnelConfig.timeout_of`."""
 
     def known_url(self) -> str | None:
-        """The public URL, where the settings alone decide it."""
+        """The public URL, where the configuration alone determines it; else None."""
         return None
 
     def server_on_loopback(self) -> bool:
-        """Whether the tunnel's server is on this very machine, so that being offline is no excuse.
+        """Whether the tunnel's server runs on this machine.
 
-        Called after a failed attempt: attempts made while the host has no network are not counted.
+        Failed attempts do not count while the machine is offline, unless this returns True.
         """
         return False
 
 
 class ReconnectConfig(ConfigModel):
+    """`[tunnel.reconnect]`."""
+
     enabled: bool = True
     max_attempts: Annotated[int, Field(ge=0, le=2**32 - 1)] = 10
-    """Attempts after a drop or a failed start before the tunnel gives up; 0: without limit."""
+    """Attempts after a drop or a failed start before the tunnel gives up; 0 means no limit."""
     backoff_base_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 1000
     backoff_max_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 60_000
 
@@ -112,7 +121,7 @@ class ReconnectConfig(ConfigModel):
 
 
 class GatewayConfig(ConfigModel):
-    """`[gateway]`: the agent's own server. Other keys of the table are the agent's business."""
+    """`[gateway]`: the agent's own server. Other keys of the table are left to the agent."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -121,7 +130,7 @@ class GatewayConfig(ConfigModel):
 
 
 class TunnelConfig(ConfigModel):
-    """`[tunnel]`; every table in it that is not `reconnect` belongs to the backend of its name."""
+    """`[tunnel]`; each table in it, except `reconnect`, belongs to the backend of that name."""
 
     model_config = ConfigDict(extra="allow")
     key_hints: ClassVar[Mapping[str, str]] = {
@@ -135,18 +144,27 @@ class TunnelConfig(ConfigModel):
     }
 
     backend: str = "cloudflare"
+    """The backend to use; `prx tunnel backends` lists those that are installed."""
     local_port: Port = 3000
+    """The port that the tunnel leads to."""
     local_host: str = "127.0.0.1"
+    """An address of loopback: the tunnel leads to this machine only."""
     auto_start: bool = True
+    """Whether a host application starts the tunnel together with itself."""
     health_check_interval: Annotated[Seconds, Field(ge=1)] = 30.0
+    """Seconds between the end of one health check and the beginning of the next."""
     health_check_failures: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Failed checks in a row after which the tunnel connects anew."""
     health_check_url: bool = True
+    """Whether health checks send a request to the public URL."""
     connect_timeout: Seconds = 60.0
+    """Seconds that one attempt may take."""
     allow_sensitive_port: bool = False
+    """Allow a `local_port` below 1024 or in `SENSITIVE_PORTS`."""
     reconnect: ReconnectConfig = ReconnectConfig()
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        # The backends' tables are not validated yet: a secret in them is still plain text.
+        # The tables of backends are not validated yet, so a secret in them is still plain text.
         for name, value in super().__repr_args__():
             yield name, MASK if name in (self.model_extra or {}) else value
 
@@ -169,14 +187,14 @@ class TunnelConfig(ConfigModel):
     @classmethod
     def _loopback(cls, host: str) -> str:
         if host == "localhost":
-            return "127.0.0.1"  # a program may resolve it to ::1, where nothing listens
+            return "127.0.0.1"  # a program could resolve it to ::1, where nothing listens
         if "%" in host:
-            raise ValueError("a loopback address has no zone; leave out the % and what follows it")
+            raise ValueError("a loopback address has no zone; remove the % and the part after it")
         try:
             address = ip_address(host)
         except ValueError:
             address = None
-        # Nothing that stands for such an address, either: programs differ in what they make of it.
+        # Mapped addresses are refused too, because programs read them in different ways.
         if address is None or not any(address in network for network in _LOOPBACK):
             raise ValueError(
                 "a tunnel forwards to this machine only; use an address of 127.0.0.0/8 or ::1"
@@ -197,7 +215,7 @@ class TunnelConfig(ConfigModel):
         if (port < 1024 or port in SENSITIVE_PORTS) and not self.allow_sensitive_port:
             raise ValueError(
                 f"local_port {port} is a port of services that must not be public; "
-                "set allow_sensitive_port = true if you mean it"
+                "set allow_sensitive_port = true if this is intended"
             )
         return self
 
@@ -210,7 +228,7 @@ class TunnelConfig(ConfigModel):
         return self.connect_timeout
 
     def table(self, backend: str) -> Mapping[str, Any]:
-        """`[tunnel.<backend>]` as it was written (expanded, not yet validated)."""
+        """The table `[tunnel.<backend>]`, expanded and not yet validated; empty without one."""
         table: Mapping[str, Any] = (self.model_extra or {}).get(backend, {})
         return table
 
@@ -224,20 +242,25 @@ def _check_secret(secret: SecretStr) -> None:
     if len(value.strip()) < SHORTEST_SECRET:
         raise ValueError(f"a secret has at least {SHORTEST_SECRET} characters")
     if "\x00" in value:
-        raise ValueError("a secret has no NUL character")
+        raise ValueError("a secret must not contain a NUL character")
 
 
 ConfigT = TypeVar("ConfigT", bound=ConfigModel)
 
 
 def validate(model: type[ConfigT], table: Mapping[str, Any], *, path: str) -> ConfigT:
-    """The table as a value of its model; raises ConfigError with every reason, never a value."""
+    """The table as an instance of its model.
+
+    Raises ConfigError with one line per problem: the path of the key below `path`, and the reason.
+
+        config = validate(TunnelConfig, {"backend": "ssh", "local_port": 8000}, path="tunnel")
+    """
     try:
         return model.model_validate(dict(table))
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
-    del table  # a traceback that shows variables would show its secrets
-    # Outside of `except`: as the context, the original would carry the table and every secret.
+    del table  # or a traceback with local variables would show its secrets
+    # Outside of `except`, because the original as the context would hold the table and its secrets.
     reasons = [_explain(each, model, path) for each in details[:MOST_REASONS]]
     if len(details) > MOST_REASONS:
         reasons.append(f"{path}: and {len(details) - MOST_REASONS} more")
@@ -247,7 +270,7 @@ def validate(model: type[ConfigT], table: Mapping[str, Any], *, path: str) -> Co
 MOST_REASONS = 20  # in one message
 LONGEST_REASON = 1000  # characters
 
-# Of a union, pydantic says which member it tried: `command.str`, `command.list[str]`.
+# In an error about a union, pydantic adds the member that it tried: `command.list[str]`.
 _TYPE_LABEL = re.compile(r"str|int|float|bool|none|.*[\[(].*")
 
 
@@ -288,9 +311,9 @@ def _hint(key: str, model: type[ConfigModel]) -> str:
 
 
 def literal_secrets(settings: ConfigModel, table: Mapping[str, Any], *, path: str) -> list[str]:
-    """The key paths of secrets that stand in the file itself, instead of coming by `${…}`.
+    """The paths of keys whose secret is written in the file, instead of as `${NAME}`.
 
-    `table` is what `settings` was made of.
+    `table` is the expanded table that `settings` was made from.
     """
     found: list[str] = []
     for name, inner in settings:
@@ -298,24 +321,19 @@ def literal_secrets(settings: ConfigModel, table: Mapping[str, Any], *, path: st
         if isinstance(inner, ConfigModel) and isinstance(value, Mapping):
             found += literal_secrets(inner, value, path=f"{path}.{name}")
         elif field is not None and "SecretStr" in str(field.annotation):
-            # A table of variables for a program holds more than secrets: their names tell.
-            named = value if isinstance(value, Mapping) else {}
+            # A table of variables for a program also holds values that are no secrets.
             found += [
                 f"{path}.{name}.{key}"
-                for key, item in named.items()
-                if sounds_secret(key) and _is_literal(item)
+                for key, item in (value.items() if isinstance(value, Mapping) else ())
+                if sounds_secret(key) and isinstance(item, str) and not isinstance(item, Expanded)
             ]
-            if _is_literal(value):
+            if isinstance(value, str) and not isinstance(value, Expanded):
                 found.append(f"{path}.{name}")
     return found
 
 
-def _is_literal(value: object) -> bool:
-    return isinstance(value, str) and not isinstance(value, Expanded)
-
-
 def secrets_of(settings: BaseModel) -> list[str]:
-    """Every secret in the settings and in what they hold, in plain text: for a redactor only."""
+    """Every secret in the settings, in plain text, for `text.Redactor`."""
     found: list[str] = []
     for _, value in settings:
         found += _secrets_in(value)

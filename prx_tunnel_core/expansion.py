@@ -1,6 +1,7 @@
-"""`${NAME}`, `${NAME:-default}`, `$$` and `~` in the values of a configuration file.
+"""Expands `${NAME}`, `${NAME:-default}`, `$$` and `~` in the values of a configuration file.
 
-Leaves are expanded after parsing, so a value can never become a key, a table or another variable.
+Values are expanded after parsing, so the content of a variable can never become a key, a table or
+another reference.
 """
 
 from __future__ import annotations
@@ -20,22 +21,25 @@ LONGEST_KEY = 60  # characters of a key in a message
 
 
 class Expanded(str):
-    """Text into which a variable of the environment went."""
+    """A string that contains the value of an environment variable."""
 
     __slots__ = ()
 
 
 class WholeVariable(Expanded):
-    """Text that was nothing but one `${…}`: it is read as its field's type (a port, a switch)."""
+    """A string that was exactly one `${…}`; its model converts it to the type of the field."""
 
     __slots__ = ()
 
 
 def expand(value: object, environ: Mapping[str, str], *, path: str) -> object:
-    """The value with every reference in its leaves replaced.
+    """The value with the references in all its strings replaced; containers are copied.
 
-    Raises ConfigError, naming the variable and the key path but no value, when a variable is unset
-    or empty without a default, or a reference is malformed.
+    Raises ConfigError when a variable without a default is unset or empty, and when a reference is
+    malformed. The message contains the path of the key and the name of the variable, never a value.
+
+        >>> expand({"url": "https://${HOST:-example.com}/$$"}, {}, path="tunnel.hello")
+        {'url': 'https://example.com/$'}
     """
     if isinstance(value, str):
         return _expand_text(value, environ, path)
@@ -50,7 +54,7 @@ def expand(value: object, environ: Mapping[str, str], *, path: str) -> object:
 
 
 def shown_key(key: str) -> str:
-    """The key as part of a message."""
+    """The key as part of a message: printable, and not longer than `LONGEST_KEY`."""
     key = one_line(key)
     return key if len(key) <= LONGEST_KEY else f"{key[:LONGEST_KEY]}…"
 
@@ -104,7 +108,7 @@ def _look_up(name: str, default: str | None, environ: Mapping[str, str], path: s
                 f"set it, or give a default: ${{{name}:-…}}"
             )
         return default
-    # `export TOKEN=$(cat file)` and secret mounts leave a line end; more than one is a mistake.
+    # Secret mounts leave one line end at the end; more than one is a mistake.
     value = value.removesuffix("\n").removesuffix("\r")
     if not value.isprintable():
         raise ConfigError(
@@ -114,10 +118,10 @@ def _look_up(name: str, default: str | None, environ: Mapping[str, str], path: s
 
 
 def expand_home(path: str, key: str = "") -> str:
-    """The path with its `~` or `~user` replaced; other paths are returned as they are.
+    """The path with a leading `~` or `~user` replaced; other paths are returned unchanged.
 
-    Raises ConfigError, which begins with `key`, where there is no such directory: a path that still
-    begins with `~` would be looked for in the working directory.
+    Raises ConfigError, beginning with `key`, where there is no such directory: a path that still
+    begins with `~` would be relative to the working directory.
     """
     expanded = os.path.expanduser(path)
     if not path.startswith("~") or os.path.isabs(expanded):

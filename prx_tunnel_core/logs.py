@@ -1,7 +1,10 @@
-"""Loggers whose records are text, whatever a visitor, a program or an exception put into them.
+"""Loggers whose records are printable, whatever a visitor or a program has put into them.
 
-`get_logger` instead of `logging.getLogger`: the host chooses the handlers, so the text has to be
-harmless before a handler sees it.
+Use `get_logger` instead of `logging.getLogger`. The host application chooses the handlers, so the
+text has to be harmless before a handler gets it.
+
+    logger = get_logger(__name__)
+    logger.info("the program printed %s", line)
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ from prx_tunnel_core.text import INDENT, printable_lines
 
 
 def get_logger(name: str) -> logging.Logger:
-    """The logger of that name; no record of it controls a terminal or contains a forged record."""
+    """The logger of that name, whose records cannot control a terminal or forge another record."""
     logger = logging.getLogger(name)
-    logger.addFilter(_make_printable)  # once: a logger does not keep a filter twice
+    logger.addFilter(_make_printable)  # a logger keeps the same filter once
     return logger
 
 
 class PrintableFormatter(logging.Formatter):
-    """For a handler of ours, which also gets the records of other libraries."""
+    """A formatter that makes the records of all libraries printable, and redacts them.
+
+    `redact` is called with each formatted record; see `text.Redactor`.
+    """
 
     def __init__(
         self, fmt: str, datefmt: str | None = None, *, redact: Callable[[str], str] = str
@@ -30,7 +36,7 @@ class PrintableFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         text = printable_lines(self._redact(super().format(record)), indent=INDENT)
-        return self._redact(text)  # again, for a secret in which there was something to remove
+        return self._redact(text)  # again, for a secret that escapes had interrupted
 
 
 def _make_printable(record: logging.LogRecord) -> bool:
@@ -39,7 +45,7 @@ def _make_printable(record: logging.LogRecord) -> bool:
     except Exception:  # noqa: BLE001 - the handler reports a message that cannot be formatted
         return True
     shown = printable_lines(text, indent=INDENT)
-    if shown != text:  # else the template and its arguments stay, by which some hosts group records
+    if shown != text:  # else keep template and arguments: some hosts group records by them
         record.msg, record.args = shown, ()
     if record.exc_info and not record.exc_text:
         traceback = logging.Formatter().formatException(record.exc_info)

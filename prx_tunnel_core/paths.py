@@ -1,10 +1,16 @@
-"""The path of a request in the form that decides, for guards that stand before a router.
+"""The path of a request, for guards that run before a router.
 
 A guard and the router behind it may read one path differently: Starlette's routes match before a
-final line feed, Litestar and Werkzeug merge slashes, mounts and root paths cut off a beginning,
-with or without a slash after it. So a path that can be read in several ways is refused
-(`AmbiguousPath`, answered with 404), and of the readings that remain, a guard asks whether *any* of
-them is guarded, and an exception from a guard whether *all* of them are excepted.
+final line feed, Litestar and Werkzeug merge slashes, mounts and root paths remove a prefix, with or
+without a slash after it. So a path that can be read in several ways is refused (`AmbiguousPath`,
+answered with 404). Of the readings that remain, a guard asks whether *any* of them is guarded, and
+an exception from a guard whether *all* of them are excepted.
+
+    hook = GuardedPath("/webhooks/github")
+    try:
+        guarded = hook.covers(RequestPath(scope))
+    except AmbiguousPath:
+        await respond(scope, receive, send, 404)
 """
 
 from __future__ import annotations
@@ -38,14 +44,14 @@ _NOT_LITERAL = re.compile(r"[{}<>*?#]")
 
 
 class AmbiguousPath(ValueError):
-    """Frameworks may read this path in different ways."""
+    """The path can be read in different ways by different frameworks; the message is the reason."""
 
 
 class RequestPath:
-    """The path of an ASGI scope; raises AmbiguousPath.
+    """The path of an ASGI scope, in each way in which it can be read.
 
-    `path` and `raw_path` count, each with and without `root_path`: servers and mounts differ in
-    which of them contain it.
+    Both `path` and `raw_path` count, with and without `root_path`, because servers and mounts
+    differ in which of them contain it. Raises AmbiguousPath.
     """
 
     __slots__ = ("_root", "_whole")
@@ -58,16 +64,16 @@ class RequestPath:
             self._whole.add(_clear(_decoded(raw)))
 
     def possible(self) -> Iterator[str]:
-        """The path in each form, folded, to which a router may cut off a beginning."""
+        """Each path, folded, that a router could see after removing a prefix."""
         root = _folded(self._root)
         for path in map(_folded, self._whole):
             yield path
             if root:
                 yield root + path
-                yield path.replace(root, f"{root}/")  # some cut it off without looking further
+                yield path.replace(root, f"{root}/")  # some routers remove it anywhere
 
     def certain(self) -> Iterator[str | None]:
-        """The path as every router reads it, as written; None where routers differ."""
+        """Each path as every router reads it; None where routers differ."""
         root = self._root
         for path in self._whole:
             if root and f"{path}/".startswith(f"{root}/"):
@@ -77,29 +83,33 @@ class RequestPath:
 
 
 class GuardedPath:
-    """A path that a guard covers, with all below it: in case of doubt, it is covered.
+    """A path that a guard covers, with everything below it. In doubt, a request is covered.
 
-    It is covered behind any other path as well, for an application may cut off what comes before:
-    a mount, a root path of its own, a middleware. What is cut off need not end at a slash, so
-    `/hook` covers `/webhook` as well. Upper case, characters that look the same to Unicode,
-    `;parameters`, and a slash at the end do not lead past it.
+    It is covered behind any prefix as well, because the application may remove one: a mount, a root
+    path, a middleware. A prefix need not end at a slash, so `/hook` covers `/webhook` too. Upper
+    case, characters that Unicode treats alike, `;parameters` and a final slash make no difference.
+
+    Raises ValueError for a path that no request can have.
     """
 
     def __init__(self, path: str) -> None:
         _require_plain("path", path)
         segments = [re.escape(each) for each in _folded(path).split("/") if each]
-        # Without a slash before it: mounts of Litestar and Hypercorn also take `/apihook` for
+        # Without a slash before it, because mounts of Litestar and Hypercorn read `/apihook` as
         # `/hook` below `/api`.
         self._pattern = re.compile("/*".join(segments) + r"(?:/|\Z)")
 
     def covers(self, request: RequestPath) -> bool:
+        """Whether the guard has to decide about this request."""
         return any(map(self._pattern.search, request.possible()))
 
 
 class UnguardedPaths:
-    """Paths that are excepted from a guard, exactly as written: in case of doubt, none is.
+    """Paths that are exempt from a guard, exactly as written. In doubt, a request is not exempt.
 
-    One that ends with a slash stands for all below it; only "/" is nothing but itself.
+    A path that ends with a slash includes everything below it, except "/", which means itself only.
+
+    Raises ValueError for a path that no request can have.
     """
 
     def __init__(self, paths: Collection[str]) -> None:
@@ -110,10 +120,11 @@ class UnguardedPaths:
         self._exact = frozenset(paths)
         for path in self._exact:
             _require_plain("unguarded", path)
-        # Without "/": it means the front page, not everything.
+        # Without "/", which means the front page and not everything.
         self._folders = tuple(path for path in self._exact if path.endswith("/") and path != "/")
 
     def cover(self, request: RequestPath) -> bool:
+        """Whether this request needs no guard."""
         return all(
             path is not None and (path in self._exact or path.startswith(self._folders))
             for path in request.certain()
@@ -121,7 +132,7 @@ class UnguardedPaths:
 
 
 def _require_plain(name: str, path: object) -> None:
-    """A setting that never matches would leave open what it is there to close."""
+    """Refuse a path that could never match, because it would leave open what it should guard."""
     try:
         plain = _clear(path)
     except AmbiguousPath as error:
@@ -161,9 +172,9 @@ def _decoded(raw: object) -> str:
 
 
 def _folded(path: str) -> str:
-    """Without what tells two spellings of one path apart: case, compatibility, decoration."""
+    """The path without the differences between spellings: case, compatibility, decoration."""
     if not path.isascii():
         path = unicodedata.normalize("NFKD", path)
         path = "".join(sign for sign in path if unicodedata.category(sign) not in ("Cf", "Mn"))
-        path = path.upper()  # the dotless i, for one, has no other way to the dotted one
+        path = path.upper()  # the only way from the dotless i to the dotted one, for example
     return _DECORATION.sub("", path.casefold())

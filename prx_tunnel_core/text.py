@@ -1,7 +1,10 @@
-"""What foreign text may do to us: control a terminal, and carry secrets out.
+"""Makes foreign text harmless: without control of the terminal, and without secrets.
 
-Everything that leaves (a log line, an error, a status, the tail of a program's output) goes
-through here.
+Every log line, error, status and piece of a program's output passes through here before it leaves
+the process.
+
+    redact = Redactor([config.token.get_secret_value()])
+    logger.info("%s", one_line(redact(line)))
 """
 
 from __future__ import annotations
@@ -14,24 +17,24 @@ from collections.abc import Iterable, Iterator, Sequence
 
 MASK = "**********"
 
-# A shorter secret would mask half of every text, and is no secret.
+# A shorter secret would mask half of every text, and would not be a secret.
 SHORTEST_SECRET = 4
-# In the middle of other base64, fewer characters than these are there by chance.
+# Fewer characters than these occur in other base64 by chance.
 SHORTEST_BASE64 = 8
 
 _LOWER_HEX = re.compile("%[0-9A-F]{2}")
 _URL_SAFE = str.maketrans("+/", "-_")
-# Signs left as they are in a URL: none, then what Python, JavaScript (two) and Go (two) leave.
+# Signs that are not quoted in a URL: none, then those of Python, JavaScript (two) and Go (two).
 _UNQUOTED = ("", "/", "!'()*", ";/?:@&=+$,#!'()*", "$&+=:@", "$&+,;=")
 _IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_HTML = [  # with quotes as they are, as Python writes them, and as Go does
+_HTML = [  # with quotes unchanged, as Python escapes them, and as Go does
     str.maketrans(_IN_HTML | quotes)
     for quotes in ({}, {'"': "&quot;", "'": "&#x27;"}, {'"': "&#34;", "'": "&#39;"})
 ]
-# Go writes no JSON that a browser could take for HTML.
+# Go escapes in JSON what a browser could read as HTML.
 _GO_JSON = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"})
 
-# What a URL carries beside an address: a password before the host, a credential in the query.
+# Secrets in a URL: a password before the host, a credential in the query.
 _IN_URL = re.compile(
     r"""
       (?<=://) (?P<user> [^\s/?\#@:]*+ : ) [^\s/?\#@]++ (?=@)
@@ -55,8 +58,8 @@ _DOUBTFUL_NAME = re.compile(
     re.IGNORECASE,
 )
 
-# Each escape in its 7-bit and its 8-bit form, also when a cut line ends inside it. The possessive
-# quantifiers (`*+`) keep this linear: a hostile line is looked at once.
+# Each escape sequence in its 7-bit and its 8-bit form, also when a cut line ends inside it. The
+# possessive quantifiers (`*+`) keep the search linear for hostile lines.
 _ESCAPES = re.compile(
     r"""
       (?: \x1b\] | \x9d ) [^\x07\x1b\x80-\x9f]*+ (?: \x07 | \x1b\\ | \x9c )?      # OSC: hyperlinks
@@ -66,9 +69,9 @@ _ESCAPES = re.compile(
     """,
     re.VERBOSE,
 )
-# What moves the cursor, hides or reorders text, is not shown at all (Unicode's default-ignorable
-# characters, tags and variation selectors among them), or cannot be written: half of a surrogate
-# pair. Written out, for Python's own tables differ between its versions.
+# Characters that move the cursor, hide or reorder text, are invisible (Unicode's default-ignorable
+# characters, with tags and variation selectors), or cannot be encoded (half of a surrogate pair).
+# Written out, because Python's tables differ between its versions.
 _CONTROLS = re.compile(
     "["
     r"\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5"
@@ -77,17 +80,20 @@ _CONTROLS = re.compile(
     r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
     "]"
 )
-# Joining the words on both sides would make a word that nobody wrote.
+# Replaced by a space: removing them would join the words on both sides.
 _GAPS = re.compile(r"[\n\x0b\x0c\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
 
 INDENT = "    "  # of the lines of a log record after its first
 
 
 def printable(text: str) -> str:
-    """One line of a program's output as a terminal would have left it: no escapes, no controls.
+    r"""One line of a program's output as a terminal would finally show it.
 
-    A progress bar redraws its line with carriage returns; what a person saw last is what counts.
-    Use `one_line` for any other foreign text.
+    Escape sequences and control characters are removed. Of a line that was redrawn with carriage
+    returns, as by a progress bar, the last state remains. Use `one_line` for other foreign text.
+
+        >>> printable("10 %\r100 % \x1b[32mdone\x1b[0m")
+        '100 % done'
     """
     if text.isascii() and text.isprintable():
         return text
@@ -97,17 +103,21 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Foreign text that becomes part of a line: it cannot end that line, nor overwrite it."""
+    r"""Foreign text as part of a line, which it can neither end nor overwrite.
+
+    >>> one_line("a\nforged record\x1b[2K")
+    'a forged record'
+    """
     if text.isascii() and text.isprintable():
         return text
     return printable(text.replace("\r", " "))
 
 
 def printable_lines(text: str, *, indent: str = "") -> str:
-    """Text that may have several lines, each of them printable.
+    """Text of several lines, each made printable.
 
-    With `indent`, every line after the first begins with it, so that none can pass for a record
-    of a log. Applying it twice changes nothing.
+    With `indent`, every line after the first begins with it, so that none can pass for a log record
+    of its own. Applying the function twice changes nothing.
     """
     first, *others = map(one_line, text.split("\n"))
     if not all(each.startswith(indent) for each in others):
@@ -132,12 +142,14 @@ def sounds_secret(name: str, *, in_doubt: bool = False) -> bool:
 
 
 class Redactor:
-    """Masks secrets, also where they were quoted for a URL, JSON or basic authentication.
+    """Masks secrets, also where they are quoted for a URL, JSON, HTML or basic authentication.
 
-    What a URL carries as a password or token is masked as well, whether it is known or not: a
-    program may tell of a proxy that it found in its environment.
+    Passwords and tokens in URLs are masked even when they are unknown, because a program may print
+    the address of a proxy that it found in its environment. Secrets of fewer than `SHORTEST_SECRET`
+    characters are not masked; models refuse them.
 
-    A secret of fewer than `SHORTEST_SECRET` characters is not masked: settings refuse it.
+        >>> Redactor(["hunter22"])("token=hunter22&x=1")
+        'token=**********&x=1'
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -146,6 +158,7 @@ class Redactor:
         self.add(*secrets)
 
     def add(self, *secrets: str) -> None:
+        """Mask these secrets too."""
         spellings = {form for secret in secrets for form in _spellings(secret)}
         self._secrets |= {each: _period(each) for each in spellings - self._secrets.keys()}
 
@@ -160,9 +173,9 @@ class Redactor:
         return _masked(text, sorted(spans)) if spans else text
 
     def cut_off(self, text: str) -> str:
-        """For a text that its writer did not finish: a secret's beginning is masked at its end.
+        """Redact a text that was cut off: the beginning of a secret at its end is masked too.
 
-        A beginning of fewer than `SHORTEST_SECRET` characters stays, as such a secret would.
+        A beginning of fewer than `SHORTEST_SECRET` characters remains.
         """
         text = self(text)
         whole = text.rstrip("\ufffd")  # half of a character, as it was decoded
@@ -174,10 +187,10 @@ class Redactor:
 
 
 def _occurrences(secret: str, period: int, text: str) -> Iterator[tuple[int, int]]:
-    """The parts of the text that are the secret, those that overlap as one.
+    """Where the secret occurs in the text; overlapping occurrences are one.
 
-    Linear, as `str.find` is: repetitions of the secret's own period are skipped, in large steps
-    first, and every further find begins at least half a secret later.
+    Linear like `str.find`: repetitions of the secret's own period are skipped, in large steps
+    first, and each further search begins at least half a secret later.
     """
     overlaps = period < len(secret)
     steps = (len(secret) // period * period, period) if overlaps else ()
@@ -193,7 +206,7 @@ def _occurrences(secret: str, period: int, text: str) -> Iterator[tuple[int, int
 
 
 def _masked(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    """The text with one mask for each span, or for several that overlap."""
+    """The text with one mask for each group of overlapping spans."""
     merged: list[tuple[int, int]] = []
     for begin, end in spans:
         if merged and begin < merged[-1][1]:
@@ -209,7 +222,7 @@ def _masked(text: str, spans: Iterable[tuple[int, int]]) -> str:
 
 
 def _borders(items: Sequence[object]) -> list[int]:
-    """For each beginning of the sequence, the length of the longest other one that it ends with."""
+    """For each prefix of the sequence, the length of the longest proper prefix that ends it."""
     borders = [0]
     length = 0
     for item in items[1:]:
@@ -221,12 +234,12 @@ def _borders(items: Sequence[object]) -> list[int]:
 
 
 def _period(text: str) -> int:
-    """The least distance at which the text overlaps with itself; its length where it does not."""
+    """The smallest shift at which the text overlaps with itself, or its length."""
     return len(text) - _borders(text)[-1]
 
 
 def _begin_of(secret: str, text: str) -> int:
-    """Where the longest beginning of the secret stands that the text ends with, else its length."""
+    """Where the text's longest end begins that is a prefix of the secret; else its length."""
     at = text.find(secret[:SHORTEST_SECRET], max(0, len(text) - len(secret)))
     if at < 0:
         return len(text)
@@ -244,7 +257,7 @@ def _spellings(secret: str) -> set[str]:
     plain_json = json.dumps(secret, ensure_ascii=False)[1:-1]
     forms = {
         secret,
-        printable(secret),  # as what has come through here looks
+        printable(secret),  # as it looks after this module
         one_line(secret),
         printable_lines(secret, indent=INDENT),
         *quoted,
@@ -261,14 +274,14 @@ def _spellings(secret: str) -> set[str]:
 
 
 def _base64_forms(secret: bytes) -> set[str]:
-    """What the secret looks like in base64, alone and in the middle of something longer.
+    """The secret in base64, alone and in the middle of something longer.
 
     Basic authentication encodes `user:secret`, so the secret begins at any third of a group.
     """
     forms = set()
     for shift in range(3):
         encoded = base64.b64encode(bytes(shift) + secret)
-        # The first characters mix with what stands before, the last with what comes after.
+        # The first and last characters also depend on the neighbouring bytes.
         own = encoded[(0, 2, 3)[shift] : (shift + len(secret)) * 8 // 6].decode("ascii")
         if shift == 0 or len(own) >= SHORTEST_BASE64:
             forms |= {own, own.translate(_URL_SAFE)}

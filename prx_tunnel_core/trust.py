@@ -32,17 +32,21 @@ _LINKS = 40  # as many as Linux follows
 
 
 class Untrusted(PermissionError):
-    """`strerror` names the reason and the command that helps."""
+    """Other users could change, replace or read a file; `strerror` has the reason and the fix."""
 
     def __str__(self) -> str:
         return f"{self.filename}: {self.strerror}"
 
 
 def open_file(path: str, flags: int = os.O_RDONLY, *, private: bool = False) -> int:
-    """A descriptor of a regular file that only this user and root can change or replace.
+    """Open a regular file that only this user and root can change or replace.
 
-    With `private`, no other user can read it either. It is opened first and judged by its
-    descriptor, so it cannot be exchanged in between. Raises Untrusted, or another OSError.
+    Returns its descriptor. With `private`, no other user may be able to read it either. The file is
+    opened first and judged by its descriptor, so it cannot be exchanged in between. Raises
+    Untrusted, or another OSError.
+
+        with open(trust.open_file(path, private=True), encoding="utf-8") as file:
+            token = file.read().strip()
     """
     for each in ("O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK"):  # a FIFO would wait for a writer
         flags |= getattr(os, each, 0)
@@ -67,9 +71,9 @@ def _require_file(path: str, descriptor: int) -> None:
 
 
 def problem(path: str, descriptor: int | None = None) -> str:
-    """Why others could change or replace what is at the path, and what to do; "" if they cannot.
+    """Why other users could change or replace the file, and what to do; "" when they cannot.
 
-    With a descriptor, it must be what is found there.
+    With a descriptor, it must be the file at the path. Raises OSError for a path without a file.
     """
     if os.name != "posix":
         return ""
@@ -77,11 +81,11 @@ def problem(path: str, descriptor: int | None = None) -> str:
     for entry, status, last in _way(path):
         above = os.path.dirname(entry)
         if stat.S_ISLNK(status.st_mode):
-            # One with several names may be a hard link to a link of ours from elsewhere, which not
-            # every system keeps other users from making.
+            # A link with several names may be a hard link to one of ours from elsewhere, which not
+            # every system forbids other users to make.
             if above in shared and (not _is_ours(status) or status.st_nlink > 1):
                 return (
-                    f"the link {entry} can be replaced by other users, for it is in {above}; "
+                    f"the link {entry} can be replaced by other users, because it is in {above}; "
                     f"name the file itself: {_quoted(os.path.realpath(path))}"
                 )
             continue
@@ -89,7 +93,7 @@ def problem(path: str, descriptor: int | None = None) -> str:
         if opened is not None:
             if not os.path.samestat(status, os.fstat(opened)):
                 return "it was replaced while it was opened; try again"
-            status = os.fstat(opened)  # noqa: PLW2901 - what counts is what was opened
+            status = os.fstat(opened)  # noqa: PLW2901 - the opened file counts
         # In a sandbox that does not map root, `/home` has an unknown owner, who is root. The owner
         # of what is further down could be any user.
         is_first = above == "/" and stat.S_ISDIR(status.st_mode)
@@ -106,6 +110,7 @@ def problem(path: str, descriptor: int | None = None) -> str:
 
 
 def readable_by_others(path: str) -> bool:
+    """Whether other users can read the file, by its mode, a group or an ACL."""
     return os.name == "posix" and _others(os.stat(path), path, _READ) is not None
 
 
@@ -121,7 +126,7 @@ def _exposure(path: str, descriptor: int) -> str:
 
 
 def _way(path: str) -> Iterator[tuple[str, os.stat_result, bool]]:
-    """Each folder and link on the way, then what is at the path, which is marked as the last."""
+    """Each folder and link on the way, then the file itself, which is marked as the last."""
     if not os.path.isabs(path):
         path = os.path.join(os.getcwd(), path)
     here, left, links = "/", _names(path), 0
@@ -168,7 +173,7 @@ def _is_unmapped(user: int) -> bool:
 
 
 def _others(status: os.stat_result, file: str | int, right: int) -> tuple[str, bool] | None:
-    """Who else has that right to it, and whether an ACL gives it to them."""
+    """The users who also have that right, and whether an ACL grants it."""
     mode = f"(mode {stat.S_IMODE(status.st_mode):o})"
     if status.st_mode & right:
         return f"other users {mode}", False

@@ -183,7 +183,7 @@ def test_a_target_beyond_this_machine_is_refused(host: str) -> None:
 def test_a_zone_is_refused(host: str) -> None:
     said = reason(TunnelConfig, "tunnel", local_host=host)
     assert said == (
-        "tunnel.local_host: a loopback address has no zone; leave out the % and what follows it"
+        "tunnel.local_host: a loopback address has no zone; remove the % and the part after it"
     )
 
 

@@ -414,7 +414,7 @@ def test_s05_a_link_of_another_user_in_a_sticky_folder(file: Path, loose: Path, 
     loose.chmod(0o1777)
     os.chown(loose / "link", STRANGER, -1, follow_symlinks=False)
     assert reason(loose / way) == (
-        f"the link {loose}/link can be replaced by other users, for it is in {loose}; "
+        f"the link {loose}/link can be replaced by other users, because it is in {loose}; "
         f"name the file itself: '{file}'"
     )
     assert reason(file) == ""

@@ -52,7 +52,7 @@ def test_m01_a_port_of_services_that_must_not_be_public(port: int) -> None:
 def test_m01_the_command_refuses_too_and_names_the_way(prx: Prx) -> None:
     done = prx("tunnel", "start", "--port", "6379")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "set allow_sensitive_port = true if you mean it" in done.stderr
+    assert "set allow_sensitive_port = true if this is intended" in done.stderr
     prx.configure(tunnel="allow_sensitive_port = true")
     process = prx.start("--port", "6379")
     assert (
