@@ -1,4 +1,4 @@
-"""The configuration file: where it is, whether it may be trusted, and what it says."""
+"""The configuration file: finds it, checks that it can be trusted, reads and validates it."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from prx_tunnel_core.expansion import expand
 from prx_tunnel_core.text import one_line
 
 LARGEST_FILE = 1024 * 1024  # bytes
-MOST_PARTS = 32  # of a key: tomllib takes time by their square, and more
+MOST_PARTS = 32  # of a key, because tomllib takes time that is quadratic in their number
 
-# A string without an end reaches to the end of its line or of the file, so that each character is
-# looked at once. Only single characters are repeated possessively: Python 3.11.2 does not go back
-# when the last round of a possessive group fails half-way.
+# A string without an end reaches to the end of its line or of the file, so that the search stays
+# linear. Only single characters are repeated possessively: Python 3.11.2 does not backtrack when
+# the last repetition of a possessive group fails half-way.
 _PART = r"""
     (?: [\w-]++ | " [^"\\\n]*+ (?: \\[^\n] [^"\\\n]*+ )* (?: "|\\|$ ) | ' [^'\n]*+ (?: '|$ ) )
 """
@@ -53,9 +53,11 @@ class Config:
     tables: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}), repr=False)
     """The other top-level tables, not expanded: each belongs to the observer of its name."""
     path: Path | None = None
+    """The file; None when there was none, and the defaults apply."""
     exposes: bool = False
-    """Whether the file has a `[tunnel]` table: exposure is always asked for."""
+    """Whether the file has a `[tunnel]` table: without one, nothing is exposed."""
     warnings: tuple[str, ...] = ()
+    """Problems that do not make the file invalid, for people."""
 
 
 def where(
@@ -63,9 +65,9 @@ def where(
 ) -> Path | None:
     """`explicit`, else `$PRX_CONFIG`, else `prx/config.toml` in the user's configuration directory.
 
-    None for a user without a home directory. Never the working directory: a configuration names
-    programs to run. Raises ConfigError for an empty `explicit`, as an unset variable of a shell
-    leaves it behind: another file than the one that was meant may open another tunnel.
+    None for a user without a home directory. The working directory is never searched, because a
+    configuration names programs to run. Raises ConfigError for an empty `explicit`, which is often
+    an unset shell variable: falling back to another file could open another tunnel.
     """
     if explicit is not None and not os.fspath(explicit):
         raise ConfigError("the name of the configuration file is empty; is a variable not set?")
@@ -83,10 +85,10 @@ def where(
 def find(
     explicit: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] = os.environ
 ) -> Path | None:
-    """The configuration file to read (see `where`); None when nobody wrote one."""
+    """The configuration file to read (see `where`); None when it does not exist."""
     path = where(explicit, environ=environ)
     chosen = explicit or environ.get("PRX_CONFIG")
-    # A dangling link is a configuration too: reading it says what is wrong.
+    # A dangling link counts, so that reading it reports what is wrong.
     return path if path is None or chosen or os.path.lexists(path) else None
 
 
@@ -97,18 +99,18 @@ def load(
     own_tables: Iterable[str] = (),
     environ: Mapping[str, str] = os.environ,
 ) -> Config:
-    """Read, expand and validate the configuration; defaults when there is no file.
+    """Read, expand and validate the configuration; the defaults when there is no file.
 
-    `overrides` replace keys of `[tunnel]` (the command line's `--backend` and `--port`).
-    `own_tables` names the top-level tables that the host application keeps in the same file; they
-    are in `Config.tables`, neither expanded nor validated. `[agent]` needs no mention. Any other
-    table without an installed plugin is an error, so that a misspelt `[tunel]` never means the
-    defaults.
+    `overrides` replace keys of `[tunnel]`, like `--backend` and `--port` of the command line.
+    `own_tables` are the names of the top-level tables that the host application keeps in the same
+    file; they are in `Config.tables`, neither expanded nor validated. `[agent]` is always allowed.
+    Any other table without an installed plugin is an error, so that a misspelt `[tunel]` does not
+    silently select the defaults.
 
         config = load(own_tables=["mybot"])
         greeting = config.tables["mybot"]["greeting"]
 
-    Raises ConfigError.
+    Raises ConfigError with the path of the file, the key, the reason and the fix.
     """
     path = find(explicit, environ=environ)
     document = {} if path is None else parse(path)
@@ -119,7 +121,7 @@ def load(
         if path is None:
             raise
         raise ConfigError(f"{path}: {error}") from None
-    except RecursionError:  # what could just be parsed
+    except RecursionError:  # nested almost too deeply for the parser
         raise ConfigError(f"{path}: nested too deeply") from None
 
 
@@ -166,7 +168,7 @@ def _interpret(
 
 
 def _misspelt_gateway_keys(document: Mapping[str, Any]) -> Iterator[str]:
-    """The table is shared with the agent, so a strange key is worth no more than a warning."""
+    """The agent may use the table too, so an unknown key is only a warning."""
     for key in document.get("gateway", {}):
         meant = closest(key, GatewayConfig.model_fields, cutoff=0.75)
         if meant is not None and key != meant and meant not in document["gateway"]:
@@ -174,7 +176,7 @@ def _misspelt_gateway_keys(document: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _own_keys(document: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Of a table that we share with the host, only what is ours."""
+    """Our keys of a table that the host application uses too."""
     table = _table(document.get(name, {}), name)
     return {key: value for key, value in table.items() if key in GatewayConfig.model_fields}
 
@@ -186,7 +188,7 @@ def _table(value: object, name: str) -> dict[str, Any]:
 
 
 def parse(path: Path) -> dict[str, Any]:
-    """The document as it is written, nothing expanded or validated. Raises ConfigError."""
+    """The document as it is written, neither expanded nor validated. Raises ConfigError."""
     data = _read(path)
     try:
         text = data.decode("utf-8")
@@ -200,7 +202,7 @@ def parse(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        fix = "; it has NUL characters, as UTF-16 does: save it as UTF-8" if "\0" in text else ""
+        fix = "; it contains NUL characters, like UTF-16: save it as UTF-8" if "\0" in text else ""
         raise ConfigError(f"{path}: {error}{fix}") from None
     except RecursionError:
         raise ConfigError(f"{path}: nested too deeply") from None

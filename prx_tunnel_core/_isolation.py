@@ -1,6 +1,6 @@
-"""Call foreign code so that nothing it does reaches the caller: raise, exit, hang, cancel itself.
+"""Calls foreign code so that its errors, exits, hangs and cancellations do not reach the caller.
 
-What it cannot do: stop a coroutine that blocks the event loop, which only its author can.
+A coroutine that blocks the event loop cannot be stopped; only its author can correct that.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ LONGEST_REASON = 300  # characters; foreign code may raise a whole document
 
 
 class ForeignError(Exception):
-    """What foreign code did instead of returning; the cause is what it raised, if it raised."""
+    """Foreign code did not return a result; the cause is what it raised, if it raised."""
 
 
 def describe(error: BaseException) -> str:
-    """The error on one line, bounded, for a log or a message."""
+    """The error on one bounded line, for a log or a message."""
     try:
         text = " ".join(str(error).split())
     except Exception:  # noqa: BLE001 - the author's own __str__
@@ -37,10 +37,10 @@ def describe(error: BaseException) -> str:
 
 
 async def contain(call: Callable[[], Awaitable[T]], *, deadline: float) -> T:
-    """The result of `await call()`; ForeignError when there is none within `deadline` seconds.
+    """The result of `await call()`; raises ForeignError without one within `deadline` seconds.
 
-    It runs in a task of its own: a coroutine that raises the event loop's own cancellation (by
-    waiting for a future that somebody cancelled) would otherwise end the caller's task.
+    It runs in a separate task: a coroutine that raises the event loop's cancellation, because it
+    waits for a cancelled future, would otherwise end the caller's task.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -63,9 +63,9 @@ async def contain(call: Callable[[], Awaitable[T]], *, deadline: float) -> T:
 
 
 def call_within(call: Callable[[], T], *, deadline: float) -> T:
-    """What `call()` returns or raises; ForeignError after `deadline` seconds without either.
+    """The result of `call()`; raises what it raises, or ForeignError after `deadline` seconds.
 
-    It runs in a daemon thread, which is abandoned then, and does not keep the process from ending.
+    It runs in a daemon thread, which is then abandoned and does not keep the process from ending.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -89,8 +89,8 @@ def call_within(call: Callable[[], T], *, deadline: float) -> T:
 async def call_in_thread(call: Callable[[], T]) -> T:
     """The result of `call()`, run in a thread that is abandoned when the caller is cancelled.
 
-    A daemon thread and not one of the event loop's pool: one that never returns would keep the
-    process from ending, and take a place in the pool for good.
+    It is a daemon thread, not one of the event loop's pool: a call that never returns would keep
+    the process from ending, and occupy a place in the pool for good.
     """
     results: list[T] = []
     errors: list[BaseException] = []

@@ -23,7 +23,7 @@ PATIENCE = 1.0  # seconds; on loopback an answer takes microseconds
 _TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTEN = "0A"
 ROOT = 0
-"""Who may do everything anyway, and listens for others: for containers, for socket units."""
+"""root may do everything anyway, and listens for others: containers, socket units."""
 
 
 class Listener(NamedTuple):
@@ -31,13 +31,13 @@ class Listener(NamedTuple):
     port: int
     uid: int
     inode: int
-    """As in `/proc/<pid>/fd`, which tells whose process holds the socket."""
+    """The socket's number in `/proc/<pid>/fd`, which identifies the process."""
 
     def answers(self, host: str) -> bool:
-        """Whether connections to that address of this machine come here.
+        """Whether this socket accepts connections to that address of this machine.
 
-        A socket of :: takes those of IPv4 as well, unless its owner has asked otherwise, which
-        cannot be seen from outside.
+        A socket of :: also accepts those of IPv4, unless its owner has disabled that, which is not
+        visible from outside.
         """
         wanted = ip_address(host)
         if self.address.is_unspecified:
@@ -68,7 +68,7 @@ async def accepts(host: str, port: int, *, patience: float = PATIENCE) -> bool:
 
 
 def accepts_now(host: str, port: int, *, patience: float = PATIENCE) -> bool:
-    """The same where no event loop runs: blocks for up to `patience` seconds."""
+    """The same without an event loop; blocks for up to `patience` seconds."""
     try:
         with _socket_for(host) as client:
             if _begins(client, host, port):
@@ -102,12 +102,12 @@ def _raise(error: int) -> None:
 
 
 def listeners(tables: Sequence[str] = _TABLES) -> list[Listener]:
-    """Every listening TCP socket; none where that cannot be told."""
+    """Every listening TCP socket; none where the system does not list them."""
     return [listener for table in tables for listener in _read(table)]
 
 
 def strangers(host: str, port: int) -> list[int]:
-    """The users, other than this one and root, who answer connections to that address."""
+    """The other users, except root, whose processes accept connections to that address."""
     found = {each.uid for each in listeners() if each.port == port and each.answers(host)}
     return sorted(found - {ROOT, os.geteuid()})
 
@@ -125,7 +125,7 @@ def _read(table: str) -> Iterator[Listener]:
 
 
 def _address(text: str) -> IPv4Address | IPv6Address:
-    """The kernel prints each 32-bit word as a number of the machine's own byte order."""
+    """The kernel prints each 32-bit word as a number in the machine's byte order."""
     raw = bytes.fromhex(text)
     if sys.byteorder == "little":
         raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))

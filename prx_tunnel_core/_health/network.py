@@ -1,7 +1,6 @@
-"""What this machine's network has to say: whether there is a way out, and why a connection failed.
+"""Whether this machine has a route to other networks, and why a connection failed.
 
-The question behind both: is it the tunnel, or is it us? Only the tunnel's own failures count
-against it.
+Both tell failures of the tunnel from those of this machine, which do not count against the tunnel.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ _NO_WAY = frozenset({
     errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL,
     errno.EAFNOSUPPORT,
 })  # fmt: skip
-# Errors that say nothing of the other side: no way there, or nothing left on this machine.
+# Errors that say nothing about the other side: no route, or no resources on this machine.
 _OURS = _NO_WAY | {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
 
-# There is no such name. Everything else a resolver says (EAI_AGAIN) is about itself.
+# The name does not exist. Other errors of a resolver (EAI_AGAIN) are about the resolver itself.
 _NO_SUCH_NAME = frozenset(
     getattr(socket, name)
     for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY")
@@ -32,15 +31,15 @@ _NO_SUCH_NAME = frozenset(
 
 _ROUTE_FILES = ("/proc/net/route", "/proc/net/ipv6_route")
 _ROUTE_UP, _ROUTE_REJECT = 0x1, 0x200
-# Addresses for documentation, which nobody has: only a default route leads there.
+# Addresses reserved for documentation: only a default route leads to them.
 _ELSEWHERE = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
 
 
 def online(*, route_files: Sequence[str] = _ROUTE_FILES) -> bool:
-    """Whether this machine has a way to other networks; True when that cannot be told.
+    """Whether this machine has a route to other networks; True when that cannot be determined.
 
-    Nothing is sent. Linux lists its routes in files; where none of them is a default route, and
-    elsewhere, the kernel is asked for one: with policy routing it knows more than the files.
+    Nothing is sent. Linux lists its routes in files. Without a default route in them, and on other
+    systems, the kernel is asked for a route: with policy routing it knows more than the files.
     """
     if any(_has_default_route(path) for path in route_files):
         return True
@@ -77,25 +76,26 @@ def _is_usable(flags: str) -> bool:
 def _is_routed(family: socket.AddressFamily, address: str) -> bool:
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((address, 9))  # for UDP this chooses a route, no more
+            probe.connect((address, 9))  # for UDP, this only selects a route
     except OSError as error:
         return error.errno not in _NO_WAY
     return True
 
 
 async def resolve(host: str, port: int) -> None:
-    """Raise `socket.gaierror` when the name does not resolve.
+    """Look up the name; raises `socket.gaierror` when it does not resolve.
 
-    In a thread that a deadline can abandon: with the resolver's servers out of reach the call
-    takes half a minute, and the event loop's own pool would keep the process from ending so long.
+    It runs in a thread that a deadline can abandon: with unreachable DNS servers the call takes
+    half a minute, during which a thread of the event loop's pool would keep the process from
+    ending.
     """
     await call_in_thread(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM))
 
 
 def explain(error: BaseException, *, name_is_new: bool = False) -> tuple[Verdict, str]:
-    """Whether a failed connection tells against the other side, and the reason for a person.
+    """The verdict on the other side after a failed connection, and the reason for people.
 
-    `name_is_new`: the host name may just not be known everywhere yet.
+    `name_is_new`: the host name may not be known everywhere yet.
     """
     causes = list(_causes(error))
     for cause in causes:
@@ -122,7 +122,7 @@ def _explain_name(error: socket.gaierror, *, name_is_new: bool) -> tuple[Verdict
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, what it came from, and what those came from; attempts in parallel make groups."""
+    """The error and its causes, including those of groups, which parallel attempts raise."""
     yield error
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:

@@ -1,4 +1,4 @@
-"""Ask a tunnel from outside: one request to its public URL, one connection to its local port."""
+"""Probes a tunnel from outside: one request to its public URL, one connection to its local port."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = get_logger(__name__)
 # Providers publish the record of a new name up to 5 seconds after they announce it. Resolvers cache
 # the answer to an earlier look-up, "no such name", for up to half an hour.
 FIRST_LOOK_UP = 15.0  # seconds after connecting
-NAME_IS_NEW = 180.0  # seconds after connecting in which a missing name is no failure
+NAME_IS_NEW = 180.0  # seconds after connecting in which a missing name is not a failure
 PREPARATION = 10.0  # seconds to import an HTTP client and read the certificates
 
 MARK = "x-prx-tunnel-probe"
@@ -44,11 +44,11 @@ _HEADERS = {"User-Agent": "prx-tunnel (health check)", "Accept": "*/*"}
 
 
 class Prober:
-    """The probes of one tunnel; its HTTP transport and TLS context are made once.
+    """Probes one tunnel; the HTTP transport and the TLS context are created once.
 
-    `timeout`: seconds that one probe may take in all, look-up and TLS included; what this machine
-    takes to prepare the first one is no part of it. `backend` recognises its provider's own pages
-    and may need headers in the request. No probe raises.
+    `timeout`: seconds that one probe may take, including look-up and TLS, without the preparation
+    of the first one. `backend` recognises its provider's own pages, and may need headers in the
+    request. No probe raises.
     """
 
     def __init__(self, *, timeout: float = 10.0, backend: Backend[Any] | None = None) -> None:
@@ -74,22 +74,22 @@ class Prober:
         return Check("local", "ok", f"{target.authority} accepts connections")
 
     async def public(self, url: str, *, connected_for: float) -> tuple[Check, float | None]:
-        """Whether the tunnel answers at its public URL, and after how many seconds.
+        """Whether the public URL answers, and after how many seconds.
 
-        Any answer of the user's own application is `ok`. What tells about this machine or its proxy
-        only, and a name that is too new to be known everywhere, is `unknown`; so are 502 to 504,
-        which a proxy on the way says when the application does not answer. `connected_for`:
-        seconds since the tunnel came up.
+        Any answer of the user's application is `ok`. Failures of this machine or its proxy, and
+        names that are too new to be known everywhere, are `unknown`; so are 502 to 504, with which
+        a proxy on the way answers when the application does not. `connected_for`: seconds since the
+        tunnel came up.
         """
         try:
-            # In a thread: what knows of proxies takes 40 ms to import.
+            # In a thread, because reading the proxies imports modules for 40 ms.
             address = await call_in_thread(partial(_Address.of, url))
         except ValueError as error:
             return Check("public", "unknown", f"{url!r} cannot be probed: {error}"), None
         if connected_for < FIRST_LOOK_UP and not (address.is_literal or is_loopback(address.host)):
             reason = (
-                f"{address.host} is looked up {FIRST_LOOK_UP:g} s after connecting: after an "
-                "earlier look-up, resolvers would remember for long that it does not exist"
+                f"{address.host} is looked up {FIRST_LOOK_UP:g} s after connecting: resolvers "
+                "could cache for long that the name does not exist yet"
             )
             return Check("public", "unknown", reason), None
         try:
@@ -97,7 +97,7 @@ class Prober:
             started = anyio.current_time()
             with anyio.fail_after(self._timeout):
                 verdict, reason = await self._ask(address)
-        except Exception as error:  # noqa: BLE001 - a probe answers, whatever the other side sends
+        except Exception as error:  # noqa: BLE001 - no probe raises, whatever the other side sends
             verdict, reason = self._explain(error, address, connected_for)
             return Check("public", verdict, reason), None
         if not is_public(address.host):
@@ -116,7 +116,7 @@ class Prober:
     async def _request(self, address: _Address, mark: Mapping[str, str]) -> tuple[Verdict, str]:
         import httpx
 
-        # The transport and not a client: no redirects, no cookies, no credentials of the user's.
+        # The transport and not a client: no redirects, no cookies, no credentials of the user.
         transport = self._transports[address.proxy]
         own = {} if self._backend is None else self._backend.probe_headers
         headers = {**own, **_HEADERS, **mark}
@@ -131,12 +131,12 @@ class Prober:
                 raise _Unanswered("fail", f"no valid HTTP answer: {describe(error)}") from error
             except httpx.NetworkError as error:
                 raise ConnectionError(str(error) or "the connection broke") from error
-            # The body is not for us, and may be endless.
+            # The body is not needed, and may be endless.
             await response.aclose()
         return judge_response(self._backend, response.status_code, dict(response.headers))
 
     async def _prepare(self, address: _Address) -> None:
-        """Before the clock starts: that this machine is slow tells nothing of the tunnel."""
+        """Create the transport before the clock starts, because that depends on this machine."""
         if address.scheme in ("tcp", "tls") or address.proxy in self._transports:
             return
         try:
@@ -146,7 +146,7 @@ class Prober:
         except TimeoutError:
             reason = f"not probed: the certificates could not be read within {PREPARATION:g} s"
             raise _Unanswered("unknown", reason) from None
-        except Exception as error:  # no such file of certificates, not a proxy's address
+        except Exception as error:  # a missing file of certificates, an invalid proxy
             raise _Unanswered("unknown", f"not probed: {describe(error)}") from error
         self._transports[address.proxy] = transport
 
@@ -224,7 +224,7 @@ class _Unanswered(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Address:
-    """Where a public URL leads from this machine."""
+    """How a public URL is reached from this machine."""
 
     scheme: str
     host: str
@@ -234,7 +234,7 @@ class _Address:
 
     @classmethod
     def of(cls, url: str) -> Self:
-        """Raises ValueError when there is nothing in the URL to connect to."""
+        """Raises ValueError for a URL without a known scheme, a host and a port."""
         parts = urlsplit(url)
         if parts.scheme not in SCHEMES:
             raise ValueError(f"the scheme is not {', '.join(SCHEMES)}")
@@ -260,15 +260,16 @@ def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
 
     certificates = httpx.create_ssl_context()
     certificates.load_default_certs()  # the system's too: a company's own authority
-    # Each probe connects anew: a kept connection says little about the next visitor's.
+    # Each probe connects anew, as the next visitor does.
     limits = httpx.Limits(max_keepalive_connections=0)
     return httpx.AsyncHTTPTransport(verify=certificates, limits=limits, proxy=proxy)
 
 
 @asynccontextmanager
 async def _connections_closed() -> AsyncIterator[Callable[[str, Mapping[str, Any]], Any]]:
-    """Close what one request opened: httpcore forgets a connection that is cancelled while TLS is
-    being negotiated. Yields the callback of its `trace` extension.
+    """Close the connections of one request, and yield the callback of httpcore's `trace` extension.
+
+    httpcore does not close a connection that is cancelled during the TLS handshake.
     """
     opened: list[Any] = []
 
@@ -290,7 +291,7 @@ async def _touch(host: str, port: int) -> None:
 
 
 def _proxy_for(scheme: str, host: str) -> str | None:
-    """What the environment (on macOS also the system) says; never a proxy to this machine."""
+    """The proxy that the environment or macOS configures; None for hosts of this machine."""
     if scheme not in ("http", "https") or is_loopback(host):
         return None
     from urllib.request import getproxies, proxy_bypass

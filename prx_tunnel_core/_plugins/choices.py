@@ -1,4 +1,4 @@
-"""The backends that could be chosen on this machine, the best one first."""
+"""The backends that can be chosen on this machine, the best one first."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Choice:
 
     backend: Backend[Any]
     lacks: str = ""
-    """What is missing on this machine; empty when nothing is."""
+    """What is missing on this machine; "" when nothing is."""
     needs_settings: bool = False
-    """Whether its table in the configuration has to say something."""
+    """Whether it cannot be used without a table in the configuration."""
 
     @property
     def name(self) -> str:
@@ -31,10 +31,7 @@ class Choice:
 
 
 def choices(plugins: PluginRegistry) -> list[Choice]:
-    """The installed backends, the best one first.
-
-    Best is what works at once, and of those what needs the least: see `names.BACKENDS`.
-    """
+    """The installed backends: first those that work at once, in the order of `names.BACKENDS`."""
     found = [_choice(entry, plugins) for entry in plugins.listing() if _is_backend(entry)]
     return sorted(found, key=lambda choice: (bool(choice.lacks), _rank(choice)))
 
@@ -62,5 +59,5 @@ def _choice(entry: ListedPlugin, plugins: PluginRegistry) -> Choice:
 
 
 def best(plugins: PluginRegistry) -> Choice | None:
-    """The backend to begin with; None when none is installed."""
+    """The backend to start with; None when none is installed."""
     return next(iter(choices(plugins)), None)

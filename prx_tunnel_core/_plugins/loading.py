@@ -28,14 +28,14 @@ PLUGINS = PROJECT
 WATCHERS = f"{PROJECT}.observers"
 """The entry-point group of plugins that only implement hooks; these are always loaded."""
 PREFIX = "prx-tunnel-"
-"""A distribution is called after its backend, so that core knows how to install one."""
+"""The distribution of a backend has this prefix, so that core knows how to install it."""
 
 _OUR_SECTION = re.compile(r"^[^\S\n]*+\[prx_tunnel(\.observers)?\]", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class FoundPlugin:
-    """An entry point: what the metadata of an installed distribution says, nothing imported."""
+    """An entry point in the metadata of an installed distribution; nothing is imported."""
 
     name: str
     load: Callable[[], object] = field(compare=False)
@@ -55,15 +55,15 @@ def find_installed() -> tuple[FoundPlugin, ...]:
     The search is made once per process, because a host may open a tunnel for each visitor. Call
     `find_installed.cache_clear()` after installing or removing a plugin.
     """
-    # `entry_points()` raises for everybody when one distribution, of whatever purpose, has a
-    # malformed file; so each is read alone.
+    # `entry_points()` raises as soon as one distribution, even an unrelated one, has a malformed
+    # file, so each distribution is read alone.
     import importlib_metadata
 
     found: dict[str, list[FoundPlugin]] = {}
     for distribution in importlib_metadata.Distribution.discover():
         if _is_ours(distribution):
             name, version = _identity(distribution)
-            # Of two versions on the path, the first is the one that Python imports.
+            # Of two versions on the path, Python imports the first.
             found.setdefault(canonical(name), _entries(distribution, name, version))
     return tuple(plugin for plugins in found.values() for plugin in plugins)
 
@@ -71,23 +71,23 @@ def find_installed() -> tuple[FoundPlugin, ...]:
 def _is_ours(distribution: Distribution) -> bool:
     try:
         text = distribution.read_text("entry_points.txt")
-    except Exception:  # noqa: BLE001 - somebody else's damage: not UTF-8, an unreadable archive
+    except Exception:  # noqa: BLE001 - an unrelated defect: not UTF-8, an unreadable archive
         return False
     return text is not None and _OUR_SECTION.search(text) is not None
 
 
 def _identity(distribution: Distribution) -> tuple[str, str]:
     try:
-        metadata = distribution.metadata  # its properties `name` and `version` each parse it anew
+        metadata = distribution.metadata  # parsed once; `name` and `version` would parse it again
         return metadata["Name"], metadata["Version"]
-    except Exception:  # noqa: BLE001 - what a removal that was interrupted leaves behind
+    except Exception:  # noqa: BLE001 - left behind by an interrupted removal
         return "a distribution without metadata", ""
 
 
 def _entries(distribution: Distribution, name: str, version: str) -> list[FoundPlugin]:
     try:
         entries = [e for e in distribution.entry_points if e.group in (PLUGINS, WATCHERS)]
-    except Exception as error:  # noqa: BLE001 - TypeError, ValueError: what the parser runs into
+    except Exception as error:  # noqa: BLE001 - the parser raises TypeError, ValueError and others
         malformed = ValueError(f"its entry_points.txt is malformed: {describe(error)}")
 
         def fail() -> NoReturn:
@@ -111,17 +111,17 @@ DescriptorT = TypeVar("DescriptorT", Backend[Any], Observer[Any])
 
 
 class LoadedPlugin:
-    """A plugin alone in a hook manager of its own: no other can wrap, reorder or break its hooks.
+    """A plugin in a separate hook manager, where no other can wrap, reorder or break its hooks.
 
-    Raises PluginError when it implements no hook, one that does not exist, or one with arguments
-    that the hook does not have. `label` names it in every message: its distribution and version.
+    Raises PluginError when it implements no hook, one that does not exist, or one with unknown
+    arguments. `label`, its distribution and version, identifies it in every message.
     """
 
     def __init__(self, plugin: object, *, label: str) -> None:
         self.plugin = plugin
         self.label = label
         self.returned = threading.Event()
-        """Not set while a hook call that was given up on is still running in its thread."""
+        """Not set while an abandoned hook call is still running in its thread."""
         self.returned.set()
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(TunnelSpecs)
@@ -135,23 +135,23 @@ class LoadedPlugin:
 
     @cached_property
     def backends(self) -> Mapping[str, Backend[Any]]:
-        """By name; raises PluginError when the hook raises or yields anything else."""
+        """Its backends by name; raises PluginError when the hook raises or yields another type."""
         return self._descriptors("prx_tunnel_backends", Backend)
 
     @cached_property
     def observers(self) -> Mapping[str, Observer[Any]]:
-        """By name; raises PluginError when the hook raises or yields anything else."""
+        """Its observers by name; raises PluginError like `backends`."""
         return self._descriptors("prx_tunnel_observers", Observer)
 
     def implements(self, hook: str) -> bool:
         return bool(self._implementations(hook))
 
     def is_async(self, hook: str) -> bool:
-        """Whether calling the hook does nothing but make coroutines."""
+        """Whether every implementation is an `async def`, so that a call only makes coroutines."""
         return all(inspect.iscoroutinefunction(call) for call in self._implementations(hook))
 
     def call(self, hook: str, arguments: Mapping[str, object]) -> list[object]:
-        """What each implementation returned, without None."""
+        """The results of the implementations, without None."""
         results: list[object] = getattr(self._manager.hook, hook)(**arguments)
         return results
 
@@ -163,7 +163,7 @@ class LoadedPlugin:
         def collect() -> dict[str, DescriptorT]:
             found: dict[str, DescriptorT] = {}
             for result in self.call(hook, {}):
-                # A generator runs, and raises, only here.
+                # A generator runs and raises here.
                 for item in _iterable(result, kind):
                     _add(found, item, kind)
             return found
@@ -179,8 +179,11 @@ class LoadedPlugin:
 
 
 def load(found: FoundPlugin) -> LoadedPlugin:
-    """Import one plugin and check its hooks; PluginError names its distribution and the reason."""
-    if found in _hanging:  # to import it again would wait for the first import, without end
+    """Import one plugin and check its hooks.
+
+    Raises PluginError with its distribution and the reason.
+    """
+    if found in _hanging:  # importing it again would wait for the first import, without end
         raise _hangs(found)
     try:
         plugin = call_within(found.load, deadline=DEADLINE)
@@ -196,7 +199,7 @@ def load(found: FoundPlugin) -> LoadedPlugin:
 
 
 def any_hangs() -> bool:
-    """Whether an import was given up that goes on in its thread."""
+    """Whether an abandoned import is still running in its thread."""
     return bool(_hanging)
 
 
@@ -209,7 +212,7 @@ def _hangs(found: FoundPlugin) -> PluginError:
 
 def _iterable(result: object, kind: type) -> Iterable[object]:
     if inspect.iscoroutine(result):
-        result.close()  # or the interpreter warns of it later, without a name
+        result.close()  # or the interpreter warns about it later, without a name
         raise PluginError("is an `async def`; write a plain function")
     if not isinstance(result, Iterable):
         raise PluginError(f"returned {type(result).__name__}; yield {kind.__name__} objects")

@@ -1,6 +1,6 @@
-"""Which names a configuration may use, and what a misspelt one was meant to be.
+"""The names that a configuration may use, and suggestions for misspelt ones.
 
-A name that nothing reads would leave the defaults in force, and the defaults open a tunnel.
+A name that nothing reads is an error: otherwise the defaults would apply, and they open a tunnel.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.text import one_line
 
 BACKENDS = ("cloudflare", "tailscale", "ngrok", "ssh", "custom")
-"""The backends of this project, the one that needs the least first."""
+"""The backends of this project, in order of how little they require."""
 OBSERVERS = ("webhooks",)
 
 _OURS = frozenset({"gateway", "tunnel", "agent"})
@@ -24,7 +24,7 @@ _TUNNEL_TABLES = frozenset({"reconnect"})
 
 
 def closest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
-    """The known name that `name` was probably meant to be.
+    """The known name that `name` probably means; None without a similar one.
 
     >>> closest("cloudflared", ["cloudflare", "custom"])
     'cloudflare'
@@ -39,15 +39,15 @@ def installed_names() -> set[str]:
 
 
 def how_to_install(name: str) -> str:
-    """The command that installs a plugin of this project; "" for a distribution unknown to it."""
+    """The command that installs a plugin of this project; "" for any other name."""
     return f"pip install {PREFIX}{name}" if name in (*BACKENDS, *OBSERVERS) else ""
 
 
 def missing_backend(name: str, installed: Iterable[str]) -> str:
     """Why there is no such backend, and what to do.
 
-    A distribution is recommended only when it is one of ours: anyone can publish one of a name that
-    somebody mistyped.
+    Only distributions of this project are recommended: anyone can publish one under a mistyped
+    name.
     """
     here = sorted(set(installed).difference(OBSERVERS))
     listed = f"installed: {', '.join(here) or 'none'}"
@@ -67,14 +67,14 @@ def missing_backend(name: str, installed: Iterable[str]) -> str:
 
 
 def _abbreviated(name: str, known: Iterable[str]) -> str | None:
-    """The one name that begins alike and has the same letters in their order, as `cf` has."""
+    """The only name that begins with the same letter and contains the others in order (`cf`)."""
     pattern = re.compile(".*".join(map(re.escape, name)))
     matches = [each for each in known if len(name) > 1 and pattern.match(each)]
     return matches[0] if len(matches) == 1 else None
 
 
 def check_tables(document: Mapping[str, Any], own_tables: Iterable[str]) -> None:
-    """Raise ConfigError for a top-level name that neither prx, a plugin nor the host reads."""
+    """Raise ConfigError for a top-level name that neither prx nor a plugin nor the host reads."""
     known = _OURS.union(own_tables)
     for name, value in document.items():
         if name not in known:
@@ -84,7 +84,7 @@ def check_tables(document: Mapping[str, Any], own_tables: Iterable[str]) -> None
 def check_backend_name(selected: object) -> None:
     """Raise ConfigError for a backend in another spelling, such as `Cloudflare`.
 
-    Any other name that no backend can have is refused by the model.
+    The model refuses all other names that no backend can have.
     """
     if isinstance(selected, str) and selected != selected.strip().lower():
         meant = closest(selected.strip(), dict.fromkeys((*BACKENDS, *installed_names())))
@@ -98,7 +98,7 @@ def check_backend_name(selected: object) -> None:
 def check_backend_tables(tunnel: Mapping[str, Any], selected: object) -> None:
     """Raise ConfigError for a table in `[tunnel]` that belongs to no backend.
 
-    Whether the selected backend is installed shows when it is loaded.
+    Whether the selected backend is installed is checked when it is loaded.
     """
     for name, value in tunnel.items():
         if isinstance(value, dict) and name not in (*_TUNNEL_TABLES, *BACKENDS, selected):
@@ -123,7 +123,7 @@ def _check_top_level(name: str, value: object, known: Iterable[str]) -> None:
     if name in BACKENDS:
         raise ConfigError(f"unknown table [{shown}]; a backend's is written [tunnel.{shown}]")
     if name in installed:
-        return  # a table of a backend is refused when its plugin is loaded
+        return  # loading the plugin refuses it when it provides a backend
     if command := how_to_install(name):
         raise ConfigError(
             f"the table [{shown}] needs the distribution {PREFIX}{shown}; run: {command}, or "
@@ -147,7 +147,7 @@ def _check_backend_table(name: str, selected: str) -> None:
     if name in OBSERVERS:
         raise ConfigError(f"unknown table [tunnel.{name}]; it is written [{name}]")
     if name in installed or closest(name, TunnelConfig.model_fields, cutoff=0.8):
-        return  # close to a key of [tunnel]: its validation says so
+        return  # similar to a key of [tunnel], whose validation reports it
     shown = one_line(name)
     meant = closest(name, dict.fromkeys((selected, *BACKENDS, *installed)))
     fix = f"did you mean [tunnel.{meant}]?" if meant else "correct the name, or remove the table"

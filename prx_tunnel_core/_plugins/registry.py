@@ -1,7 +1,4 @@
-"""Which plugins are used: by name, by table of the configuration, unless switched off.
-
-Also what `prx tunnel backends` lists of each plugin, and what is wrong with it.
-"""
+"""Selects plugins by name and by table of the configuration, and lists them with their problems."""
 
 from __future__ import annotations
 
@@ -29,11 +26,13 @@ from prx_tunnel_core.logs import get_logger
 logger = get_logger(__name__)
 
 SWITCH = "PRX_TUNNEL_DISABLED_PLUGINS"
-"""The variable that names entry points or distributions, with commas between; `*` for all."""
+"""The variable that disables entry points or distributions, separated by commas; `*` for all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedPlugin:
+    """What `prx tunnel backends` shows of a plugin."""
+
     name: str
     distribution: str
     version: str = ""
@@ -41,18 +40,24 @@ class ListedPlugin:
     program: str | None = None
     """The executable that it needs."""
     program_path: str | None = None
-    """Where that is, when it is found and may be trusted."""
+    """The path of that, when it is found and trusted."""
     install_hint: str = ""
     problem: str = ""
-    """Why it cannot be used; empty when it can."""
+    """Why the plugin cannot be used; "" when it can."""
     kind: Literal["backend", "observer", "watcher"] = "backend"
     """`watcher`: implements hooks only. A plugin that does not load is listed as `backend`."""
 
 
 class PluginRegistry:
-    """The plugins of one host. Nothing is looked for before it is needed.
+    """The plugins that one host application uses. Nothing is searched before it is needed.
 
-    `entry_points` takes the place of the search among the installed distributions.
+    `environ` has the switch `PRX_TUNNEL_DISABLED_PLUGINS`. `entry_points` replaces the search among
+    the installed distributions.
+
+        plugins = PluginRegistry()
+        plugins.register(my_backend_module)
+        async with Tunnel(config, plugins=plugins) as tunnel:
+            ...
     """
 
     def __init__(
@@ -66,7 +71,7 @@ class PluginRegistry:
         self._registered: list[LoadedPlugin] = []
         self._loaded: dict[FoundPlugin, LoadedPlugin] = {}
         self.problems: list[str] = []
-        """What is wrong with plugins that nobody selected by name."""
+        """Problems of plugins that were not selected by name: observers and watchers."""
 
     def refresh(self) -> None:
         """Search again for installed plugins, after one was installed or removed.
@@ -84,22 +89,22 @@ class PluginRegistry:
         vars(self).pop("_found", None)
 
     def register(self, plugin: object, *, name: str | None = None) -> None:
-        """Add a plugin that has no entry point: an object or a module with hooks.
+        """Add a plugin without an entry point: a module or an object with hooks.
 
-        Its backends may have any name; an installed plugin with the same one is a conflict.
-        Raises PluginError when its hooks, or what they yield, are wrong.
+        Its backends may have any name, but an installed plugin of the same name is a conflict.
+        Raises PluginError when its hooks, or the objects that they yield, are invalid.
         """
         label = name or getattr(plugin, "__name__", type(plugin).__name__)
         loaded = LoadedPlugin(plugin, label=f"registered plugin {label}")
-        # Asked now: the host that registers it is the one who can mend it.
+        # Called now, because the host that registers the plugin is able to correct it.
         _ = loaded.backends, loaded.observers
         self._registered.append(loaded)
 
     def backend(self, name: str) -> Backend[Any]:
-        """The backend of that name; of the installed plugins, only its own is imported.
+        """The backend of that name; only its plugin is imported.
 
-        Raises UnknownBackend, with how to install it, or PluginError when its plugin is broken,
-        switched off, or not the only one of that name.
+        Raises UnknownBackend, with the command that installs it, and PluginError when its plugin is
+        broken, switched off, or not the only one of that name.
         """
         plugin = self._only(name, [p for p in self._registered if name in p.backends])
         if plugin is None:
@@ -109,9 +114,10 @@ class PluginRegistry:
         return plugin.backends[name]
 
     def observers(self, tables: Mapping[str, Any]) -> list[Observer[Any]]:
-        """Those whose table is among the top-level tables; a broken one is a problem, no error.
+        """The observers whose table is among the top-level tables.
 
-        Raises ConfigError for the table of a backend, which belongs below `[tunnel]`.
+        A broken one is added to `problems`. Raises ConfigError for the table of a backend, which
+        belongs below `[tunnel]`.
         """
         chosen: list[Observer[Any]] = []
         for name in (name for name, table in tables.items() if isinstance(table, Mapping)):
@@ -130,7 +136,7 @@ class PluginRegistry:
         return chosen
 
     def load_watchers(self) -> None:
-        """Import the plugins of the group `prx_tunnel.observers`; a broken one is a problem."""
+        """Import the plugins of the group `prx_tunnel.observers`; add broken ones to `problems`."""
         for found in self._found:
             if found.group == WATCHERS and not self._is_off(found):
                 try:
@@ -139,7 +145,7 @@ class PluginRegistry:
                     self._report(str(error))
 
     def listing(self) -> list[ListedPlugin]:
-        """Every plugin, each imported alone, and what is wrong with it."""
+        """Every plugin with its problem, if it has one; imports each of them, alone."""
         entries = [self._list(found) for found in self._found]
         for plugin in self._registered:
             blank = ListedPlugin(name="", distribution=plugin.label)
@@ -156,7 +162,7 @@ class PluginRegistry:
 
     @cached_property
     def _found(self) -> tuple[FoundPlugin, ...]:
-        """In an order that does not depend on the order of the file system."""
+        """All of them, in an order that does not depend on the file system."""
         by = sorted(self._find(), key=lambda f: (f.group, f.name, f.distribution, f.version))
         return tuple(by)
 
@@ -167,7 +173,7 @@ class PluginRegistry:
     def _load(self, found: FoundPlugin) -> LoadedPlugin:
         if found not in self._loaded:
             plugin = load(found)
-            # One module may stand behind several entries: its hooks are called once.
+            # Several entry points may name one module, whose hooks are called once.
             same = (p for p in self.loaded() if p.plugin is plugin.plugin)
             self._loaded[found] = next(same, plugin)
         return self._loaded[found]
@@ -177,7 +183,7 @@ class PluginRegistry:
         return [found for found in named if not self._is_off(found)]
 
     def _only(self, name: str, registered: list[LoadedPlugin]) -> LoadedPlugin | None:
-        """The one plugin of that name; PluginError, before an import, when several claim it."""
+        """The one plugin of that name; PluginError, before any import, when there are several."""
         found = self._named(name)
         if len(found) == len(registered) == 1 and self._load(found[0]) is registered[0]:
             return registered[0]
@@ -220,7 +226,7 @@ def _misnamed(plugin: LoadedPlugin, name: str, kind: str, provided: Iterable[str
 
 
 def _blank_entry(found: FoundPlugin) -> ListedPlugin:
-    """What is known of a plugin before it is imported."""
+    """The entry of a plugin that is not imported."""
     return ListedPlugin(
         name=found.name,
         distribution=found.distribution,
@@ -230,7 +236,7 @@ def _blank_entry(found: FoundPlugin) -> ListedPlugin:
 
 
 def _listed(found: FoundPlugin) -> ListedPlugin:
-    """Import one plugin, alone, and tell what it provides or why it cannot."""
+    """The entry of a plugin that is imported for it, or the reason why that failed."""
     blank = _blank_entry(found)
     try:
         plugin = load(found)
@@ -245,7 +251,7 @@ def _listed(found: FoundPlugin) -> ListedPlugin:
 
 
 def _described(own: Backend[Any] | Observer[Any], blank: ListedPlugin) -> ListedPlugin:
-    """The entry with what the plugin says of itself filled in."""
+    """The entry, completed from the descriptor that the plugin yielded."""
     entry = replace(blank, name=own.name, summary=own.summary)
     if isinstance(own, Observer):
         return replace(entry, kind="observer")
