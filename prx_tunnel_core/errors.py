@@ -12,14 +12,6 @@
 
 A backend raises `SetupError` or `ConnectError`. Any other exception from it is logged as a defect
 of the backend, and retried.
-
-    try:
-        async with open_tunnel(config) as tunnel:
-            await serve(tunnel)
-    except SetupError as error:
-        sys.exit(f"fix this first: {error}")
-    except ConnectError as error:
-        sys.exit(f"no connection; try again later: {error}")
 """
 
 from __future__ import annotations
@@ -29,7 +21,16 @@ from contextlib import contextmanager
 
 
 class TunnelError(Exception):
-    """The base of all errors; its message is for the person who runs the tunnel."""
+    """The base of all errors; its message is for the person who runs the tunnel.
+
+    try:
+        async with open_tunnel(config) as tunnel:
+            await serve(tunnel)
+    except SetupError as error:
+        sys.exit(f"fix this first: {error}")
+    except ConnectError as error:
+        sys.exit(f"no connection; try again later: {error}")
+    """
 
 
 class SetupError(TunnelError):

@@ -14,7 +14,7 @@ from prx_tunnel_core._configfile import load
 from prx_tunnel_core._control import protocol
 from prx_tunnel_core._isolation import describe
 from prx_tunnel_core._supervisor.broadcast import StatusBroadcast
-from prx_tunnel_core.admission import bearer_token
+from prx_tunnel_core.access import bearer_token
 from prx_tunnel_core.config import ConfigModel, validate
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import expand

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from prx_tunnel_core._cli.agent.process import FORWARDED
 from prx_tunnel_core._cli.masking import masked_command
 from prx_tunnel_core._health.network import explain
-from prx_tunnel_core._plugins import names
+from prx_tunnel_core._plugins import PluginRegistry, names
 from prx_tunnel_core.access import CLAIMS, FORWARDING, is_public_request, without_claims
 from prx_tunnel_core.backend import Backend
 from prx_tunnel_core.config import (
@@ -211,24 +211,40 @@ def test_a_sensitive_port_has_to_be_confirmed(port: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "theirs", "ours"),
+    ("model", "hints"),
     [
-        (TunnelConfig, "provider", "backend"),
-        (TunnelConfig, "tunnel_provider", "backend"),
-        (TunnelConfig, "local_addr", "local_port"),
-        (TunnelConfig, "port", "local_port"),
-        (TunnelConfig, "health_check_interval_secs", "health_check_interval"),
-        (TunnelConfig, "health_url", "health_check_url"),
-        (TunnelConfig, "startup_timeout_secs", "connect_timeout"),
-        (BackendConfig, "startup_timeout_secs", "connect_timeout"),
+        (
+            TunnelConfig,
+            {
+                "provider": "backend",
+                "tunnel_provider": "backend",
+                "local_addr": "local_port",
+                "port": "local_port",
+                "health_check_interval_secs": "health_check_interval",
+                "health_url": "health_check_url",
+                "startup_timeout_secs": "connect_timeout",
+            },
+        ),
+        (BackendConfig, {"startup_timeout_secs": "connect_timeout"}),
+        ("cloudflare", {"cloudflared_path": "program", "grace_period_secs": "grace_period"}),
+        ("custom", {"start_command": "command"}),
+        ("ngrok", {"auth_token": "authtoken", "ngrok_path": "program"}),
+        (
+            "tailscale",
+            {"port": "funnel_port", "tailscale_path": "program", "tailscale_bin": "program"},
+        ),
     ],
 )
 def test_a_key_of_another_tool_is_told_its_name_here(
-    model: type[ConfigModel], theirs: str, ours: str
+    model: type[ConfigModel] | str, hints: dict[str, str]
 ) -> None:
-    with pytest.raises(ConfigError) as caught:
-        validate(model, {theirs: 1}, path="t")
-    assert str(caught.value) == f"t: unknown key {theirs!r}; did you mean {ours!r}?"
+    if isinstance(model, str):
+        model = PluginRegistry(environ={}).backend(model).config
+    assert {key for key, hint in model.key_hints.items() if hint in model.model_fields} == {*hints}
+    for theirs, ours in hints.items():
+        with pytest.raises(ConfigError) as caught:
+            validate(model, {theirs: 1}, path="t")
+        assert f"t: unknown key {theirs!r}; did you mean {ours!r}?" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["reconnect", "tunnel", "gateway", "core", "none", "auto"])

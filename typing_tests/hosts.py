@@ -25,7 +25,7 @@ from prx_tunnel_core import (
     load,
     open_tunnel,
 )
-from prx_tunnel_core.admission import Receive, Scope, Send
+from prx_tunnel_core.access import Receive, Scope, Send
 from prx_tunnel_core.asgi import lifespan, with_tunnel
 
 
