@@ -1,4 +1,4 @@
-"""What frpc's own web server says of the proxy: `GET /api/status`, since frp 0.10."""
+"""The state of the proxy, from frpc's own web server: `GET /api/status`, since frp 0.10."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +18,7 @@ class Proxy:
     """`new`, `wait start`, `start error`, `running`, `check failed` or `closed`."""
     error: str
     address: str
-    """Where frps takes connections for it: `host:port`; of TCP maybe without the host."""
+    """Where frps accepts connections for it: `host:port`; for TCP the host may be missing."""
 
 
 class Admin:
@@ -26,7 +26,7 @@ class Admin:
         self._client = client
 
     async def proxy(self, name: str) -> Proxy | None:
-        """None when frpc has no session with frps; raises httpx.HTTPError when it is mute."""
+        """None when frpc has no session with frps; raises httpx.HTTPError without an answer."""
         answer = await self._client.get("/api/status")
         answer.raise_for_status()
         kinds: dict[str, list[dict[str, Any]]] = answer.json()
@@ -42,7 +42,7 @@ async def open_admin(access: Access) -> AsyncIterator[Admin]:
         base_url=f"http://127.0.0.1:{access.port}",
         auth=(access.user, access.password),
         timeout=PATIENCE,
-        trust_env=False,  # a proxy of the user's has no business on loopback
+        trust_env=False,  # a proxy of the user is not for loopback
         verify=False,  # no TLS there; loading the authorities would stall the event loop
     ) as client:
         yield Admin(client)

@@ -7,6 +7,8 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from prx_tunnel_core import BackendConfig
 from prx_tunnel_core.urls import is_loopback, normalise
 
+INSTALL_HINT = "get frpc from https://github.com/fatedier/frp/releases"
+
 
 class FrpConfig(BackendConfig):
     server: str
@@ -16,13 +18,13 @@ class FrpConfig(BackendConfig):
     """frps' `auth.token`."""
     type: Literal["http", "tcp"] = "http"
     domain: str | None = None
-    """For `http`: a name that leads to frps, which tells its clients apart by it."""
+    """For `http`: a host name that resolves to frps, which selects the client by it."""
     https: bool = False
-    """For `http`: whether something in front of frps takes HTTPS for the domain."""
+    """For `http`: whether a proxy in front of frps serves the domain over HTTPS."""
     remote_port: Annotated[int, Field(ge=0, le=65_535)] = 0
-    """For `tcp`: the port of frps; 0 leaves the choice to it."""
+    """For `tcp`: the port on frps; with 0, frps chooses one."""
     trusted_ca: str | None = None
-    """A file with the authority of frps' certificate. Without it TLS hides, but proves nothing."""
+    """A file with the CA of frps' certificate; without it, the certificate is not verified."""
     program: str = "frpc"
 
     @field_validator("server", "domain")

@@ -1,4 +1,4 @@
-"""The file that frpc reads: it holds the token, so it is nobody else's to read."""
+"""The file that frpc reads. It holds the token, so only this user can read it."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from prx_tunnel_frp.config import FrpConfig
 
 @dataclass(frozen=True)
 class Access:
-    """frpc's own web server: on loopback, for one run, with a password that nobody knows."""
+    """frpc's own web server: on loopback, with a random password for each run."""
 
     port: int
     user: str = "prx-tunnel"
@@ -23,7 +23,7 @@ class Access:
 
 @contextmanager
 def written(config: FrpConfig, target: Target, name: str, admin: Access) -> Iterator[str]:
-    """The path of the file, mode 0600, in a folder that goes with it."""
+    """The path of the file (mode 0600), which is removed when the context is left."""
     with private_file("frpc.toml", render(config, target, name, admin)) as path:
         yield path
 
@@ -33,7 +33,7 @@ def render(config: FrpConfig, target: Target, name: str, admin: Access) -> str:
     client: dict[str, str | int | bool | list[str]] = {
         "serverAddr": config.server,
         "serverPort": config.server_port,
-        "loginFailExit": True,  # reconnecting is core's: it knows how long to wait
+        "loginFailExit": True,  # core reconnects, with its own delays
         "transport.tls.enable": True,
         "log.to": "console",
         "log.level": "info",
@@ -67,6 +67,6 @@ def _lines(table: Mapping[str, str | int | bool | list[str]]) -> str:
 def _value(value: str | int | bool | list[str]) -> str:
     """As TOML, whose strings, numbers and lists are written as JSON's.
 
-    frpc fills templates (`{{ .Envs.NAME }}`) in the file before it reads it: a token is none.
+    frpc expands templates (`{{ .Envs.NAME }}`) in the file first, so braces are escaped.
     """
     return json.dumps(value).replace("\x7f", "\\u007f").replace("{", "\\u007b")

@@ -142,4 +142,6 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 if __name__ == "__main__":
+    if "--version" in sys.argv:
+        sys.exit(print("0.65.0"))
     Frpc(sys.argv[sys.argv.index("-c") + 1]).run()

@@ -14,7 +14,9 @@ import pytest
 from prx_tunnel_core import ConfigError, ConnectError, SetupError, Target
 from prx_tunnel_core.config import validate
 from prx_tunnel_frp.config import FrpConfig
-from prx_tunnel_frp.connect import _lost, _started, connect
+from prx_tunnel_frp.connect import _started, connect
+from prx_tunnel_frp.connection import _lost
+from prx_tunnel_frp.diagnose import diagnose
 from prx_tunnel_frp.frpc_file import Access, render, written
 
 HERE = Path(__file__).parent
@@ -154,3 +156,15 @@ async def test_a_refusal_is_told_in_words(
     with anyio.fail_after(20), pytest.raises(error, match=reason):
         async with connect(frp(**{"program": frpc, **table}), TARGET):
             pytest.fail("connected")
+
+
+@pytest.mark.anyio
+async def test_the_program_is_diagnosed(frpc: str, tmp_path: Path) -> None:
+    (found,) = await diagnose(frp(program=frpc))
+    assert (found.verdict, found.detail) == ("ok", f"{frpc} 0.65.0")
+    old = tmp_path / "old"
+    old.write_text("#!/bin/sh\necho 0.51.3\n")
+    old.chmod(0o755)
+    (found,) = await diagnose(frp(program=str(old)))
+    assert found.verdict == "fail"
+    assert "is frpc 0.51.3, but 0.52.0 or newer is required; get frpc from" in found.detail

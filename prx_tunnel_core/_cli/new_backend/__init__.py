@@ -27,7 +27,10 @@ _FILES = {
     "README.md.in": "README.md",
     "gitignore.in": ".gitignore",
     "workflow.yml.in": ".github/workflows/test.yml",
-    "backend.py.in": "@package@/__init__.py",
+    "init.py.in": "@package@/__init__.py",
+    "config.py.in": "@package@/config.py",
+    "connect.py.in": "@package@/connect.py",
+    "diagnose.py.in": "@package@/diagnose.py",
     "contract.py.in": "tests/test_@module@.py",
 }
 
