@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections import Counter
@@ -55,6 +56,22 @@ async def test_each_of_them_ends_what_is_its_own_and_nothing_else() -> None:
             tasks.start_soon(strays.end_strays, other)
         await until(lambda: not alive(first) and not alive(second))
         assert alive(third)
+
+
+@pytest.mark.parametrize("error", [OSError(38, "not implemented"), PermissionError(1, "sandbox")])
+async def test_without_pidfd_they_are_ended_by_their_ids(
+    error: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(pid: int) -> int:
+        raise error
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    token, other = tokens.new_token(), tokens.new_token()
+    with carrier(token) as stray, carrier(other) as bystander:
+        await until(lambda: _has_begun(stray) and _has_begun(bystander))
+        await strays.end_strays(token)
+        await until(lambda: not alive(stray))
+        assert alive(bystander)
 
 
 async def test_a_token_that_begins_like_another_is_another() -> None:
