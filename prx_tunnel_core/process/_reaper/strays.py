@@ -14,7 +14,7 @@ from prx_tunnel_core.process._reaper.tokens import bare, tokens_in
 
 PASSES = 16  # more only help a program that forks faster than it is killed
 PAUSE = 0.005  # seconds between two passes
-AT_ONCE = 0.1  # seconds that the event loop may be blocked
+AT_ONCE = 0.5  # seconds that the event loop may be blocked
 
 
 class _Search:
