@@ -155,7 +155,7 @@ async def host_tunnel(
 
 
 class _Kept(HostTunnel):
-    """The same with the task in the background."""
+    """A `HostTunnel` with the task that opens the tunnel, or follows the other process."""
 
     def __init__(
         self,

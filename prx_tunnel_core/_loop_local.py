@@ -1,4 +1,4 @@
-"""What is kept once for each event loop: a lock of one is of no use in another."""
+"""Objects that exist once per event loop, such as locks, which cannot be shared between loops."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def loop_local(place: RunVar[T], make: Callable[[], T]) -> T:
-    """What is kept there for the event loop that runs, made when it is first asked for."""
+    """Return the object of the running event loop; `make` creates it on first use."""
     try:
         return place.get()
     except LookupError:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from prx_tunnel_core.config import ReconnectConfig
 
-STABLE = 30.0  # seconds of connection that make the next drop a first one again
+STABLE = 30.0  # seconds of connection after which the attempts are counted anew
 
 
 def _system_random() -> Callable[[], float]:
-    # Not the global generator: hosts that seed it alike would all come back at the same moment.
+    # Not the global generator: hosts that seed it alike would all reconnect at the same moment.
     return random.SystemRandom().random
 
 
@@ -28,14 +28,15 @@ class Backoff:
     """Seconds before the latest attempt."""
 
     def was_connected(self, seconds: float) -> None:
-        """Begin anew after a stable connection; a flapping one keeps climbing."""
+        """Reset after a stable connection; a flapping one keeps the counter and the delay."""
         if seconds >= max(STABLE, 2 * self.delay):
             self.attempt, self.delay = 0, 0.0
 
     def next(self, *, at_least: float = 0.0, counted: bool = True) -> bool:
-        """Plan the next attempt; False when there is none left.
+        """Plan the next attempt; return False when none is left.
 
-        `at_least` is a floor for the delay, above the configured maximum: a provider's own limit.
+        `at_least` is a floor for the delay that may exceed the configured maximum: a provider's
+        rate limit. An attempt that is not `counted` does not use up one of `max_attempts`.
         """
         if not self.config.enabled:
             return False
@@ -48,7 +49,7 @@ class Backoff:
 
     def _jittered(self) -> float:
         """Equal jitter: half of the exponential delay, and a random part of the other half."""
-        # The exponent is capped, for attempt 10**9 shall not compute a number of that many bits.
+        # The exponent is capped: attempt 10**9 must not compute a number of that many bits.
         doublings = min(max(self.attempt, 1) - 1, 62)
         base, longest = self.config.backoff_base_ms, self.config.backoff_max_ms
         ceiling = min(longest, base * (1 << doublings)) / 1000

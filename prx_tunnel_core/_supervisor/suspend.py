@@ -1,7 +1,8 @@
-"""Sleep, and wake with the machine: while it is suspended, the clock of the loop stands still.
+"""A sleep that ends early when the machine resumes from suspend.
 
-Otherwise a tunnel that died while a laptop was closed would be looked at half a minute after it is
-opened, and an attempt that was due meanwhile would still be waited for.
+The clock of the event loop stands still during a suspend. Without this, a tunnel that died while a
+laptop was closed would be checked up to half a minute after it is opened again, and an attempt that
+came due meanwhile would still be waited for.
 """
 
 from __future__ import annotations
@@ -19,21 +20,24 @@ SUSPENDED = 5.0  # seconds that count; the clocks differ a little by themselves
 
 
 def asleep() -> float:
-    """Seconds that this machine has been suspended since its start; 0 where nobody tells.
+    """Seconds that this machine has been suspended since its start; 0 where this is unknown.
 
-    Linux tells, by a clock that goes on: see clock_gettime(2).
+    Linux has a clock that goes on during a suspend: see clock_gettime(2).
     """
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return 0.0 if clock is None else time.clock_gettime(clock) - time.monotonic()
 
 
 class _Sleepers:
-    """Those of one event loop. One of them looks at the clocks for all: a thousand would cost."""
+    """The sleepers of one event loop, one of which reads the clocks for all.
+
+    With a thousand tunnels, a timer for each would cost CPU time.
+    """
 
     def __init__(self) -> None:
         self.turn = anyio.Lock()
         self.since: dict[anyio.CancelScope, float] = {}
-        """What `asleep` was when each of them fell asleep."""
+        """The value of `asleep` when each of them began to sleep."""
         self._next_look = -math.inf
 
     async def look(self) -> None:
@@ -50,7 +54,7 @@ _sleepers: RunVar[_Sleepers] = RunVar("prx_tunnel_sleepers")
 
 
 async def sleep(seconds: float) -> bool:
-    """Sleep so long, or until the machine has been suspended; whether it was."""
+    """Sleep for `seconds`, or until the machine was suspended; return whether it was."""
     sleepers, before = loop_local(_sleepers, _Sleepers), asleep()
     with anyio.move_on_after(seconds) as scope:
         sleepers.since[scope] = before
