@@ -23,7 +23,7 @@ CHANGES = {
     "x = a + b": {"x = (a - b)"},
     "x = not a": {"x = (a)"},
     "x = f(a, b, k=c)": {"x = (f(b, a, k=c))", "x = (f(a, b))"},
-    "x = min(a)": {"x = (max(a))"},
+    "x = min(a, b)": {"x = (max(a, b))"},
     "x = a if b else c": {"x = (a)", "x = (c)", "x = a if (not (b)) else c"},
     "x = [a for a in b if c]": {"x = [a for a in b if (not (c))]"},
     "x.y = a": {"pass"},

@@ -282,7 +282,9 @@ def _mapping(node: ast.Dict) -> Iterator[ast.expr]:
 
 
 def _call(node: ast.Call) -> Iterator[ast.expr]:
-    if len(node.args) > 1 and not any(isinstance(each, ast.Starred) for each in node.args):
+    is_opposite = isinstance(node.func, ast.Name) and node.func.id in _OPPOSITES  # in any order
+    starred = any(isinstance(each, ast.Starred) for each in node.args)
+    if len(node.args) > 1 and not starred and not is_opposite:
         first, second, *rest = node.args
         yield ast.Call(node.func, [second, first, *rest], node.keywords)
     for number in range(len(node.keywords)):
