@@ -7,6 +7,7 @@ ours. What an entry does is looked at, not that it stands there.
 from __future__ import annotations
 
 import errno
+import html
 import ipaddress
 import os
 import socket
@@ -27,6 +28,8 @@ from prx_tunnel_core.config import (
     SENSITIVE_PORTS,
     BackendConfig,
     ConfigModel,
+    GatewayConfig,
+    ReconnectConfig,
     TunnelConfig,
     literal_secrets,
     validate,
@@ -36,7 +39,7 @@ from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
 from prx_tunnel_core.process import _spawn
 from prx_tunnel_core.process._reaper import guard, tokens
 from prx_tunnel_core.text import MASK, Redactor
-from prx_tunnel_core.urls import is_public
+from prx_tunnel_core.urls import is_public, normalise
 
 
 def words(text: str) -> list[str]:
@@ -350,3 +353,53 @@ def test_a_special_address_is_not_public(network: str) -> None:
 @pytest.mark.parametrize("address", PUBLIC)
 def test_an_address_beside_a_special_one_is(address: str) -> None:
     assert is_public(address)
+
+
+def defaults_of(model: type[ConfigModel]) -> dict[str, Any]:
+    fields = {key: each for key, each in model.model_fields.items() if not each.is_required()}
+    return {key: each.get_default(call_default_factory=True) for key, each in fields.items()}
+
+
+def test_what_holds_for_a_key_that_is_not_set() -> None:
+    """As the README and `prx init` document it."""
+    assert defaults_of(ReconnectConfig) == {
+        "enabled": True,
+        "max_attempts": 10,
+        "backoff_base_ms": 1000,
+        "backoff_max_ms": 60_000,
+    }
+    assert defaults_of(TunnelConfig) == {
+        "backend": "cloudflare",
+        "local_port": 3000,
+        "local_host": "127.0.0.1",
+        "auto_start": True,
+        "health_check_interval": 30.0,
+        "health_check_failures": 3,
+        "health_check_url": True,
+        "connect_timeout": 60.0,
+        "allow_sensitive_port": False,
+        "reconnect": ReconnectConfig(),
+    }
+    assert defaults_of(BackendConfig) == {"connect_timeout": None}
+    assert defaults_of(GatewayConfig) == {"port": None, "command": None}
+
+
+@pytest.mark.parametrize("sign", list("&<>'\""))
+def test_a_secret_is_hidden_in_each_way_to_write_html(sign: str) -> None:
+    secret = f"first{sign}second"
+    go = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "'": "&#39;", '"': "&#34;"}
+    json_of_go = {sign: f"\\u{ord(sign):04x}" for sign in "&<>"}
+    spellings = {
+        html.escape(secret),
+        html.escape(secret, quote=False),
+        f"first{go[sign]}second",
+        f"first{json_of_go.get(sign, sign)}second",
+    }
+    for spelling in spellings:
+        assert Redactor([secret])(f"is {spelling}!") == f"is {MASK}!"
+
+
+@pytest.mark.parametrize(("url", "port"), [("http", 80), ("https", 443), ("ws", 80), ("wss", 443)])
+def test_the_port_that_a_scheme_has_by_itself_is_left_out(url: str, port: int) -> None:
+    assert normalise(f"{url}://a.example.com:{port}/x") == f"{url}://a.example.com/x"
+    assert f":{port + 1}" in normalise(f"{url}://a.example.com:{port + 1}/x")

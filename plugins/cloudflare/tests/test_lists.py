@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from cloudflare_kit.installed import StandIn
+from prx_tunnel_cloudflare import prx_tunnel_backends
 from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.diagnose import diagnose
 
@@ -67,3 +68,37 @@ def test_a_key_of_another_tool_is_told_its_name_here(theirs: str, ours: str) -> 
     with pytest.raises(ConfigError) as caught:
         validate(CloudflareConfig, {theirs: "x"}, path="t")
     assert str(caught.value) == f"t: unknown key {theirs!r}; did you mean {ours!r}?"
+
+
+def test_what_holds_for_a_key_that_is_not_set() -> None:
+    fields = {
+        k: each for k, each in CloudflareConfig.model_fields.items() if not each.is_required()
+    }
+    found = {key: each.get_default(call_default_factory=True) for key, each in fields.items()}
+    assert found == {
+        "connect_timeout": 90.0,
+        "token": None,
+        "token_file": None,
+        "credentials_file": None,
+        "tunnel_id": None,
+        "hostname": None,
+        "protocol": "auto",
+        "edge_ip_version": "auto",
+        "grace_period": 30.0,
+        "metrics_port": None,
+        "program": "cloudflared",
+        "extra_args": [],
+        "access": None,
+    }
+
+
+def test_the_servers_that_doctor_asks() -> None:
+    (backend,) = prx_tunnel_backends()
+    assert backend.servers is not None
+    assert list(backend.servers(validate(CloudflareConfig, {}, path="t"))) == [
+        "api.trycloudflare.com:443",
+        "region1.v2.argotunnel.com:7844",
+    ]
+    assert list(backend.servers(validate(CloudflareConfig, {"token_file": "/x"}, path="t"))) == [
+        "region1.v2.argotunnel.com:7844"
+    ]

@@ -38,3 +38,19 @@ def test_a_key_of_another_tool_is_told_its_name_here(theirs: str, ours: str) -> 
     with pytest.raises(ConfigError) as caught:
         validate(CustomConfig, {theirs: "x"}, path="t")
     assert str(caught.value) == f"t: unknown key {theirs!r}; did you mean {ours!r}?"
+
+
+def test_what_holds_for_a_key_that_is_not_set() -> None:
+    fields = {k: each for k, each in CustomConfig.model_fields.items() if not each.is_required()}
+    found = {key: each.get_default(call_default_factory=True) for key, each in fields.items()}
+    assert found == {
+        "connect_timeout": None,
+        "command": (),
+        "env": {},
+        "url_pattern": None,
+        "url_scheme": "http",
+        "url_host": None,
+        "public_url": None,
+        "ready_pattern": None,
+        "stop_grace": 5.0,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from prx_tunnel_ngrok import yaml12
+from prx_tunnel_ngrok import prx_tunnel_backends, yaml12
 from prx_tunnel_ngrok.config import NgrokConfig
 from prx_tunnel_ngrok.reasons import Treatment, explain, refusal_in
 
@@ -101,3 +101,33 @@ def test_a_key_of_another_tool_is_told_its_name_here(theirs: str, ours: str) -> 
     with pytest.raises(ConfigError) as caught:
         validate(NgrokConfig, {theirs: "x"}, path="t")
     assert str(caught.value) == f"t: unknown key {theirs!r}; did you mean {ours!r}?"
+
+
+def test_what_holds_for_a_key_that_is_not_set() -> None:
+    fields = {k: each for k, each in NgrokConfig.model_fields.items() if not each.is_required()}
+    found = {key: each.get_default(call_default_factory=True) for key, each in fields.items()}
+    assert found == {
+        "connect_timeout": None,
+        "authtoken": None,
+        "domain": None,
+        "pooling": False,
+        "basic_auth": [],
+        "oauth": None,
+        "oidc": None,
+        "allow_cidrs": [],
+        "deny_cidrs": [],
+        "verify_webhook": None,
+        "traffic_policy": None,
+        "program": "ngrok",
+        "config_file": None,
+        "inspector": True,
+        "inspector_port": None,
+    }
+
+
+def test_the_servers_that_doctor_asks() -> None:
+    (backend,) = prx_tunnel_backends()
+    assert backend.servers is not None
+    assert list(backend.servers(validate(NgrokConfig, {}, path="t"))) == [
+        "connect.ngrok-agent.com:443"
+    ]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import asyncssh
 import pytest
+from prx_tunnel_ssh import prx_tunnel_backends
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.credentials import open_keys
 from prx_tunnel_ssh.hostkeys import read_known_hosts
 from prx_tunnel_ssh.relay.authorized import BadLine, Entry, parse
 from prx_tunnel_ssh.relay.log import line
+from prx_tunnel_ssh.relay.settings import Limits, Site
+
+from prx_tunnel_core.config import validate
 
 KEY = asyncssh.generate_private_key("ssh-ed25519").convert_to_public()
 LINE = KEY.export_public_key().decode().strip()
@@ -127,3 +132,58 @@ def test_a_value_cannot_end_its_line_or_move_the_cursor(text: str) -> None:
     assert len(shown.splitlines()) == 1
     assert shown.isprintable()
     assert not shown.startswith("login user=a ") or '"' in shown
+
+
+def test_what_holds_for_a_key_that_is_not_set() -> None:
+    fields = {k: each for k, each in SshConfig.model_fields.items() if not each.is_required()}
+    found = {key: each.get_default(call_default_factory=True) for key, each in fields.items()}
+    assert found == {
+        "connect_timeout": None,
+        "host": None,
+        "port": 22,
+        "username": None,
+        "identity_file": None,
+        "password": None,
+        "agent": None,
+        "known_hosts": "~/.ssh/known_hosts",
+        "remote_host": None,
+        "remote_port": 0,
+        "public_url": None,
+        "url_pattern": None,
+        "keepalive_interval": 15.0,
+        "keepalive_count": 3,
+    }
+
+
+def test_the_servers_that_doctor_asks() -> None:
+    (backend,) = prx_tunnel_backends()
+    assert backend.servers is not None
+    assert list(backend.servers(validate(SshConfig, {}, path="t"))) == []
+    assert list(backend.servers(validate(SshConfig, {"host": "a.example"}, path="t"))) == [
+        "a.example:22"
+    ]
+
+
+def test_what_the_relay_bears_by_default() -> None:
+    """As `docs/backends/ssh.md` documents it."""
+    assert asdict(Limits()) == {
+        "connections": 512,
+        "startups": 100,
+        "startups_per_address": 8,
+        "per_address": 16,
+        "new_per_minute": 60,
+        "per_key": 8,
+        "tunnels_per_key": 4,
+        "visitors": 256,
+        "visitors_in_all": 1024,
+        "visitors_per_address": 256,
+        "wasted_per_minute": 60,
+        "login_seconds": 20.0,
+        "key_offers": 20,
+        "head_seconds": 15.0,
+        "idle_seconds": 60.0,
+        "stall_seconds": 30.0,
+        "response_seconds": 300.0,
+        "channel_seconds": 10.0,
+    }
+    assert Site("a.example", "https://{name}.a.example").ports == {80, 443}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from prx_tunnel_tailscale import reasons
+from prx_tunnel_tailscale import prx_tunnel_backends, reasons
 from prx_tunnel_tailscale.config import TailscaleConfig
 from prx_tunnel_tailscale.connection import check_control, check_network
 from prx_tunnel_tailscale.node import Node, parse_node
@@ -115,3 +115,25 @@ def test_each_warning_that_concerns_the_way_in(
 ) -> None:
     assert check_control(warned(warning)).verdict == ("fail" if is_cut_off else "unknown")
     assert [check.detail for check in check_network(warned(warning))] == [warning] * is_told
+
+
+def test_what_holds_for_a_key_that_is_not_set() -> None:
+    fields = {k: each for k, each in TailscaleConfig.model_fields.items() if not each.is_required()}
+    found = {key: each.get_default(call_default_factory=True) for key, each in fields.items()}
+    assert found == {
+        "connect_timeout": None,
+        "mode": "funnel",
+        "funnel_port": 443,
+        "path": "/",
+        "background": False,
+        "program": "tailscale",
+        "socket": None,
+    }
+
+
+def test_the_servers_that_doctor_asks() -> None:
+    (backend,) = prx_tunnel_backends()
+    assert backend.servers is not None
+    assert list(backend.servers(validate(TailscaleConfig, {}, path="t"))) == [
+        "controlplane.tailscale.com:443"
+    ]
