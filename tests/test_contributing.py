@@ -37,5 +37,5 @@ def test_each_command_has_something_to_run(command: list[str]) -> None:
 
 
 def test_the_hooks_are_valid() -> None:
-    validate = [Path(sys.executable).with_name("pre-commit"), "validate-config"]
-    subprocess.run(validate, cwd=ROOT, check=True)
+    program = Path(sys.executable).with_name("pre-commit")
+    subprocess.run([str(program), "validate-config"], cwd=ROOT, check=True)
