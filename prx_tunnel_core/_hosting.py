@@ -103,7 +103,7 @@ class HostTunnel:
         if self._own is not None:
             return await self._own.health_check()
         if not self.attached:
-            return _unhealthy(f"the tunnel is {state_of(self.status)}")
+            return _unhealthy(f"the tunnel is not connected ({state_of(self.status)})")
         try:
             return await ask_other("health", self.name, health_from_json)
         except TunnelError as error:

@@ -455,7 +455,7 @@ async def test_health_check_while_not_connected_says_so() -> None:
     async with in_memory(Memory()) as tunnel:
         health = await tunnel.health_check()
         assert health.verdict == "unhealthy"
-        assert health.checks == (Check("process", "fail", "the tunnel is idle"),)
+        assert health.checks == (Check("process", "fail", "the tunnel is not connected (idle)"),)
 
 
 @virtual

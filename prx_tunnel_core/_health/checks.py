@@ -95,7 +95,9 @@ def reasons(health: TunnelHealth) -> str:
 
 def not_connected(state: str) -> TunnelHealth:
     """The health of a tunnel without a connection, which is in that state."""
-    return TunnelHealth("unhealthy", (Check("process", "fail", f"the tunnel is {state}"),))
+    return TunnelHealth(
+        "unhealthy", (Check("process", "fail", f"the tunnel is not connected ({state})"),)
+    )
 
 
 async def examine(subject: Examined) -> TunnelHealth:

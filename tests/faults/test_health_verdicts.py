@@ -110,7 +110,9 @@ async def test_f16_a_result_that_comes_after_the_drop_is_not_the_new_connections
             prober.public_verdict = FAIL
         assert [check.name for check in results[0].checks] == ["process"]
         await tunnel.stop()
-        assert (await tunnel.health_check()).checks[0].detail == "the tunnel is stopped"
+        assert (await tunnel.health_check()).checks[
+            0
+        ].detail == "the tunnel is not connected (stopped)"
 
 
 @virtual

@@ -170,4 +170,6 @@ def test_the_reasons_are_of_what_counts() -> None:
 def test_without_a_connection_there_is_one_finding() -> None:
     health = not_connected("reconnecting")
     assert health.verdict == "unhealthy"
-    assert health.checks == (Check("process", "fail", "the tunnel is reconnecting"),)
+    assert health.checks == (
+        Check("process", "fail", "the tunnel is not connected (reconnecting)"),
+    )
