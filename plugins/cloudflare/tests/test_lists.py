@@ -10,6 +10,7 @@ from prx_tunnel_cloudflare import prx_tunnel_backends
 from prx_tunnel_cloudflare.config import CloudflareConfig
 from prx_tunnel_cloudflare.diagnose import diagnose
 
+from prx_tunnel_core.backend import Backend
 from prx_tunnel_core.config import validate
 from prx_tunnel_core.errors import ConfigError
 
@@ -94,6 +95,7 @@ def test_what_holds_for_a_key_that_is_not_set() -> None:
 
 def test_the_servers_that_doctor_asks() -> None:
     (backend,) = prx_tunnel_backends()
+    assert isinstance(backend, Backend)
     assert backend.servers is not None
     assert list(backend.servers(validate(CloudflareConfig, {}, path="t"))) == [
         "api.trycloudflare.com:443",

@@ -7,6 +7,7 @@ from prx_tunnel_ngrok import prx_tunnel_backends, yaml12
 from prx_tunnel_ngrok.config import NgrokConfig
 from prx_tunnel_ngrok.reasons import Treatment, explain, refusal_in
 
+from prx_tunnel_core.backend import Backend
 from prx_tunnel_core.config import validate
 from prx_tunnel_core.errors import ConfigError
 
@@ -127,6 +128,7 @@ def test_what_holds_for_a_key_that_is_not_set() -> None:
 
 def test_the_servers_that_doctor_asks() -> None:
     (backend,) = prx_tunnel_backends()
+    assert isinstance(backend, Backend)
     assert backend.servers is not None
     assert list(backend.servers(validate(NgrokConfig, {}, path="t"))) == [
         "connect.ngrok-agent.com:443"

@@ -15,6 +15,7 @@ from prx_tunnel_ssh.relay.authorized import BadLine, Entry, parse
 from prx_tunnel_ssh.relay.log import line
 from prx_tunnel_ssh.relay.settings import Limits, Site
 
+from prx_tunnel_core.backend import Backend
 from prx_tunnel_core.config import validate
 
 KEY = asyncssh.generate_private_key("ssh-ed25519").convert_to_public()
@@ -157,6 +158,7 @@ def test_what_holds_for_a_key_that_is_not_set() -> None:
 
 def test_the_servers_that_doctor_asks() -> None:
     (backend,) = prx_tunnel_backends()
+    assert isinstance(backend, Backend)
     assert backend.servers is not None
     assert list(backend.servers(validate(SshConfig, {}, path="t"))) == []
     assert list(backend.servers(validate(SshConfig, {"host": "a.example"}, path="t"))) == [

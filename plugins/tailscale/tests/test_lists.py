@@ -11,6 +11,7 @@ from prx_tunnel_tailscale.preflight import check_node
 from prx_tunnel_tailscale.reasons import Problem, find_problem
 
 from prx_tunnel_core import ConfigError, TunnelError
+from prx_tunnel_core.backend import Backend
 from prx_tunnel_core.config import validate
 
 # cmd/tailscale/cli and ipn/ipnlocal/serve.go, of releases from 1.52 to 1.102.
@@ -133,6 +134,7 @@ def test_what_holds_for_a_key_that_is_not_set() -> None:
 
 def test_the_servers_that_doctor_asks() -> None:
     (backend,) = prx_tunnel_backends()
+    assert isinstance(backend, Backend)
     assert backend.servers is not None
     assert list(backend.servers(validate(TailscaleConfig, {}, path="t"))) == [
         "controlplane.tailscale.com:443"
