@@ -129,3 +129,9 @@ def test_s14_every_logger_of_ours_is_made_by_get_logger() -> None:
     ]
     found = {path.name for path in sources if own.search(path.read_text(encoding="utf-8"))}
     assert found == {"logs.py", "daemon.py"}  # the latter sets levels only
+
+
+def test_a_formatter_of_ours_has_a_text_and_a_way_to_write_times() -> None:
+    record = logging.LogRecord("a", logging.INFO, "", 0, "said %s", ("\x1b[31mred",), None)
+    formatter = PrintableFormatter("%(asctime)s %(message)s", "%Y!")
+    assert re.fullmatch(r"\d{4}! said red", formatter.format(record))

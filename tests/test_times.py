@@ -250,3 +250,41 @@ def test_an_observer_that_fails_is_named_with_the_reason(caplog: pytest.LogCaptu
     live()
     (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert record.getMessage() == "observer 'witness' failed: ZeroDivisionError: by zero"
+
+
+@virtual
+async def test_a_probe_of_ours_has_ten_seconds() -> None:
+    granted = list[float]()
+
+    class Noted(FakeProber):
+        def __init__(self, *, timeout: float, **_: Any) -> None:
+            super().__init__()
+            granted.append(timeout)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(health_monitor._health, "Prober", Noted)
+        config = {"backend": "memory"}
+        async with Recorded(config, backend=Memory().backend(), plugins=no_plugins()) as tunnel:
+            await tunnel.start()
+            await tunnel.health_check()
+            await tunnel.health_check()
+    assert granted == [10.0]
+
+
+@virtual
+async def test_hooks_hear_of_each_life_of_a_tunnel() -> None:
+    heard = list[str]()
+
+    @asynccontextmanager
+    async def run(settings: ConfigModel, tunnel: TunnelView) -> AsyncIterator[Callable[..., Any]]:
+        yield dict
+
+    async def changed(new: TunnelStatus) -> None:
+        heard.append(type(new).__name__)
+
+    tunnel = with_an_observer(run, changed)
+    for _ in range(2):
+        async with tunnel:
+            await tunnel.start()
+        assert heard == ["Connecting", "Connected", "Stopped"]
+        heard.clear()
