@@ -262,7 +262,7 @@ async def test_a_probe_of_ours_has_ten_seconds() -> None:
             granted.append(timeout)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(health_monitor._health, "Prober", Noted)
+        patch.setattr("prx_tunnel_core._health.Prober", Noted)
         config = {"backend": "memory"}
         async with Recorded(config, backend=Memory().backend(), plugins=no_plugins()) as tunnel:
             await tunnel.start()
