@@ -16,10 +16,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 Verdict: TypeAlias = Literal["ok", "fail", "unknown"]
 HealthVerdict: TypeAlias = Literal["healthy", "degraded", "unhealthy"]
+
+LONGEST_DURATION = 1e9  # seconds in an answer that can be believed
 
 _HEADER_NAME = re.compile(
     r"[a-z0-9!#$%&'*+.^`|~-]+"
@@ -249,7 +251,7 @@ def status_from_json(wire: Mapping[str, Any]) -> TunnelStatus:
         case "connected":
             return Connected(_info_from_json(wire), wire["attempt"])
         case "reconnecting":
-            return Reconnecting(wire["attempt"], wire["message"], float(wire["retry_in"]))
+            return Reconnecting(wire["attempt"], wire["message"], _seconds(wire["retry_in"]))
         case "stopped":
             return Stopped()
         case "error":
@@ -289,9 +291,28 @@ def health_from_json(wire: Mapping[str, Any]) -> TunnelHealth:
 
     Raises KeyError, TypeError or ValueError for anything else.
     """
+    if wire["verdict"] not in get_args(HealthVerdict):
+        raise ValueError("not a verdict on a tunnel")
+    latency = wire["latency"]
     return TunnelHealth(
         verdict=wire["verdict"],
-        checks=tuple(Check(**check) for check in wire["checks"]),
-        latency=wire["latency"],
+        checks=tuple(_check_from_json(check) for check in wire["checks"]),
+        latency=None if latency is None else _seconds(latency),
         checked_at=datetime.fromisoformat(wire["checked_at"]),
     )
+
+
+def _check_from_json(wire: Mapping[str, Any]) -> Check:
+    check = Check(**wire)
+    if check.verdict not in get_args(Verdict):
+        raise ValueError("not a verdict of a check")
+    texts: list[object] = [check.name, check.detail]
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("the name or the detail of a check is not text")
+    return check
+
+
+def _seconds(value: Any) -> float:
+    if not (isinstance(value, int | float) and 0 <= value <= LONGEST_DURATION):  # NaN fails, too
+        raise ValueError("not a duration")
+    return float(value)

@@ -7,6 +7,7 @@ import socket
 from typing import Any
 
 import anyio
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from prx_tunnel_core._control import client, protocol
 from prx_tunnel_core._control.operations import OPERATIONS
 from prx_tunnel_core._hosting import FOREIGN_ANSWER
 from prx_tunnel_core.models import (
+    Reconnecting,
     health_from_json,
     health_to_json,
     status_from_json,
@@ -158,3 +160,40 @@ def test_so_is_health(wire_form: Any) -> None:
     except FOREIGN_ANSWER:
         return
     assert health_from_json(json.loads(json.dumps(health_to_json(health)))) == health
+
+
+GOOD_HEALTH = {
+    "verdict": "healthy",
+    "checks": [{"name": "edge", "verdict": "ok", "detail": "4"}],
+    "latency": 0.25,
+    "checked_at": "2026-01-31T12:00:00+00:00",
+}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"verdict": "superb"},
+        {"verdict": float("nan")},
+        {"checks": [{"name": "edge", "verdict": "green", "detail": ""}]},
+        {"checks": [{"name": 1, "verdict": "ok", "detail": ""}]},
+        {"checks": [{"name": "edge", "verdict": "ok", "detail": float("nan")}]},
+        {"checks": [{"name": "edge", "verdict": "ok", "more": ""}]},
+        {"latency": float("nan")},
+        {"latency": -1},
+        {"latency": 10**400},
+        {"latency": "fast"},
+    ],
+)
+def test_a_health_that_this_version_does_not_know_is_refused(changed: dict[str, Any]) -> None:
+    assert health_from_json(GOOD_HEALTH).latency == 0.25
+    with pytest.raises((TypeError, ValueError)):
+        health_from_json({**GOOD_HEALTH, **changed})
+
+
+@pytest.mark.parametrize("retry_in", [float("nan"), -1, 10**400, "soon", None])
+def test_a_pause_that_nobody_can_wait_for_is_refused(retry_in: object) -> None:
+    wire = {"state": "reconnecting", "attempt": 1, "message": "gone", "retry_in": 2.5}
+    assert status_from_json(wire) == Reconnecting(1, "gone", 2.5)
+    with pytest.raises((TypeError, ValueError)):
+        status_from_json({**wire, "retry_in": retry_in})
