@@ -185,8 +185,8 @@ class Pattern(Protocol):
 def compile_pattern(text: str) -> Pattern:
     r"""Compile a user's regular expression whose first group is the text to find.
 
-    Needs the package google-re2, which the backend has to depend on. RE2 matches in linear time,
-    so that no line, which a visitor may have written, can stall the event loop.
+    RE2 matches in linear time, so that no line, which a visitor may have written, can stall the
+    event loop. A backend that calls this depends on `prx-tunnel-core[patterns]`.
 
     Raises ValueError, with the fix, when the pattern is invalid, has no group or matches the empty
     string.
@@ -195,7 +195,8 @@ def compile_pattern(text: str) -> Pattern:
         import re2  # type: ignore[import-untyped, unused-ignore]
     except ModuleNotFoundError:
         raise SetupError(
-            "regular expressions need the package google-re2; run: pip install google-re2"
+            "regular expressions need google-re2, which is not installed; run: "
+            "pip install 'prx-tunnel-core[patterns]'"
         ) from None
     options = re2.Options()
     options.log_errors = False

@@ -16,7 +16,7 @@ from types import ModuleType
 import anyio
 import pytest
 
-from prx_tunnel_core import Backend, Connection, PluginRegistry, Tunnel, errors
+from prx_tunnel_core import Backend, Connection, PluginRegistry, Tunnel, errors, programs
 from prx_tunnel_core.hookspecs import TunnelSpecs
 from prx_tunnel_core.testing._kit import Kit
 from support.guide import GUIDE, HOOKS, files
@@ -71,13 +71,11 @@ def test_the_tree_of_errors_is_that_of_the_code() -> None:
     ]
 
 
-def test_the_modules_that_a_plugin_may_import_exist() -> None:
-    section = GUIDE.split("### Versions", 1)[1].split("###", 1)[0]
-    modules = re.findall(r"`([a-z]+)`", section)
-    assert {"errors", "process"} <= set(modules)
-    for name in modules:
-        home = ROOT / "prx_tunnel_core"
-        assert (home / f"{name}.py").is_file() or (home / name).is_dir(), name
+def test_the_functions_for_driving_a_program_are_listed() -> None:
+    section = GUIDE.split("### Driving a program", 1)[1].split("###", 1)[0]
+    listed = re.findall(r"^\| `(\w+)\(", section, re.MULTILINE)
+    functions = [name for name in programs.__all__ if inspect.isfunction(getattr(programs, name))]
+    assert sorted(listed) == functions
 
 
 @pytest.mark.anyio

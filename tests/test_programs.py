@@ -235,5 +235,5 @@ def test_a_pattern_of_no_use(pattern: str, reason: str) -> None:
 
 def test_patterns_need_a_package_that_core_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "re2", None)
-    with pytest.raises(SetupError, match="run: pip install google-re2"):
+    with pytest.raises(SetupError, match=r"run: pip install .prx-tunnel-core\[patterns\]"):
         compile_pattern("(a)")

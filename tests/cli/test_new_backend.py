@@ -48,7 +48,7 @@ def test_it_writes_a_whole_distribution(tmp_path: Path, capsys: pytest.CaptureFi
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["prx_tunnel"] == {"my-relay2": "prx_tunnel_my_relay2"}
     (bound,) = project["dependencies"]
-    assert bound in (ROOT / "plugins/ssh/pyproject.toml").read_text()
+    assert bound in (ROOT / "plugins/ngrok/pyproject.toml").read_text()
     assert "\n  cd ./prx-tunnel-my-relay2 && " in capsys.readouterr().out
     text = "".join((root / name).read_text() for name in files)
     assert not [mark for mark in new_backend_command._words("x") if mark in text]
