@@ -275,9 +275,9 @@ async def test_servers_that_cannot_be_named_are_a_finding(file: Path) -> None:
 @pytest.mark.parametrize(
     ("token", "verdict", "detail"),
     [
-        ("cr_2abcdefghijklmnopqrstuvwxyz", "fail", "this is an id, not the token itself"),
-        ("not a token", "fail", "does not look like one"),
-        ("2abcdefghijklmnop_3abcdefghijklmnop", "ok", "looks like one"),
+        ("cr_2abcdefghijklmnopqrstuvwxyz", "fail", "this is an id, not the token"),
+        ("not a token", "fail", "does not have the form of a token"),
+        ("2abcdefghijklmnop_3abcdefghijklmnop", "ok", "has the form of a token"),
     ],
 )
 async def test_the_shape_of_a_token(

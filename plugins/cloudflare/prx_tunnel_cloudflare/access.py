@@ -1,8 +1,8 @@
-"""Cloudflare Access at the origin: let in only what has come through it.
+"""Cloudflare Access at the origin: accept only requests that passed through it.
 
-Access adds the header `Cf-Access-Jwt-Assertion` to each request that it lets pass. Whoever reaches
-the origin's port in another way can send that header too, so its presence proves nothing: its
-signature does. This module needs the extra: `pip install prx-tunnel-cloudflare[access]`.
+Access adds the header `Cf-Access-Jwt-Assertion` to each request that it accepts. A request that
+reaches the origin in another way can have the header too: only the signature proves anything. This
+module needs the extra: `pip install prx-tunnel-cloudflare[access]`.
 
     verifier = AccessVerifier(team="example", audience="4714c1358e65fe4b408ad6d432a5f878f08194bdb4")
     app = AccessMiddleware(app, verifier)          # any ASGI application
@@ -46,7 +46,7 @@ class AccessDenied(Exception):
 class AccessVerifier:
     """Verifies the tokens of one Access application.
 
-    `team` is what stands before `.cloudflareaccess.com`; `audience` the application's AUD tag, or
+    `team` is the part before `.cloudflareaccess.com`; `audience` the application's AUD tag, or
     several. `keys` is where the signing keys come from, by default the team's own address. Raises
     ValueError for an invalid team name or an empty audience.
     """
@@ -62,7 +62,7 @@ class AccessVerifier:
 
     @classmethod
     def from_config(cls, config: AccessConfig) -> Self:
-        """For what `[tunnel.cloudflare.access]` says."""
+        """The verifier for `[tunnel.cloudflare.access]`."""
         return cls(team=config.team, audience=config.audience)
 
     def verify(self, token: str) -> Mapping[str, Any]:
@@ -79,7 +79,7 @@ class AccessVerifier:
         key_id = _key_id(token)
         key = self._keys.known(key_id)
         if key is None:
-            # One at a time: a stranger who makes up key names waits for strangers only.
+            # One at a time: invented key names delay only other unknown keys.
             async with self._keys.turn:
                 key = await anyio.to_thread.run_sync(self._keys.find, key_id)
         return self._decode(token, key)
@@ -110,14 +110,14 @@ def _key_id(token: str) -> str:
     except (jwt.InvalidTokenError, ValueError) as error:
         raise AccessDenied(f"not a token: {error}") from None
     key_id = header.get("kid")
-    # Before anything is fetched: a forged header shall not cost a request.
+    # Before anything is fetched: a forged header must not cause a request.
     if header.get("alg") != "RS256" or not isinstance(key_id, str):
         raise AccessDenied("the token is not signed as Access signs")
     return key_id
 
 
 class AccessMiddleware:
-    """ASGI: answers 403 to what has no valid token, 503 while no keys can be had.
+    """ASGI: answers 403 without a valid token, 503 while the keys are unavailable.
 
     The application finds the claims in `scope["cloudflare_access"]`.
     """
@@ -137,7 +137,7 @@ class AccessMiddleware:
             logger.warning("refused %s", what[:_LONGEST_LOGGED])
             await respond(scope, receive, send, 403)
         except KeysUnavailable as reason:
-            logger.warning("cannot verify anyone: %s", reason)
+            logger.warning("cannot verify tokens: %s", reason)
             await respond(scope, receive, send, 503, [(b"retry-after", b"10")])
         else:
             await self._app({**scope, CLAIMS: claims}, receive, send)

@@ -1,4 +1,4 @@
-"""The public keys of an Access team: kept, renewed, and not asked for at a stranger's pace."""
+"""The public keys of an Access team: cached, renewed, and fetched at a bounded rate."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ LIFESPAN = 3600.0
 """Seconds until the keys are asked for again. Access makes a new one every six weeks and lets the
 old one live on for seven days."""
 PAUSE = 10.0
-"""Seconds between two requests, whatever tokens arrive: any stranger can make up a key's name."""
+"""Seconds between two requests, whatever tokens arrive: anyone can invent a key's name."""
 
 KEPT = 7 * 86_400.0
-"""Seconds that keys may serve while no new ones can be had: as long as Access keeps an old one."""
+"""Seconds that keys are used while no new ones can be fetched; Access keeps an old one as long."""
 
 _TIMEOUT = 5.0  # seconds for each step of a request
 _LARGEST = 256 * 1024  # bytes
 
 
 class KeysUnavailable(Exception):
-    """The keys cannot be had, so that nothing can be said about any token."""
+    """The keys cannot be fetched, so no token can be verified."""
 
 
 class KeyStore:
@@ -44,13 +44,13 @@ class KeyStore:
         """For callers on an event loop, so that they do not fill its threads with waiting."""
 
     def known(self, key_id: str) -> jwt.PyJWK | None:
-        """The key, when it is here and not due for renewal; never waits."""
+        """The key, when it is cached and not due for renewal; never waits."""
         return self._keys.get(key_id) if self._age() < LIFESPAN else None
 
     def find(self, key_id: str) -> jwt.PyJWK | None:
         """The key, after a look for new ones when that is due; None when the team has no such key.
 
-        Known keys serve on while no server answers. Raises KeysUnavailable when there are none.
+        Cached keys stay valid while no server answers. Raises KeysUnavailable when there are none.
         """
         with self._fetching:
             if self.known(key_id) is None and self._may_ask():

@@ -1,8 +1,8 @@
-"""How cloudflared is called: a configuration file of our own, the rest by environment.
+"""The call of cloudflared: a configuration file of this backend, the rest by environment.
 
 An unknown flag makes cloudflared print its help and exit with code 0; an unknown variable is
 ignored. So what newer and older versions may not know is set by variables, and flags are only what
-has no variable. The token is in `TUNNEL_TOKEN` and nowhere else: `ps` shows arguments to everybody.
+has no variable. The token is only in `TUNNEL_TOKEN`: `ps` shows arguments to every user.
 """
 
 from __future__ import annotations

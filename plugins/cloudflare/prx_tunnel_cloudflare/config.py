@@ -1,4 +1,4 @@
-"""What `[tunnel.cloudflare]` may say."""
+"""`[tunnel.cloudflare]`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FLAG = re.compile(r"--(?P<name>[a-z0-9][a-z0-9-]*)(=.*)?", re.DOTALL)
 _TEAM = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _TEAM_DOMAIN = ".cloudflareaccess.com"
 
-# Set by us, or by a key of ours, or something that makes cloudflared do another thing than run.
+# Set by this backend or by one of its keys, or makes cloudflared do something other than run.
 _NOT_EXTRA = frozenset({
     "autoupdate-freq", "bastion", "config", "cred-contents", "cred-file",
     "credentials-contents", "credentials-file", "edge-ip-version", "force", "grace-period",
@@ -31,23 +31,23 @@ _NOT_EXTRA = frozenset({
 
 
 EXAMPLE = """\
-# Without a key: a quick tunnel. It needs no account, and has a new name at each start.
+# Without any key: a quick tunnel. It needs no account, and gets a new name at each start.
 
-# A named tunnel of your account, with a URL that stays. Its token is in the dashboard
-# (Zero Trust > Networks > Tunnels); the hostname leads to it there.
+# A named tunnel of your account, with a stable URL. The dashboard (Zero Trust > Networks >
+# Tunnels) shows its token, and routes the hostname to it.
 # token = "${CLOUDFLARE_TUNNEL_TOKEN}"
 # hostname = "agent.example.com"
 
-# A network that blocks UDP: "http2".
+# On a network that blocks UDP: "http2".
 # protocol = "auto"
 """
 
 
 class AccessConfig(ConfigModel):
-    """`[tunnel.cloudflare.access]`: who may come, for `prx_tunnel_cloudflare.access`."""
+    """`[tunnel.cloudflare.access]`: the settings of `prx_tunnel_cloudflare.access`."""
 
     team: str
-    """The team name: what stands before `.cloudflareaccess.com`."""
+    """The team name: the part before `.cloudflareaccess.com`."""
     audience: str | list[str]
     """The application's audience (AUD) tag, or several."""
 
@@ -73,7 +73,7 @@ class CloudflareConfig(BackendConfig):
     }
 
     # The first fallback from QUIC comes after about 12 s, a silent registration has 5 s for each
-    # attempt, and the reason of a refusal takes a run of its own.
+    # attempt, and finding the reason of a refusal takes a separate run.
     connect_timeout: Seconds | None = 90.0
 
     token: SecretStr | None = None
@@ -86,28 +86,10 @@ class CloudflareConfig(BackendConfig):
     grace_period: Annotated[float, Field(ge=0, le=180)] = 30.0
     """Seconds that requests in flight have to finish when the tunnel stops."""
     metrics_port: Port | None = None
-    """Where cloudflared's metrics server listens; a free port when not set."""
+    """The port of cloudflared's metrics server; any free port by default."""
     program: str = "cloudflared"
     extra_args: list[str] = Field(default_factory=list)
     access: AccessConfig | None = None
-
-    @property
-    def kind(self) -> Kind:
-        if self.token is not None or self.token_file is not None:
-            return "remote"
-        return "quick" if self.credentials_file is None else "local"
-
-    def known_url(self) -> str | None:
-        return None if self.hostname is None else f"https://{self.hostname}"
-
-    def load_credentials(self) -> Credentials:
-        """The token, or the secret of the credentials file. Raises SetupError."""
-        return load_credentials(
-            token=self.token,
-            token_file=self.token_file,
-            credentials_file=self.credentials_file,
-            tunnel_id=self.tunnel_id,
-        )
 
     @field_validator("token")
     @classmethod
@@ -142,7 +124,7 @@ class CloudflareConfig(BackendConfig):
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
         if self.token is not None and self.token_file is not None:
-            raise ValueError("token and token_file are two ways to say the same; keep one")
+            raise ValueError("token and token_file cannot be combined; keep one")
         credentials = (self.credentials_file, self.tunnel_id)
         if self.kind == "remote" and any(credentials):
             raise ValueError(
@@ -159,6 +141,24 @@ class CloudflareConfig(BackendConfig):
                 "credentials_file and tunnel_id"
             )
         return self
+
+    @property
+    def kind(self) -> Kind:
+        if self.token is not None or self.token_file is not None:
+            return "remote"
+        return "quick" if self.credentials_file is None else "local"
+
+    def known_url(self) -> str | None:
+        return None if self.hostname is None else f"https://{self.hostname}"
+
+    def load_credentials(self) -> Credentials:
+        """The token, or the secret of the credentials file. Raises SetupError."""
+        return load_credentials(
+            token=self.token,
+            token_file=self.token_file,
+            credentials_file=self.credentials_file,
+            tunnel_id=self.tunnel_id,
+        )
 
 
 def bare_hostname(text: str) -> str:

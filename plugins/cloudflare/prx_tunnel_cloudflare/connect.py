@@ -94,7 +94,7 @@ def _too_late(connector: Connector, patience: float) -> TunnelError:
 
 
 def _check_metrics_port(config: CloudflareConfig) -> None:
-    """Refuse a busy port now: cloudflared would notice it after a quick tunnel has been made."""
+    """Reject a busy port now: cloudflared would notice it only after making a quick tunnel."""
     if config.metrics_port is None:
         return
     with socket.socket() as probe:

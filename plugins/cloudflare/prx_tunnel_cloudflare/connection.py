@@ -1,4 +1,4 @@
-"""A tunnel that is up: watched through the metrics server, with patience for its own recovery."""
+"""A tunnel that is up, checked through the metrics server; cloudflared has time to reconnect."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prx_tunnel_core.models import Check, VisitorHeaders
 LOOK_EVERY = 5.0  # seconds between two looks at /ready
 RECOVERY = 64.0
 """Seconds that cloudflared has to reconnect by itself: its longest back-off. Another process would
-only wait anew, and a quick tunnel would get another name."""
+only start to wait again, and a quick tunnel would get another name."""
 
 
 class Outage:
@@ -111,7 +111,7 @@ class CloudflareConnection(Connection):
         state = "no edge connection" if connections == 0 else "the metrics server does not answer"
         if lasted >= RECOVERY:
             return Check("edge", "fail", self._word(f"{state} for {lasted:.0f} s{refused}"))
-        # Unknown, not failed: a verdict that counts would cut the connector's recovery short.
+        # Unknown, not failed: a failure would count, and end cloudflared before it has reconnected.
         detail = f"{state} for {lasted:.0f} s; cloudflared reconnects by itself{refused}"
         return Check("edge", "unknown", self._word(detail))
 
@@ -123,7 +123,7 @@ class CloudflareConnection(Connection):
         problem = ingress.problem(hostname, self._target)
         if problem is None:
             return Check("route", "ok", f"{hostname} leads to port {self._target.port}")
-        # Our own side's, for a new connection would get the same route.
+        # A local problem: a new connection would get the same route.
         return Check("local", "fail", problem)
 
     async def _registrations(self) -> Registrations:

@@ -1,4 +1,4 @@
-"""A running cloudflared: the process, and what its log has told."""
+"""A running cloudflared: the process and its log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ cloudflared does not end."""
 
 
 class Connector:
-    """What the rest of this package knows of a cloudflared process."""
+    """A cloudflared process, for the rest of this package."""
 
     process: TunnelProcess
 
@@ -43,14 +43,14 @@ class Connector:
             self._listener.set()
 
     async def news(self, patience: float) -> None:
-        """Return when the log brings something new to look at, or after `patience` seconds."""
+        """Return when the log shows something new, or after `patience` seconds."""
         self._listener = anyio.Event()
         with anyio.move_on_after(patience):
             await self._listener.wait()
         self._listener = None
 
     def ended(self) -> TunnelError:
-        """Why it ended before it was connected: its own reason when it gave one."""
+        """Why it ended before it was connected: its own reason, if it logged one."""
         reason = self.journal.reason
         if reason is not None and reason.cause is not Cause.LOST:
             return reason.to_error()

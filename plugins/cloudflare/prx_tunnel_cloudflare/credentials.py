@@ -1,7 +1,7 @@
-"""The secrets that prove to Cloudflare that this tunnel is ours: read, and looked at for shape.
+"""The token or the credentials file of a tunnel, read and checked for its form.
 
-A secret that cannot be right is refused before anything runs: cloudflared itself would say no more
-than "not valid", and over QUIC not even that.
+A malformed secret is rejected before anything runs: cloudflared only reports "not valid", and over
+QUIC nothing at all.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LARGEST = 64 * 1024  # bytes; a token has about 200, a credentials file about 1
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What one attempt runs with. `hidden` are all texts that must never be shown."""
+    """The secrets of one attempt; `hidden` are all texts that have to be masked."""
 
     token: SecretStr | None = None
     hidden: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ def load_credentials(
 
 
 def check_token(token: str) -> None:
-    """ValueError, with the reason and never with the value, unless cloudflared could read it."""
+    """Raise ValueError, without the value, when cloudflared could not read the token."""
     _decode(token)
 
 
@@ -67,7 +67,7 @@ def _decode(token: str) -> dict[str, Any]:
     try:
         content = json.loads(base64.b64decode(token, validate=True))
     except (binascii.Error, ValueError):
-        raise ValueError(f"the token is not one of Cloudflare's; {fix}") from None
+        raise ValueError(f"the token is not a Cloudflare tunnel token; {fix}") from None
     parts = [content.get(key) if isinstance(content, dict) else None for key in "ats"]
     if not all(isinstance(part, str) and part for part in parts):
         raise ValueError(f"the token lacks the account, the tunnel or the secret; {fix}")
@@ -91,14 +91,14 @@ def _tunnel_secret(path: str, tunnel_id: str | None) -> str:
         content = json.loads(_read(path, key))
         secret, owner = str(content["TunnelSecret"]), str(content["TunnelID"])
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise SetupError(f"{key}: {path} is no tunnel credentials file; {fix}") from None
+        raise SetupError(f"{key}: {path} is not a tunnel credentials file; {fix}") from None
     if owner.lower() != (tunnel_id or "").lower():
         raise SetupError(f"{key}: {path} belongs to another tunnel than tunnel_id; {fix}")
     return secret
 
 
 def _read(path: str, key: str) -> str:
-    """A small regular file; whatever else stands at that path, this neither blocks nor reads on."""
+    """The content of a small regular file; does not block on a pipe or a device."""
     full = expand_home(path, key)
     try:
         handle = trust.open_file(full)

@@ -1,4 +1,4 @@
-"""What `prx tunnel doctor` asks: everything that can be known without opening a tunnel."""
+"""What `prx tunnel doctor` can find out without opening a tunnel."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _credentials(config: CloudflareConfig) -> Check:
 
 
 def _foreign_file() -> Check:
-    """A file that has taken over many a tunnel of other tools; ours never reads it."""
+    """The configuration file of cloudflared itself, which this backend does not let it read."""
     found = [
         path
         for folder in (os.path.expanduser("~/.cloudflared"), "/etc/cloudflared")

@@ -1,7 +1,7 @@
-"""The ingress in force: which host names lead where.
+"""The ingress in force: which host name leads where.
 
 For a remotely managed tunnel, Cloudflare's dashboard decides where traffic goes, whatever
-`local_port` says. That cannot be changed from here, only told.
+`local_port` says. It cannot be changed from here, only reported.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Ingress:
         return bare_hostname(named[0].hostname) if named else None
 
     def problem(self, hostname: str, target: Target) -> str | None:
-        """What is wrong with where `hostname` leads, with the fix; None when nothing is."""
+        """What is wrong with the route of `hostname`, with the fix; None when it is right."""
         if not self.pushed:
             return None
         rule = next((rule for rule in self.rules if rule.covers(hostname)), None)
@@ -84,7 +84,7 @@ class Ingress:
 
 
 def read_ingress(answer: Mapping[str, Any]) -> Ingress:
-    """What `/config` answered, as far as it is understood."""
+    """The ingress in an answer of `/config`."""
     version = answer.get("version")
     return Ingress(version if isinstance(version, int) else -1, tuple(_rules(answer.get("config"))))
 

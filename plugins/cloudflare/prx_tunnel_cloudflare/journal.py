@@ -1,6 +1,6 @@
-"""What the log has told so far: where the metrics server is, whose it is, and reasons.
+"""The log so far: the port of the metrics server, the connector, reasons of failures.
 
-State comes from the metrics server, never from here: a log says what was, in words that change.
+The state comes from the metrics server: the log is about the past, and its wording changes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Journal:
         self.causes: Counter[Cause] = Counter()
         """How often since then; one event logs several lines and counts once."""
         self.milestones = 0
-        """Grows when there is something new to look at, so that nobody has to poll fast."""
+        """Grows when there is something new to look at, which saves fast polling."""
         self._stopping = False
 
     @property
@@ -54,7 +54,7 @@ class Journal:
             self._remember(line, reason)
 
     def _learn(self, line: LogLine) -> None:
-        """The first announcement counts: all come before any visitor could have had a say."""
+        """The first announcement counts: it precedes everything that a visitor can influence."""
         if self.metrics_port is None and (match := _METRICS.fullmatch(line.message)):
             self.metrics_port = int(match[1])
             self.milestones += 1

@@ -4,8 +4,8 @@ The forms are `2026-11-22T13:06:27Z ERR message error="…" key=value…`, the s
 (`--output json`), and plain text for what ends the program. A JSON line may be damaged, since
 concurrent writers interleave; it is then plain text like any other.
 
-What a visitor or a name server chose stands in a field, never in the message: whoever looks for a
-message must compare it from its beginning, and must not search the line.
+Text from a visitor or a name server is in a field, never in the message: compare messages from
+their beginning, and do not search the line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""cloudflared's metrics server: the one honest source of its state.
+"""cloudflared's metrics server, the only reliable source of its state.
 
 `/ready` is 200 if and only if an edge connection is registered; `/quicktunnel` names the quick
 tunnel; `/config` is the configuration in force; `/metrics` counts refused registrations.
@@ -25,7 +25,7 @@ _REGISTRATIONS = re.compile(
 
 
 class NoAnswer(Exception):
-    """Nobody answers there as our cloudflared would."""
+    """The answer is missing, or is not that of our cloudflared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Metrics:
 
     port: int
     connector_id: str | None = None
-    """Who has to answer, when known: another process may have got the port meanwhile."""
+    """The expected connector, if known: another process may have got the port meanwhile."""
 
     async def edge_connections(self) -> int:
         """How many edge connections are registered. Raises NoAnswer."""
@@ -95,7 +95,7 @@ class Metrics:
 async def _exchange(port: int, path: str) -> bytes:
     """One request in HTTP/1.0, which is answered whole and ends with the connection.
 
-    It is worth no client library: importing one costs more than all requests of a day.
+    No client library: importing one costs more than all requests of a day.
     """
     async with await anyio.connect_tcp("127.0.0.1", port) as stream:
         await stream.send(f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())

@@ -1,4 +1,4 @@
-"""The public name of a tunnel that is up.
+"""The public host name of a tunnel that is up.
 
 It comes from the configuration or from cloudflared's metrics server, never from the log: the log's
 first URLs are the terms of service, and its errors name api.trycloudflare.com.
@@ -48,10 +48,10 @@ def accept_quick_hostname(hostname: str) -> str:
     try:
         url = QUICK_TUNNEL.accept(f"https://{hostname}")
     except ValueError as error:
-        raise ConnectError(f"cloudflared named no quick tunnel: {error}") from None
+        raise ConnectError(f"cloudflared gave no quick tunnel's name: {error}") from None
     name = url.removeprefix("https://")
     if name.count(".") != 2:
-        raise ConnectError("cloudflared named no quick tunnel: the name has too many parts")
+        raise ConnectError("cloudflared gave no quick tunnel's name: the name has too many parts")
     return name
 
 

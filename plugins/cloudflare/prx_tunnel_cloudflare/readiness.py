@@ -1,6 +1,6 @@
-"""Wait until traffic can flow: until Cloudflare's edge has registered a connection.
+"""Wait until Cloudflare's edge has registered a connection, so that traffic can flow.
 
-The banner with the URL comes before, and proves nothing. Neither does the metric
+The banner with the URL is printed earlier, and proves nothing. Neither does the metric
 `ha_connections`, which counts attempts.
 """
 
@@ -18,17 +18,17 @@ from prx_tunnel_core.programs import while_running
 LOOK_EVERY = 0.25  # seconds, when the log brings no news
 REFUSALS = 3
 REFUSED_FOR = 5.0
-"""Refusals, and seconds since the first of them, before they are believed: Cloudflare also refuses
-for moments, while a new tunnel spreads through its network, and cloudflared would try for ever."""
+"""Refusals, and seconds since the first, that count as final: Cloudflare also refuses for a moment
+while a new tunnel spreads through its network, and cloudflared would retry for ever."""
 
 
 class Refused(Exception):
-    """Cloudflare refuses to register the tunnel, again and again."""
+    """Cloudflare keeps refusing to register the tunnel."""
 
     def __init__(self, reason: Reason | None) -> None:
         super().__init__()
         self.reason = reason
-        """What the log says of it, if anything."""
+        """The reason in the log, if any."""
 
 
 async def until_registered(connector: Connector) -> Metrics:
@@ -62,7 +62,7 @@ def _believed(refusals: int, since: float | None) -> bool:
 
 
 async def _metrics(connector: Connector) -> Metrics:
-    """The metrics server that this very process has opened, as its own log says."""
+    """The metrics server of this very process, whose port its log shows."""
     while connector.journal.metrics_port is None:
         await connector.news(LOOK_EVERY)
     return Metrics(connector.journal.metrics_port, connector.journal.connector_id)
@@ -76,7 +76,7 @@ async def _connected(metrics: Metrics) -> bool:
 
 
 async def _refusals(connector: Connector, metrics: Metrics) -> int:
-    """How many; the server's own count is asked only when the log makes it likely."""
+    """How many refusals; asks the metrics server only when the log shows one."""
     if not connector.journal.refusals:
         return 0
     try:

@@ -42,7 +42,7 @@ REFUSALS = frozenset({Cause.UNAUTHORIZED, Cause.REFUSED, Cause.REFUSED_SILENTLY}
 class Reason:
     cause: Cause
     message: str
-    """For a person: what is wrong, and the fix."""
+    """For the user: what is wrong, and the fix."""
     weight: int = 1
     """A later reason replaces an earlier one of no more weight."""
     permanent: bool = False
@@ -240,7 +240,7 @@ _RULES = (
         Reason(
             Cause.UNAUTHORIZED,
             "Cloudflare does not accept the tunnel's credentials ({detail}); the tunnel was "
-            "deleted or its token replaced: copy the token anew from the tunnel's page",
+            "deleted or its token replaced: copy the token again from the tunnel's page",
             weight=6,
         ),
         _REGISTER,

@@ -1,7 +1,7 @@
 """Find out why Cloudflare refuses a tunnel.
 
 Over QUIC, cloudflared (since 2025.8.1) does not log the reason. Over HTTP/2 it does, so it is run
-again that way, for as long as it takes to hear the reason.
+again over HTTP/2 until it has logged the reason.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from prx_tunnel_core.programs import time_left, while_running
 HEARING = 10.0  # seconds; the registration call itself times out after 5
 
 _SILENT = (
-    "Cloudflare refuses to register the tunnel and does not say why; most often its token was "
-    "replaced or the tunnel deleted: look at the tunnel's page, and copy the token anew"
+    "Cloudflare refuses to register the tunnel without a reason; most often its token was "
+    "replaced or the tunnel deleted: check the tunnel's page, and copy the token again"
 )
 _QUICK = "Cloudflare does not register the quick tunnel that it has just made; try again later"
 _HTTP2_WORKS = (
@@ -34,10 +34,12 @@ _HTTP2_WORKS = (
 async def explain_refusal(
     config: CloudflareConfig, target: Target, credentials: Credentials, known: Reason | None
 ) -> TunnelError:
-    """The error for a tunnel that was refused; `known` is what the log said of it."""
+    """The error for a refused tunnel; `known` is the reason in the log so far."""
     if known is not None and known.cause in (Cause.UNAUTHORIZED, Cause.REFUSED):
         return _final(known)
-    if config.kind == "quick":  # its credentials are as old as the attempt: the next brings others
+    if (
+        config.kind == "quick"
+    ):  # its credentials were made for this attempt: the next one gets new ones
         return ConnectError(_QUICK)
     if config.protocol == "http2":
         return ConnectError(_SILENT)
@@ -53,7 +55,7 @@ async def explain_refusal(
 
 
 def _final(reason: Reason) -> TunnelError:
-    """A refusal has been repeated by now, so that one of the credentials is believed."""
+    """The refusal has been repeated, so a refusal of the credentials is final."""
     if reason.cause is Cause.UNAUTHORIZED:
         return SetupError(reason.message)
     return reason.to_error()

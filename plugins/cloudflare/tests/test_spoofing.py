@@ -155,7 +155,7 @@ async def test_all_of_them_at_once(stand_in: StandIn, configure: Configure, targ
     ],
 )
 def test_what_is_no_quick_tunnel(hostname: str) -> None:
-    with pytest.raises(ConnectError, match="named no quick tunnel"):
+    with pytest.raises(ConnectError, match="gave no quick tunnel"):
         accept_quick_hostname(hostname)
 
 
@@ -168,6 +168,6 @@ async def test_a_metrics_server_that_names_another(
     stand_in: StandIn, configure: Configure, target: Target
 ) -> None:
     stand_in.plan({"hostname": "api.trycloudflare.com"})
-    with pytest.raises(ConnectError, match="named no quick tunnel"):
+    with pytest.raises(ConnectError, match="gave no quick tunnel"):
         async with connect(configure(), target):
             pytest.fail("not connected")

@@ -13,7 +13,7 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*=")
 _HOST_AND_PORT = re.compile(r"[^/]+:[0-9]{1,5}")
 _NUMBER = re.compile(r"[0-9]{1,5}")
 
-# Lines that no tunnel of the user's prints: a pattern that finds a URL in them finds any URL.
+# Lines that no tunnel program prints: a pattern that finds a URL in them finds any URL.
 _STRANGERS = ("zqxj.invalid", "zqxj.com", "192.0.2.7")
 _SHAPES = ("http://{}", "https://{}", "https://{}/qz", "tcp://{}:41234", "{}:41234", "41234")
 _AROUND = ("{}", "qzx {} xzq", "03:04:05 {}", "2026-01-02T03:04:05.678Z INF {}")
@@ -23,7 +23,7 @@ _PROBES = [line.format(host) for line in _LINES for host in _STRANGERS]
 
 @dataclass(frozen=True)
 class Announcement:
-    """How this program announces its URL."""
+    """How the program announces its URL."""
 
     pattern: Pattern
     scheme: str
@@ -38,7 +38,7 @@ class Announcement:
                 yield url
 
     def takes_anything(self) -> bool:
-        """Whether any URL will do: the link to a manual, the provider's own interface."""
+        """Whether the pattern accepts any URL, such as the link to a manual."""
         return any(any(self.urls(line)) for line in _PROBES)
 
     def _read(self, text: str) -> str | None:
@@ -60,12 +60,12 @@ class Announcement:
 
 
 def ready_in_anything(pattern: Text | Expression) -> bool:
-    """Whether the pattern of readiness finds itself in lines that say nothing of it."""
+    """Whether the pattern also occurs in unrelated lines."""
     return any(pattern.occurs(line) for line in _PROBES)
 
 
 def _forms(text: str) -> Iterator[str]:
-    """The text as it may be meant: without punctuation, as it is, without `url=` in front."""
+    """The readings of the text: without punctuation, unchanged, without a leading `url=`."""
     yield bare(text)
     yield text
     if key := _KEY.match(text):

@@ -1,4 +1,4 @@
-"""`command`: words for the operating system, without a shell between."""
+"""`command`: words for the operating system, without a shell."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prx_tunnel_core.expansion import Expanded
 from prx_tunnel_core.text import sounds_secret
 from prx_tunnel_core.urls import is_loopback
 
-# Alone between blanks, these mean something to a shell and nothing to a program.
+# As words, these mean something to a shell and nothing to a program.
 _SHELL_WORDS = frozenset({"|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1", ">&2", "&>"})
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _PORT = re.compile(r"(?<![\w.-])[0-9]{4,5}(?![\w.-])")
@@ -22,7 +22,7 @@ _OPTION = re.compile(r"--?[A-Za-z][A-Za-z_-]*")
 def words(command: object) -> tuple[str, ...]:
     """The command as a list of words: a string is split by the rules of a POSIX shell.
 
-    Raises ValueError, with the fix, for what is no command or was meant for a shell.
+    Raises ValueError, with the fix, for other values and for commands that need a shell.
     """
     if isinstance(command, str):
         _refuse_variable(command)
@@ -60,7 +60,7 @@ def other_port(command: Sequence[str], port: int) -> str | None:
 
 
 def names_loopback(command: Iterable[str]) -> bool:
-    """Whether a word is this machine as a server: `127.0.0.1`, `user@localhost`, `--to=::1`.
+    """Whether a word names this machine as the server: `127.0.0.1`, `user@localhost`, `--to=::1`.
 
     With a port behind it or in front, it is rather the target that the tunnel leads to, as in
     `-R 0:localhost:3000`.
@@ -69,12 +69,12 @@ def names_loopback(command: Iterable[str]) -> bool:
 
 
 def secret_options(command: Iterable[str]) -> list[str]:
-    """Options that seem to carry a secret, without their values."""
+    """The options that seem to have a secret value, without the values."""
     return [word.partition("=")[0] for word in command if _is_secret_option(word)]
 
 
 def secret_values(command: Sequence[str]) -> list[str]:
-    """What follows such an option, behind `=` or as the next word: to be masked in the output."""
+    """The values of such options, after `=` or as the next word, to be masked in the output."""
     values = []
     for word, following in itertools.zip_longest(command, command[1:], fillvalue=""):
         if _is_secret_option(word):
@@ -104,9 +104,9 @@ def _split(command: str) -> tuple[str, ...]:
     for word in split:
         if word in _SHELL_WORDS:
             raise ValueError(
-                f"{word!r} is for a shell, and none reads this; "
-                'name one if you need it: ["sh", "-c", "…"]'
+                f"{word!r} needs a shell, and the command runs without one; "
+                'to use one, write: ["sh", "-c", "…"]'
             )
     if split and _ASSIGNMENT.match(split[0]):
-        raise ValueError("a variable for the program belongs into [tunnel.custom.env]")
+        raise ValueError("put variables for the program into [tunnel.custom.env]")
     return tuple(split)

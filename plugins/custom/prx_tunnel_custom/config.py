@@ -20,10 +20,10 @@ from prx_tunnel_custom.pattern import check_url_text, read_pattern
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 EXAMPLE = """\
-# The program; {port} and {host} stand for the local port and address.
+# The program; {port} and {host} are replaced by the local port and address.
 command = "bore local {port} --to bore.pub"
 
-# Where its output has the URL: text that is a part of it, or a regular expression with one group.
+# Finds the URL in its output: a part of the URL, or a regular expression with one group.
 url_pattern = "bore.pub"
 
 # Variables for the program, such as tokens: a command is visible to every user of this machine.
@@ -42,19 +42,19 @@ class CustomConfig(BackendConfig):
     env: dict[str, Annotated[str | SecretStr, Field(union_mode="left_to_right")]] = Field(
         default_factory=dict
     )
-    """Variables for the program, beside the few that every program gets."""
+    """Variables for the program, in addition to the few that every program gets."""
     url_pattern: str | None = None
     """Where the program's output has the URL: text inside of it, or an expression with a group."""
     url_scheme: Literal["http", "https", "ws", "wss", "tcp", "tls"] = "http"
     """The scheme of a match that has none."""
     url_host: str | None = None
-    """The host of a match that is nothing but a port number."""
+    """The host of a match that is only a port number."""
     public_url: str | None = None
-    """The URL, when it is known beforehand; no output has to show it then."""
+    """The URL, when it is known in advance; it is then not searched for in the output."""
     ready_pattern: str | None = None
-    """What the program prints when the tunnel is up."""
+    """Text or a regular expression in the output once the tunnel is up."""
     stop_grace: Seconds = 5.0
-    """Seconds between asking the program to end and ending it."""
+    """Seconds between TERM and KILL when the tunnel stops."""
 
     @field_validator("command", mode="before")
     @classmethod
@@ -131,9 +131,9 @@ class CustomConfig(BackendConfig):
 
 
 def _variable(name: object, value: object) -> str | SecretStr:
-    """The value; masked everywhere when it came by `${…}` or its name sounds like a secret."""
+    """The value, as a secret when it comes from `${…}` or its name sounds secret."""
     if not isinstance(name, str) or not _VARIABLE.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a variable; use letters, digits and _")
+        raise ValueError(f"{name!r} is not a variable name; use letters, digits and _")
     plain = value.get_secret_value() if isinstance(value, SecretStr) else value
     if not isinstance(plain, str):
         raise ValueError(f'write the value of {name} in quotes: {name} = "…"')  # noqa: TRY004 - a setting

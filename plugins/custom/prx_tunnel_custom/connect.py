@@ -1,4 +1,4 @@
-"""Run the program, learn its URL, and say when the tunnel is up."""
+"""Run the program, find its URL, and wait until the tunnel is up."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 logger = get_logger("prx_tunnel_custom")
 
 SETTLED = 2.0
-"""Seconds after which a program that announces nothing is taken for up.
+"""Seconds after which a program without an announcement counts as up.
 
-One that is refused (a wrong token, a name that is taken) says so and ends within a second or two.
+A refused program (a wrong token, a name in use) ends within a second or two.
 """
 
 _SSH = frozenset({"ssh", "autossh"})
@@ -46,14 +46,14 @@ async def connect(config: CustomConfig, target: Target) -> AsyncIterator[Connect
         return
     if (other := other_port(config.command, target.port)) is not None:
         logger.warning(
-            "the command names port %s, but the tunnel is to lead to %d; write {port} in it",
+            "the command contains port %s, but the tunnel forwards to %d; write {port} instead",
             other,
             target.port,
         )
     for option in secret_options(config.command):
         logger.warning(
-            "every user of this machine can read what follows %s in the command; "
-            "[tunnel.custom.env] is for secrets",
+            "every user of this machine can read the value of %s in the command; "
+            "put secrets into [tunnel.custom.env]",
             option,
         )
     command = fill(config.command, target)
@@ -88,7 +88,7 @@ async def _public_url(config: CustomConfig, process: TunnelProcess, target: Targ
 
 
 class Search:
-    """Looks at line after line, and remembers what it did not take."""
+    """Searches each line for the URL, and remembers what it rejected."""
 
     def __init__(self, config: CustomConfig, target: Target) -> None:
         self._announcement = None if config.url_pattern is None else config.announcement()
@@ -100,19 +100,19 @@ class Search:
         self._refused = ""
 
     def find(self, line: str) -> str | None:
-        """The URL as soon as it is known and the program has said it is ready, in any order."""
+        """The URL, once it is known and the program has reported that it is ready, in any order."""
         if self._url is None:
             self._url = self._announced(line)
         self._is_ready = self._is_ready or (self._ready is not None and self._ready.occurs(line))
         return self._url if self._is_ready else None
 
     def why_not(self) -> str:
-        """Why there is no URL although the pattern matched one; nothing when it matched none."""
+        """Why the URL that the pattern matched was rejected; empty when it matched none."""
         if self._url is not None or not self._refused:
             return ""
         return (
             f"url_pattern matched only {self._refused}, the local target itself, which many "
-            "programs print too; let it match the public URL"
+            "programs print too; change it to match the public URL"
         )
 
     def _announced(self, line: str) -> str | None:

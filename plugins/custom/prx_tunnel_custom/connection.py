@@ -8,7 +8,7 @@ from prx_tunnel_core.backend import Connection
 
 
 class External(Connection):
-    """A tunnel that somebody else keeps open: whether it works, only a probe can tell."""
+    """A tunnel that another program keeps open; only a probe of its URL shows whether it works."""
 
     def __init__(self, public_url: str) -> None:
         self.public_url = public_url

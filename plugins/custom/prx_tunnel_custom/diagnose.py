@@ -1,4 +1,4 @@
-"""What can be said of the configured program without running it."""
+"""What `prx tunnel doctor` can find out without opening a tunnel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prx_tunnel_core.programs import run_command
 from prx_tunnel_custom.command import fill, secret_options
 from prx_tunnel_custom.config import CustomConfig
 
-PATIENCE = 5.0  # seconds; it reads files and connects to nobody
+PATIENCE = 5.0  # seconds; it only reads files
 _ANY = Target("127.0.0.1", 3000)
 _FIX = "write `ssh -o ControlPath=none …`, and the forward ends with the tunnel"
 
@@ -33,8 +33,8 @@ def _checks(config: CustomConfig) -> Iterator[Check]:
         yield Check(
             "command",
             "unknown",
-            f"every user of this machine can read what follows {option}; many programs take it "
-            "from the environment instead, which [tunnel.custom.env] fills",
+            f"every user of this machine can read the value of {option}; many programs read it "
+            "from a variable instead, which can be set in [tunnel.custom.env]",
         )
 
 

@@ -1,4 +1,4 @@
-r"""`url_pattern` and `ready_pattern`: what to look for in a line that a stranger may have written.
+r"""`url_pattern` and `ready_pattern`: what to find in a line, which a visitor may have written.
 
 A pattern with a group is a regular expression, matched by RE2 in linear time: no line can stall
 it. Without a group it is plain text, in which `.` is a full stop.
@@ -22,7 +22,7 @@ _IN_NO_URL = re.compile(r'[\\^|{}<>"`]|\.[*+]')
 
 class Pattern(Protocol):
     def candidates(self, line: str) -> Iterator[str]:
-        """What may be the URL, in the order of the line; bounded in number."""
+        """The possible URLs, in the order of the line; bounded in number."""
 
 
 class Text:
@@ -42,7 +42,7 @@ class Text:
 
 
 class Expression:
-    """A regular expression: what its first group takes."""
+    """A regular expression: the matches of its first group."""
 
     def __init__(self, compiled: programs.Pattern) -> None:
         self._compiled = compiled
@@ -56,7 +56,7 @@ class Expression:
 
 
 def read_pattern(text: str) -> Text | Expression:
-    """The pattern, ready for use. Raises ValueError, with the fix, when it is of no use."""
+    """The compiled pattern. Raises ValueError, with the fix, for a useless one."""
     if not text.strip():
         raise ValueError("it is empty, and would match everything; name what the program prints")
     return Expression(compile_pattern(text)) if "(" in text else Text(text)

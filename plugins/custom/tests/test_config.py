@@ -70,8 +70,8 @@ def test_placeholders_take_an_ipv6_target() -> None:
         ("a 'b", "no closing quotation"), ("a \\", "no escaped character"),
         (3, "write a string"), (["a", 3], "write a string"), ({"a": "b"}, "write a string"),
         (["a\x00b"], "NUL character"),
-        ("a | b", "'|' is for a shell"), ("a && b", "'&&' is for a shell"),
-        ("a > log", "'>' is for a shell"), ("a 2>&1", "'2>&1' is for a shell"),
+        ("a | b", "'|' needs a shell"), ("a && b", "'&&' is for a shell"),
+        ("a > log", "'>' needs a shell"), ("a 2>&1", "'2>&1' is for a shell"),
         ("TOKEN=x a", "[tunnel.custom.env]"),
         ("a ${SECRET}", "[tunnel.custom.env]"), ("${SECRET}", "[tunnel.custom.env]"),
         (["a", "--token=${SECRET}"], "[tunnel.custom.env]"), (["a", "${PORT:-1}"], "custom.env]"),
@@ -138,9 +138,9 @@ def test_values_that_may_be_secret_are_masked_and_others_are_not() -> None:
 @pytest.mark.parametrize(
     ("env", "said"),
     [
-        ({"A-B": "x"}, "'A-B' is no name"), ({"": "x"}, "'' is no name"),
-        ({"1A": "x"}, "'1A' is no name"), ({"A=B": "x"}, "'A=B' is no name"),
-        ({"A\n": "x"}, "'A\\n' is no name"), ({"Ä": "x"}, "is no name"),
+        ({"A-B": "x"}, "'A-B' is not a variable name"), ({"": "x"}, "'' is not a variable name"),
+        ({"1A": "x"}, "'1A' is not a variable name"), ({"A=B": "x"}, "'A=B' is not a variable name"),
+        ({"A\n": "x"}, "'A\\n' is not a variable name"), ({"Ä": "x"}, "is not a variable name"),
         ({"A": 3}, "write the value of A in quotes"), ({"A": True}, "in quotes"),
         ({"A": ["x"]}, "in quotes"), ({"A": "x\x00y"}, "NUL character"),
         (["A=B"], "write a table"), ("${SECRET}", "write a table"),

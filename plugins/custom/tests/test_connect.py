@@ -129,7 +129,7 @@ async def test_a_program_that_told_only_the_local_url_ends() -> None:
             pytest.fail("connected to the local target")
     assert str(caught.value).endswith(
         "; url_pattern matched only http://localhost:3000, the local target itself, which many "
-        "programs print too; let it match the public URL"
+        "programs print too; change it to match the public URL"
     )
     assert caught.value.returncode == 3
     assert caught.value.tail == ("at http://127.0.0.1:3000", "at http://localhost:3000/")
@@ -325,7 +325,7 @@ async def test_a_command_with_another_port_is_warned_about(
     with anyio.fail_after(SOON):
         async with opened(command=[sys.executable, "-u", str(program), "8080"]):
             pass
-    assert "names port 8080, but the tunnel is to lead to 3000" in caplog.text
+    assert "contains port 8080, but the tunnel forwards to 3000" in caplog.text
 
 
 @pytest.mark.parametrize(("name", "passed"), [("ssh", True), ("autossh", True), ("bore", False)])

@@ -14,7 +14,7 @@ from prx_tunnel_core.errors import ConfigError
     "word", ["|", "||", "&", "&&", ";", "<", ">", ">>", "2>", "2>&1", ">&2", "&>"]
 )
 def test_each_word_of_a_shell_is_refused(word: str) -> None:
-    with pytest.raises(ValueError, match="is for a shell"):
+    with pytest.raises(ValueError, match="needs a shell"):
         words(f"bore {word} local")
     assert words(["bore", word, "local"]) == ("bore", word, "local")  # a list is as it is meant
 

@@ -74,7 +74,7 @@ def _read(path: str) -> str:
 
 
 def default_path() -> str:
-    """Where the agent looks: https://ngrok.com/docs/agent/config/.
+    """Where the agent looks for it: https://ngrok.com/docs/agent/config/.
 
     Without a home directory, the path begins with `~` and leads nowhere.
     """

@@ -1,4 +1,4 @@
-"""`[tunnel.ngrok]`: what may be set."""
+"""`[tunnel.ngrok]`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EXAMPLE = """\
 # NGROK_AUTHTOKEN, else what `ngrok config add-authtoken` has stored.
 # authtoken = "${NGROK_AUTHTOKEN}"
 
-# A name that stays; without it, ngrok gives one.
+# A stable name; without it, ngrok assigns one.
 # domain = "my-agent.ngrok-free.app"
 """
 
@@ -28,7 +28,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class LoginConfig(ConfigModel):
-    """Who gets in after logging in; everybody when no domain and no e-mail is named."""
+    """Which visitors get in after logging in: all of them without a domain or an e-mail address."""
 
     allow_domains: list[str] = Field(default_factory=list)
     """Domains of e-mail addresses: `"example.com"` lets `anyone@example.com` in."""
@@ -88,9 +88,9 @@ class NgrokConfig(BackendConfig):
     authtoken: SecretStr | None = None
     """When not set: `NGROK_AUTHTOKEN` of the environment, else what ngrok's own file says."""
     domain: str | None = None
-    """The host name to be reached by; without it ngrok gives one."""
+    """The public host name; without it, ngrok assigns one."""
     pooling: bool = False
-    """Share the domain with other agents instead of refusing when one is online."""
+    """Share the domain with other agents, instead of failing when one is online."""
     basic_auth: list[SecretStr] = Field(default_factory=list, max_length=10)
     """`"user:password"`, the password with 8 to 128 characters."""
     oauth: OAuthConfig | None = None
@@ -107,9 +107,6 @@ class NgrokConfig(BackendConfig):
     """Whether the agent shows requests on a local web page, on 127.0.0.1 only."""
     inspector_port: Port | None = None
     """The page's port; a free one when not set."""
-
-    def known_url(self) -> str | None:
-        return None if self.domain is None else f"https://{self.domain}"
 
     @field_validator("domain")
     @classmethod
@@ -141,6 +138,9 @@ class NgrokConfig(BackendConfig):
             raise ValueError("inspector_port is set but inspector = false; remove one of them")
         return self
 
+    def known_url(self) -> str | None:
+        return None if self.domain is None else f"https://{self.domain}"
+
 
 def _host_name(name: str) -> str:
     """The name in lower case; ValueError says in words what else it looks like."""
@@ -148,7 +148,7 @@ def _host_name(name: str) -> str:
     if "://" in lower or "/" in lower or ":" in lower:
         raise ValueError("a host name only, without scheme, port and path")
     if "*" in lower:
-        raise ValueError("a wildcard has no one URL; name one host of it")
+        raise ValueError("a wildcard has no single URL; name one of its hosts")
     if lower.endswith(".internal"):
         raise ValueError("an .internal endpoint cannot be reached from outside")
     if not _DOMAIN.fullmatch(lower) or len(lower) > 253:

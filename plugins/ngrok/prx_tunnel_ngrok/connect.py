@@ -59,7 +59,7 @@ async def connect(
 
 
 def authtoken(config: NgrokConfig) -> SecretStr | None:
-    """The token to hand over; None leaves it to ngrok's own configuration file."""
+    """The token to pass on; None when ngrok's own configuration file has to have it."""
     if config.authtoken is not None:
         return config.authtoken
     inherited = os.environ.get("NGROK_AUTHTOKEN", "").strip()
@@ -67,7 +67,7 @@ def authtoken(config: NgrokConfig) -> SecretStr | None:
 
 
 def _command(config: NgrokConfig, target: Target, program: Agent, files: AgentFiles) -> list[str]:
-    """The arguments, which every user of this machine can read: no secret is among them."""
+    """The arguments, without secrets: every user of this machine can read them."""
     return [
         program.path,
         "http",
@@ -94,7 +94,7 @@ def _details(program: Agent, files: AgentFiles) -> dict[str, str]:
 
 def _compare(config: NgrokConfig, agent: RunningAgent) -> None:
     if config.domain is not None and agent.public_url != f"https://{config.domain}":
-        logger.warning("asked for %s, ngrok gave %s", config.domain, agent.public_url)
+        logger.warning("requested %s, but ngrok assigned %s", config.domain, agent.public_url)
         agent.details = {**agent.details, "asked for": config.domain}
 
 
@@ -117,7 +117,7 @@ async def _pause(refusal: Refusal, seconds: float | None) -> None:
     Raises ConnectError when the attempt would be over first.
     """
     if seconds is None:
-        raise SetupError(f"ngrok goes on refusing: {refusal}")
+        raise SetupError(f"ngrok keeps refusing: {refusal}")
     if seconds > time_left():
         raise ConnectError(f"ngrok refuses: {refusal}")
     logger.info("ngrok refuses, next try in %g s: %s", seconds, refusal)

@@ -56,7 +56,7 @@ class Patience:
     start: float = math.inf
     """Until a new agent is connected; at most `time_left`. Left alone it would try for ever."""
     between_tries: Sequence[float] = (3.0, 6.0, 12.0, 24.0)
-    """Pauses before starting anew after a refusal that may be due to our own last agent: to
+    """Pauses before another start after a refusal that may be due to our own last agent: to
     ngrok, one that was killed is online until its heartbeat lapses, 25 s later."""
     refused: float = 60.0
     """That an agent which was connected may go on being refused for such a reason."""
@@ -65,7 +65,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How to start the agent."""
+    """The agent's arguments, environment and secrets."""
 
     command: Sequence[str]
     env: Mapping[str, SecretStr]
@@ -74,7 +74,7 @@ class Launch:
     details: Mapping[str, str]
 
 
-# The agent's last words when an argument or a file is at fault, not the network.
+# In the agent's last lines when an argument or a file is at fault, not the network.
 _OUR_FAULT = (
     "error reading configuration file",
     "flag provided but not defined",
@@ -118,9 +118,9 @@ class RunningAgent(Connection):
             self._wake()
 
     async def connected(self) -> Refusal | None:
-        """Wait until visitors reach the agent: None; or until ngrok refuses for a while.
+        """Wait until visitors can reach the agent (None), or ngrok refuses for a while.
 
-        Raises SetupError for what someone must fix, ConnectError for what may pass.
+        Raises SetupError for errors that the user must fix, ConnectError for transient ones.
         """
         patience = time_left(self._patience.start)
         with anyio.move_on_after(patience):
@@ -145,7 +145,7 @@ class RunningAgent(Connection):
         return checks
 
     def _patience_left(self) -> float:
-        """Seconds until an agent is given up that, once connected, would itself try for ever."""
+        """Seconds until the agent is ended, which would itself retry for ever."""
         refusal = self.log.refusal
         if refusal is None or refusal.treatment is Treatment.TRANSIENT:
             return math.inf
@@ -172,7 +172,7 @@ class RunningAgent(Connection):
         self._changed = anyio.Event()
 
     def _judged(self, refusal: Refusal | None, patience: float) -> Refusal:
-        """The refusal when it may pass soon; everything else that prevents connecting is raised."""
+        """Return a refusal that may pass soon; raise every other one."""
         if refusal is None:
             raise self._why_not(patience)
         if refusal.treatment is Treatment.PERMANENT:
@@ -202,7 +202,7 @@ def session(log: AgentLog, now: float, recovery: float = RECOVERY) -> Check:
         times = "once" if log.losses == 1 else f"{log.losses} times"
         notes = [f"reconnected {times}"] if log.losses else []
         if log.unreachable_target:
-            notes.append(f"a visitor met a closed local port: {log.unreachable_target}")
+            notes.append(f"a request found the local port closed: {log.unreachable_target}")
         return Check("session", "ok", "; ".join(["online", *notes]))
     lost_for = 0.0 if log.lost_at is None else now - log.lost_at
     detail = (
@@ -212,10 +212,10 @@ def session(log: AgentLog, now: float, recovery: float = RECOVERY) -> Check:
 
 
 async def agent_answers(address: str) -> Check:
-    """Whether the agent still runs its course; a frozen one says nothing more in its log.
+    """Whether the agent still answers: a frozen one logs nothing.
 
-    Asks for `/api/status`, seldom, since the agent logs each request. What the API says of the
-    tunnel is only used against it, and `/api/tunnels` not at all: it lists a lost tunnel.
+    Asks for `/api/status`, seldom, since the agent logs each request. A good status
+    proves nothing, and `/api/tunnels` is not asked: it lists lost tunnels too.
     """
     try:
         with anyio.fail_after(ANSWER):
@@ -225,11 +225,11 @@ async def agent_answers(address: str) -> Check:
         return Check("agent", "fail", f"its local API does not answer: {reason}")
     if status in ("", "online"):
         return Check("agent", "ok", "answers")
-    return Check("agent", "unknown", f"says of itself: {status}")
+    return Check("agent", "unknown", f"reports its status as {status}")
 
 
 def _ask(address: str, timeout: float) -> str:
-    """What the agent says of itself; empty when its answer is something else."""
+    """The status that the agent reports; empty for any other answer."""
     with closing(HTTPConnection(address, timeout=timeout)) as connection:
         connection.request("GET", "/api/status")
         answer = connection.getresponse()

@@ -1,4 +1,4 @@
-"""What `prx tunnel doctor` can know without opening a tunnel."""
+"""What `prx tunnel doctor` can find out without opening a tunnel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def _program(config: NgrokConfig, users: UsersFile | None) -> list[Check]:
         return [Check("program", "fail", str(error))]
     found = Check("program", "ok", f"{agent.path} is ngrok {agent.version}")
     if users is None:
-        return [found, Check("configuration", "ok", f"no {default_path()}, which is well")]
+        return [found, Check("configuration", "ok", f"no {default_path()}, which is optional")]
     try:
         with written(config, users, None) as files:
             await check_configuration(agent, files.config, users.secrets, patience=PATIENCE)
@@ -56,12 +56,12 @@ def _token(config: NgrokConfig, users: UsersFile | None) -> Check:
 
 def _shape(token: str) -> Check:
     if token.startswith(_IDS):
-        return Check(
-            "authtoken", "fail", f"this is an id, not the token itself; the token is at {_WHERE}"
-        )
+        return Check("authtoken", "fail", f"this is an id, not the token; the token is at {_WHERE}")
     if not _TOKEN.fullmatch(token):
-        return Check("authtoken", "fail", f"does not look like one; copy it anew from {_WHERE}")
-    return Check("authtoken", "ok", "looks like one; only ngrok's service knows whether it is good")
+        return Check(
+            "authtoken", "fail", f"does not have the form of a token; copy it again from {_WHERE}"
+        )
+    return Check("authtoken", "ok", "has the form of a token; only ngrok's service can verify it")
 
 
 def _policy(config: NgrokConfig) -> list[Check]:
@@ -70,6 +70,6 @@ def _policy(config: NgrokConfig) -> list[Check]:
     except ConfigError as error:
         return [Check("traffic policy", "fail", str(error))]
     if rules is None:
-        return [Check("traffic policy", "ok", "none: everybody who knows the URL gets in")]
+        return [Check("traffic policy", "ok", "none: anyone who knows the URL has access")]
     kinds = [action.get("type") for action in rules.actions()]
     return [Check("traffic policy", "ok", ", ".join(map(str, kinds)))]

@@ -1,4 +1,4 @@
-"""The agent's log as a state machine; it reads lines and knows nothing of processes.
+"""The agent's log as a state machine: reads lines, independent of processes.
 
 Run with `--log stdout --log-format json`, the agent writes an object per line, and fatal errors as
 plain text besides. The log is the only truthful account of the tunnel's state: the agent's local
@@ -39,10 +39,10 @@ Fields = Mapping[str, Any]
 
 
 class AgentLog:
-    """What is known of one agent from its lines.
+    """The state of one agent, read from its log lines.
 
     `now` is a monotonic clock in seconds. The public URL is the first that is announced for our
-    target: whatever is announced later was asked for by somebody else, through the local API.
+    target: later announcements were requested by another program, through the local API.
     """
 
     def __init__(self, target: Target, now: Callable[[], float]) -> None:
@@ -54,7 +54,7 @@ class AgentLog:
         self.losses = 0
         self._errors: Counter[str] = Counter()
         self.refusal: Refusal | None = None
-        """What ngrok's service said no to, until it says yes."""
+        """The current refusal by ngrok's service, if any."""
         self.refused_at: float | None = None
         self.fatal = ""
         self.inspector: str | None = None
@@ -83,14 +83,14 @@ class AgentLog:
 
     @property
     def error(self) -> str:
-        """Why there is no session, in the agent's words: what it said most often.
+        """Why there is no session: the error that the agent logged most often.
 
         Between its tries the agent looks for other ways to ngrok, and their errors mislead.
         """
         return next((text for text, _ in self._errors.most_common(1)), "")
 
     def feed(self, line: str) -> bool:
-        """Take one line; whether it said something of the tunnel."""
+        """Read one line; return whether it was about the tunnel."""
         fields = _fields(line)
         if fields is None:
             if line.strip():
@@ -103,7 +103,7 @@ class AgentLog:
         return True
 
     def death(self) -> str:
-        """Why the agent ended, as far as it said: its fatal error, else its plain lines."""
+        """Why the agent ended: its fatal error, else its plain lines."""
         if self.stopped_remotely:
             return "the agent was stopped from ngrok's dashboard"
         errors = [line for line in self.plain if line.startswith(ERROR_LINES)]

@@ -1,8 +1,8 @@
-"""One traffic policy out of the keys that ask for one.
+"""The traffic policy that the keys ask for.
 
 ngrok deprecated a flag per feature (`--basic-auth`, `--oauth`, `--cidr-allow`…) for this document:
 https://ngrok.com/docs/traffic-policy/. Rules run from top to bottom, so the order here is that of
-cost and of trust: the visitor's network first, then the signature, then who it is.
+cost and of trust: the visitor's network first, then the signature, then the login.
 """
 
 from __future__ import annotations
@@ -25,15 +25,14 @@ Rule = dict[str, Any]
 Phases = dict[str, list[Rule]]
 
 PHASES = ("on_tcp_connect", "on_http_request", "on_http_response", "on_event_destination")
-# `restrict-ips` lets in only who is in `allow` and not in `deny`: a list of refused networks alone
-# would refuse everybody.
+# `restrict-ips` accepts only addresses in `allow` and not in `deny`: `deny` alone would refuse all.
 EVERYBODY = ["0.0.0.0/0", "::/0"]
 LARGEST_FILE = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The document; it holds passwords, so a debugger's or a traceback's look shows none of it."""
+    """The document; it holds passwords, so `repr` does not show it."""
 
     phases: Phases = field(repr=False)
 
@@ -48,7 +47,7 @@ class Policy:
                 yield from (each for each in rule.get("actions", ()) if isinstance(each, dict))
 
     def secrets(self) -> list[SecretStr]:
-        """What its keys say is secret, to be masked in all output."""
+        """The values of keys that sound secret, to be masked in all output."""
         return [SecretStr(text) for text in _secrets_in(self.phases)]
 
 
@@ -123,7 +122,7 @@ def _oidc(login: OidcConfig) -> Rule:
 
 
 def _only(login: LoginConfig, email: str) -> Iterator[Rule]:
-    """Refuse who is none of those named: a rule acts when all of its expressions are true."""
+    """Deny all other visitors: a rule acts when all of its expressions are true."""
     # Validation leaves no character in the names that could end the literal.
     none_of = [f"!{email}.endsWith('@{domain}')" for domain in login.allow_domains]
     none_of += [f"{email} != '{address}'" for address in login.allow_emails]
@@ -139,7 +138,7 @@ def _users(config: NgrokConfig) -> Phases:
     if isinstance(source, str):
         where, source = f"{where} ({source})", _read(source, where)
     if not isinstance(source, dict) or not source:
-        raise ConfigError(f"{where}: not a traffic policy; it has one of {', '.join(PHASES)}")
+        raise ConfigError(f"{where}: not a traffic policy; it needs one of {', '.join(PHASES)}")
     for phase, rules in source.items():
         if phase not in PHASES:
             raise ConfigError(f"{where}: unknown phase {phase!r}; known: {', '.join(PHASES)}")

@@ -16,7 +16,7 @@ _CODE = re.compile(r"ERR_NGROK_(\d{1,6})\b")
 
 
 class Treatment(Enum):
-    PERMANENT = "someone has to fix something"
+    PERMANENT = "the user has to fix something"
     LIMITED = "worth a few tries: our own last agent may still count"
     TRANSIENT = "ngrok says: try later"
 
@@ -63,7 +63,7 @@ for _rule in RULES:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """ngrok's service said no: its code, its words, and what follows from it."""
+    """A refusal by ngrok's service: its code and text, and what to do."""
 
     code: int
     text: str
@@ -75,7 +75,7 @@ class Refusal:
 
 
 def refusal_in(text: str) -> Refusal | None:
-    """The refusal that an error text carries; None for a text without a code."""
+    """The refusal in an error text; None for a text without a code."""
     found = _CODE.search(text)
     if found is None:
         return None
@@ -102,11 +102,11 @@ def words(text: str) -> str:
 _REASONS: dict[tuple[str, ...], str] = {
     ("fetch crl",): (
         "something on the network answers plain HTTP in ngrok's place, so the agent cannot fetch "
-        "its certificate revocation list; use another network, or have ngrok let through"
+        "its certificate revocation list; use another network, or allow connections to ngrok"
     ),
     ("x509", "certificate", "tls:"): (
-        "something on the network breaks up TLS connections; have connect.ngrok-agent.com "
-        "exempted, or set agent.connect_cas: host in ngrok's own configuration file"
+        "something on the network intercepts TLS connections; exempt connect.ngrok-agent.com, or "
+        "set agent.connect_cas: host in ngrok's own configuration file"
     ),
     ("proxy",): "the proxy that HTTPS_PROXY or HTTP_PROXY names does not let the agent out",
     ("no such host", "lookup ", "no records", "server misbehaving"): (
@@ -122,7 +122,7 @@ _REASONS: dict[tuple[str, ...], str] = {
 
 
 def explain(error: str) -> str:
-    """The agent's words, and what they mean when that is known."""
+    """The agent's error, with an explanation when one is known."""
     lower = error.lower()
     for signs, meaning in _REASONS.items():
         if any(sign in lower for sign in signs):

@@ -1,4 +1,4 @@
-"""YAML as ngrok reads it (version 1.2), not as PyYAML does by default (1.1).
+"""YAML 1.2, as ngrok reads it; PyYAML reads YAML 1.1.
 
 The difference is what a plain word means: in 1.1 `no` and `on` are booleans, `22:30` is a number
 and `2026-01-02` a date; ngrok takes all of them for text, and so must we when a file of the user

@@ -37,7 +37,7 @@ async def test_all_is_well(standin: StandIn) -> None:
 
 async def test_an_open_tunnel_is_told(standin: StandIn) -> None:
     checks = await found(standin, authtoken=TOKEN)
-    assert checks["traffic policy"] == ("ok", "none: everybody who knows the URL gets in")
+    assert checks["traffic policy"] == ("ok", "none: anyone who knows the URL has access")
 
 
 async def test_the_program_is_version_2(standin: StandIn) -> None:
@@ -56,13 +56,13 @@ async def test_there_is_no_program(standin: StandIn) -> None:
 @pytest.mark.parametrize(
     ("token", "verdict", "words"),
     [
-        (TOKEN, "ok", "looks like one"),
-        ("4nq9771bPxe8ctg7LKr_2ClH7Y15Zqe4bWLWF9p", "ok", "looks like one"),
-        ("cr_3HmX6ePwXAdpz8Ryj37VcxPShK6", "fail", "an id, not the token itself"),
-        ("short", "fail", "does not look like one"),
-        (f"{TOKEN} ", "ok", "looks like one"),
-        (f"authtoken: {TOKEN}", "fail", "does not look like one"),
-        ("${NGROK_AUTHTOKEN}", "fail", "does not look like one"),
+        (TOKEN, "ok", "has the form of a token"),
+        ("4nq9771bPxe8ctg7LKr_2ClH7Y15Zqe4bWLWF9p", "ok", "has the form of a token"),
+        ("cr_3HmX6ePwXAdpz8Ryj37VcxPShK6", "fail", "an id, not the token"),
+        ("short", "fail", "does not have the form of a token"),
+        (f"{TOKEN} ", "ok", "has the form of a token"),
+        (f"authtoken: {TOKEN}", "fail", "does not have the form of a token"),
+        ("${NGROK_AUTHTOKEN}", "fail", "does not have the form of a token"),
     ],
 )
 async def test_the_shape_of_the_token(

@@ -50,10 +50,10 @@ def test_each_code_of_them_all_is_treated_as_ngrok_documents_it() -> None:
 # As Go's net, crypto/x509, crypto/tls and net/http packages word it.
 WORDS = [
     ("failed to fetch CRL", "revocation list"),
-    ("x509: certificate signed by unknown authority", "breaks up TLS"),
-    ("x509 trouble", "breaks up TLS"),
-    ("expired certificate", "breaks up TLS"),
-    ("remote error: tls: bad record", "breaks up TLS"),
+    ("x509: certificate signed by unknown authority", "intercepts TLS"),
+    ("x509 trouble", "intercepts TLS"),
+    ("expired certificate", "intercepts TLS"),
+    ("remote error: tls: bad record", "intercepts TLS"),
     ("proxyconnect tcp: EOF", "HTTPS_PROXY"),
     ("no such host", "does not resolve"),
     ("lookup a.example on 127.0.0.53", "does not resolve"),

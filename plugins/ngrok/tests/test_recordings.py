@@ -51,7 +51,7 @@ EXPECTED = {
     "08-bind-319": Read("1", code=319, treatment=P, death="must reserve a custom hostname"),
     "08-bind-334": Read("1", code=334, treatment=L, death="is already online. Either 1. stop"),
     "10-server-unreachable": Read("0", error="the way out is closed"),
-    "11-tls-untrusted": Read("0", error="breaks up TLS connections"),
+    "11-tls-untrusted": Read("0", error="intercepts TLS connections"),
     "12-auth-hangs": Read("0"),
     "13-web-port-busy-explicit": Read("1", page=None, death="bind: address already in use"),
     "14-web-port-busy-default": up("0", page="127.0.0.1:4041"),

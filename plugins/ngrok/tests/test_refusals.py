@@ -68,7 +68,7 @@ async def test_it_does_not_connect(
     ("steps", "expected"),
     [
         ([], "ngrok's service did not answer"),
-        ([["retry", "x509: certificate signed by unknown authority"]], "breaks up TLS"),
+        ([["retry", "x509: certificate signed by unknown authority"]], "intercepts TLS"),
     ],
 )
 async def test_an_agent_that_would_try_for_ever_is_given_up(
@@ -92,7 +92,7 @@ async def test_a_short_connect_timeout_of_the_tunnel_gives_the_reason(standin: S
         "ngrok": {"program": str(standin.program)},
     }
     async with Tunnel(table) as tunnel:
-        late = r"^not connected after [12][.\d]* s: .*breaks up TLS"
+        late = r"^not connected after [12][.\d]* s: .*intercepts TLS"
         with pytest.raises(ConnectError, match=late):
             await tunnel.start()
 
@@ -124,7 +124,7 @@ async def test_somebody_elses_agent_stays_online(
     with pytest.raises(SetupError) as caught:
         async with connect(standin.config(), target, SOON):
             pass
-    assert str(caught.value).startswith("ngrok goes on refusing: ")
+    assert str(caught.value).startswith("ngrok keeps refusing: ")
     assert fix in str(caught.value)
     assert len(standin.runs()) == 3
 

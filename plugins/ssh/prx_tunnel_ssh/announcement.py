@@ -22,9 +22,9 @@ logger = get_logger("prx_tunnel_ssh")
 
 
 class Announcement(asyncssh.SSHClientSession[bytes]):
-    """Reads what the server prints for as long as the session lives, so that it never stalls.
+    """Reads the server's output as long as the session lives, so that it never stalls.
 
-    Only the first match counts: what is printed later may be a visitor's words.
+    Only the first match counts: later output may contain text of visitors.
     """
 
     def __init__(self, pattern: Pattern) -> None:
@@ -39,7 +39,7 @@ class Announcement(asyncssh.SSHClientSession[bytes]):
         *lines, rest = (self._partial + data).split(b"\n")
         for line in lines:
             self._read(line)
-        # Some leave the cursor behind the URL, or draw without ever ending a line.
+        # Some servers leave the cursor behind the URL, or never end a line.
         self._look(rest)
         self._partial = rest[-LONGEST_LINE:]
 
@@ -87,7 +87,7 @@ def _clean(raw: bytes) -> str:
 async def wait_for_url(
     announcement: Announcement, lost: asyncio.Future[str], *, pattern: str
 ) -> str:
-    """The announced URL; raises ConnectError, with the last lines, when none will come."""
+    """The announced URL; raises ConnectError, with the last lines, when there is none in time."""
     waiting = {announcement.url, announcement.ended, lost}
     with anyio.move_on_after(time_left()):
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

@@ -11,13 +11,13 @@ from prx_tunnel_core.programs import compile_pattern
 from prx_tunnel_core.urls import is_loopback, normalise
 
 ANY_HOST_KEY = "insecure-accept-any-host-key"
-"""The only value of `known_hosts` that switches the verification of the server off."""
+"""The value of `known_hosts` that disables the verification of the server."""
 
 DEFAULT_KNOWN_HOSTS = "~/.ssh/known_hosts"
 
 
 EXAMPLE = """\
-# Without `host`: an SSH relay inside of prx, which only this machine can reach. For trying it out.
+# Without `host`: an SSH relay inside prx, which only this machine can reach. For trying it out.
 
 # A public URL without an account, from a service that speaks SSH:
 # host = "localhost.run"
@@ -54,9 +54,9 @@ class SshConfig(BackendConfig):
     remote_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     """The port that the server listens on; 0: the server chooses."""
     public_url: str | None = None
-    """The URL of what stands in front of the server; `{port}` is the port that was forwarded."""
+    """The URL of the proxy in front of the server; `{port}` is the forwarded port."""
     url_pattern: str | None = None
-    """An RE2 regular expression with one group: the URL in what the server prints."""
+    """A regular expression (RE2) with one group: the URL in the server's output."""
     keepalive_interval: Seconds = 15.0
     """Seconds; a server that is silent for `keepalive_interval * keepalive_count` is lost."""
     keepalive_count: Annotated[int, Field(ge=1, le=100)] = 3
@@ -65,7 +65,7 @@ class SshConfig(BackendConfig):
     @classmethod
     def _plain(cls, value: str | None) -> str | None:
         if value is not None and (not value.isprintable() or any(c in value for c in " @/\\,")):
-            raise ValueError("a plain name or address, without user, port or white space")
+            raise ValueError("use a plain name or address, without user, port or white space")
         if value is not None and value.startswith("-"):
             raise ValueError(f"{value!r} is an option, not a name or address; remove the -")
         return value
@@ -108,10 +108,10 @@ class SshConfig(BackendConfig):
             if foreign:
                 raise ValueError(f"host is missing: without it, {foreign[0]} has no meaning")
         if self.public_url is not None and self.url_pattern is not None:
-            raise ValueError("public_url and url_pattern both say what the URL is; keep one")
+            raise ValueError("public_url and url_pattern both determine the URL; keep one")
         if self.public_url is not None and "{port}" not in self.public_url and not self.remote_port:
             raise ValueError(
-                "public_url has no {port}, so remote_port has to say which port it leads to"
+                "public_url has no {port}, so remote_port has to name the port that it leads to"
             )
         return self
 

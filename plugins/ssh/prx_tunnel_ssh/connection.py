@@ -39,7 +39,7 @@ class SshConnection(Connection):
         self._ends: list[asyncio.Future[str]] = [transport.peer.lost]
 
     def ends_with(self, end: asyncio.Future[str]) -> None:
-        """Another event that is the end of this tunnel."""
+        """Add another event that ends this tunnel."""
         self._ends.append(end)
 
     async def wait_closed(self) -> str:
@@ -64,7 +64,7 @@ class SshConnection(Connection):
 async def open_tunnel(
     config: SshConfig, target: Target, access: Access | None = None
 ) -> AsyncIterator[SshConnection]:
-    """Have `config.host` forward a port to the target."""
+    """Ask `config.host` to forward a port to the target."""
     async with open_forwards(target) as forwards, open_transport(config, access) as transport:
         forwards.congestion = transport.peer.congestion
         port = await _listen(config, transport, forwards)
@@ -73,7 +73,7 @@ async def open_tunnel(
 
 
 async def _listen(config: SshConfig, transport: Transport, forwards: Forwards) -> int:
-    """Ask the server to listen; the port that it chose or agreed to."""
+    """Ask the server to listen; return the port that it chose or accepted."""
     try:
         listener = await transport.connection.create_server(
             forwards.session,
@@ -86,7 +86,9 @@ async def _listen(config: SshConfig, transport: Transport, forwards: Forwards) -
             raise ConnectError(transport.peer.lost.result()) from None
         raise ConnectError(_refusal(config)) from None
     except asyncssh.Error as error:
-        raise ConnectError(f"{config.host} broke off while it was to listen: {error}") from None
+        raise ConnectError(
+            f"{config.host} disconnected when it was asked to listen: {error}"
+        ) from None
     return listener.get_port()
 
 
@@ -135,7 +137,7 @@ async def _announcement(config: SshConfig, transport: Transport) -> Announcement
         if transport.peer.lost.done():
             raise ConnectError(transport.peer.lost.result()) from None
         raise ConnectError(
-            f"{config.host} refused the session in which it was to announce the URL ({error}); "
+            f"{config.host} refused the session for the announcement of the URL ({error}); "
             "set public_url instead of url_pattern"
         ) from None
     return announcement

@@ -27,8 +27,8 @@ _DEFAULT_FILES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 async def open_keys(config: SshConfig) -> AsyncIterator[Sequence[asyncssh.SSHKeyPair]]:
     """The keys to offer, in order; those of an agent work as long as the context is open.
 
-    Raises SetupError, naming the key of the configuration, for a file or an agent that was asked
-    for and is of no use.
+    Raises SetupError, naming the key of the configuration, for a configured file or agent that is
+    unusable.
     """
     async with _agent(config) as from_agent:
         if config.identity_file is not None:
@@ -80,13 +80,13 @@ def read_key(config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
 
 
 def _load(path: str) -> Sequence[asyncssh.SSHKeyPair]:
-    # By its path, beside which lies its certificate: nobody else can replace what was judged.
+    # By its path, next to which its certificate is: other users cannot replace the checked file.
     os.close(trust.open_file(path, private=True))
     return asyncssh.load_keypairs([path])
 
 
 def _default_keys() -> list[asyncssh.SSHKeyPair]:
-    """Those that OpenSSH would offer too, as far as they can be read without a passphrase."""
+    """The keys that OpenSSH offers by default, if they can be read without a passphrase."""
     keys: list[asyncssh.SSHKeyPair] = []
     for name in _DEFAULT_FILES:
         try:
@@ -123,7 +123,7 @@ async def _agent_keys(
         keys: Sequence[asyncssh.SSHKeyPair] = await agent.get_keys()
     except (OSError, ValueError) as error:
         if not _agent_is_wanted(config):
-            return ()  # it was left behind in the environment; nobody asked for it
+            return ()  # a leftover in the environment; it was not configured
         raise SetupError(
             f"agent: none answers at {socket} ({error}); start it, or set agent = false"
         ) from None

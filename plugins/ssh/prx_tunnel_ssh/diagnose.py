@@ -1,4 +1,4 @@
-"""What `prx tunnel doctor` can know without opening a tunnel.
+"""What `prx tunnel doctor` can find out without opening a tunnel.
 
 What imports asyncssh is imported only in the functions: it takes a quarter of a second.
 """
@@ -26,7 +26,7 @@ def _host_key(config: SshConfig) -> Check:
     except SetupError as error:
         return Check("host key", "fail", str(error))
     if known.hosts is None:
-        return Check("host key", "fail", "not verified: known_hosts says to accept any")
+        return Check("host key", "fail", "not verified: known_hosts accepts any key")
     if not known.keys and not known.authorities:
         return Check("host key", "fail", f"{known.path} does not know {known.name}")
     return Check("host key", "ok", f"{known.path} knows {known.name}")

@@ -1,6 +1,6 @@
-"""A relay in this process, for a tunnel without a server: complete, and of this machine only.
+"""A relay in this process, for a tunnel without a server; only this machine can reach it.
 
-It is a real SSH server on a port of the loopback, with keys that exist for one connection.
+It is an SSH server on a loopback port, with keys that are made for one connection.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def open_embedded_tunnel(config: SshConfig, target: Target) -> AsyncIterat
         open_tunnel(_client(config, relay), target, _access(host_key, client_key)) as tunnel,
     ):
         connection = EmbeddedConnection(tunnel, relay)
-        # Once is plain enough; each connection has it among its details.
+        # As a warning only once; each connection has it in its details.
         level = logging.INFO if target in _last_ports else logging.WARNING
         logger.log(level, "%s (%s)", NOTE, connection.public_url)
         _last_ports[target] = tunnel.port

@@ -1,4 +1,4 @@
-"""The connections that pass through a tunnel, with back-pressure and half-close; none outlives it.
+"""The connections through a tunnel, with back-pressure and half-close; none outlives the tunnel.
 
 asyncssh has a forwarder too. It closes its sockets but never aborts them: a local program that has
 stopped reading would keep its socket, and what was buffered for it, beyond the end of the tunnel.
@@ -255,7 +255,7 @@ class Forwards:
     async def session(self, _host: str, _port: int) -> End:
         """The session of a channel that a visitor opened, connected to the target.
 
-        asyncssh awaits this in a task of its own. Raises ChannelOpenError when the target does not
+        asyncssh awaits this in a separate task. Raises ChannelOpenError when the target does not
         accept, which closes the channel.
         """
         task = asyncio.current_task()

@@ -1,4 +1,4 @@
-"""Which host keys are trusted, and what to do about one that is not."""
+"""Which host keys are trusted, and what to do about an unknown or changed one."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ALGORITHMS = (
 
 @dataclass(frozen=True)
 class KnownHosts:
-    """What is known about one server; `hosts` is None when its key is not to be verified."""
+    """The known keys of one server; `hosts` is None when its key is not verified."""
 
     name: str
     path: str
@@ -35,7 +35,7 @@ class KnownHosts:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """What to offer: those of the trusted keys first. Empty: asyncssh's own choice."""
+        """The algorithms to offer, those of the trusted keys first; empty: asyncssh's choice."""
         if self.authorities:
             return ()
         trusted = [name.decode() for key in self.keys for name in key.sig_algorithms]
@@ -44,7 +44,7 @@ class KnownHosts:
 
 
 def read_known_hosts(config: SshConfig) -> KnownHosts:
-    """What the configured file says of the server; a file that is missing knows nobody.
+    """The entries for the server in the configured file; none when the file is missing.
 
     Raises SetupError for a file that cannot be read or understood.
     """
@@ -75,7 +75,7 @@ def untrusted(known: KnownHosts, port: int, host: str, key: asyncssh.SSHKey) -> 
     if not known.keys:
         return SetupError(
             f"the host key of {known.name} is not known: {kind} {key.get_fingerprint()}\n"
-            f"Compare it with what the server itself says ({check}); when they are the same, add "
+            f"Compare it with the server's own key ({check}); when they are equal, add "
             f"this line to {known.path}:\n  {line}\n"
             f"or fetch it, and compare before you trust it:\n"
             f"  ssh-keyscan -p {port} -t {kind} {host} >> {known.path}"
@@ -83,8 +83,8 @@ def untrusted(known: KnownHosts, port: int, host: str, key: asyncssh.SSHKey) -> 
     expected = ", ".join(f"{_kind(k)} {k.get_fingerprint()}" for k in known.keys)
     return SetupError(
         f"the host key of {known.name} has changed: expected {expected}, the server shows "
-        f"{kind} {key.get_fingerprint()}. Either it was installed anew, or something stands in "
-        f"between and reads along.\nAsk who runs it ({check}); when the new key is theirs, replace "
+        f"{kind} {key.get_fingerprint()}. Either it was reinstalled, or the connection is "
+        f"intercepted.\nAsk its operator ({check}); when the new key is right, replace "
         f"the old one:\n  ssh-keygen -R '{known.name}' -f {known.path}\n"
         f"and add this line to {known.path}:\n  {line}"
     )

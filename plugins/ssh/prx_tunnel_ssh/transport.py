@@ -32,7 +32,7 @@ _TOO_MANY_FAILURES = "too many authentication failures"
 
 
 class Peer(asyncssh.SSHClient):
-    """What asyncssh tells of one connection."""
+    """The client side of one connection, called by asyncssh."""
 
     def __init__(self) -> None:
         self.shown_key: asyncssh.SSHKey | None = None
@@ -62,7 +62,7 @@ class Peer(asyncssh.SSHClient):
 
 @dataclass(frozen=True)
 class Access:
-    """How the server is recognised, and how this side is."""
+    """How the server is verified, and how this side authenticates."""
 
     known: KnownHosts
     keys: Sequence[asyncssh.SSHKeyPair]
@@ -80,8 +80,8 @@ async def open_transport(
 ) -> AsyncIterator[Transport]:
     """Connect, verify the server, authenticate; disconnect when the context is left.
 
-    `access` stands in for what the configuration says of keys and known hosts. Raises SetupError
-    for what has to be fixed here or there, ConnectError for what may pass.
+    `access` replaces the keys and known hosts of the configuration. Raises SetupError for errors
+    that the user has to fix, ConnectError for transient ones.
     """
     quiet_asyncssh()
     peer = Peer()
@@ -159,7 +159,7 @@ def _options(config: SshConfig, access: Access, peer: Peer) -> dict[str, Any]:
         "encryption_algs": "^aes256-gcm@openssh.com,aes128-gcm@openssh.com",
         "keepalive_interval": interval,
         "keepalive_count_max": config.keepalive_count,
-        # Nothing that this table does not say: no ~/.ssh/config, no agent behind our back.
+        # Only what this table says: no ~/.ssh/config, no agent by default.
         "config": None,
         "agent_path": None,
         "gss_host": None,
@@ -206,7 +206,7 @@ def _why_lost(error: Exception | None) -> str:
 
 
 def _explain(error: Exception, config: SshConfig, access: Access, peer: Peer) -> TunnelError:
-    """The error in words, sorted by who can do something about it."""
+    """The error with an explanation: SetupError when the user has to fix something."""
     secrets = [] if config.password is None else [config.password.get_secret_value()]
     text = Redactor(secrets)(one_line(_words(error)))
     server = f"{config.host}:{config.port}"
@@ -218,7 +218,7 @@ def _explain(error: Exception, config: SshConfig, access: Access, peer: Peer) ->
         return _refused(config, access.keys)
     if isinstance(error, asyncssh.DisconnectError) and _TOO_MANY_FAILURES in text.lower():
         return SetupError(
-            f"{server} gave up, {len(access.keys)} keys were too many: say which one is right with "
+            f"{server} gave up after {len(access.keys)} keys: name the right one with "
             "identity_file (for a key that the agent holds: its .pub file)"
         )
     if isinstance(error, asyncssh.KeyExchangeFailed | asyncssh.IllegalUserName | ValueError):
@@ -242,12 +242,12 @@ def _refused(config: SshConfig, keys: Sequence[asyncssh.SSHKeyPair]) -> SetupErr
         tried.append("the password")
     if not tried:
         return SetupError(
-            f"{config.host} asks {user!r} for a key or a password, and there is none: set "
+            f"{config.host} asks {user!r} for a key or a password, but none is configured: set "
             "identity_file, agent or password in [tunnel.ssh]"
         )
     return SetupError(
         f"{config.host} refused {user!r} with {', '.join(tried)}: check username, and that the "
-        f"public key stands in ~{user}/.ssh/authorized_keys on the server "
+        f"public key is in ~{user}/.ssh/authorized_keys on the server "
         "(which must not be writable by others)"
     )
 

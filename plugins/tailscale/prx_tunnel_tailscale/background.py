@@ -1,7 +1,7 @@
-"""A route that tailscaled keeps: it outlives its maker, and so must be removed by hand.
+"""A route that tailscaled stores: it outlives the program, so it has to be removed.
 
-Funnel is switched per port, not per path: on a port that somebody else uses, ours would make
-theirs public, or replace it. So such a port is refused, and only our own mount is ever removed.
+Funnel is switched on per port, not per path: on a port in use, our route would make the others
+public, or replace them. So such a port is refused, and only our own mount is removed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ async def in_background(
 
 async def switch_on(tailscale: Tailscale, route: Route) -> None:
     """Have tailscaled keep the route."""
-    failure = ConnectError(f"tailscaled does not keep the route {route.url}, though it was told to")
+    failure = ConnectError(
+        f"tailscaled does not keep the route {route.url}, though it was asked to"
+    )
     for number in range(1, TRIES + 1):
         try:
             await _run(tailscale, *route.background)
@@ -55,14 +57,14 @@ async def switch_on(tailscale: Tailscale, route: Route) -> None:
 
 
 async def _kept(tailscale: Tailscale, route: Route) -> bool:
-    """Whether it is done; raises when somebody else has come to the port."""
+    """Whether tailscaled has the route; raises when the port is used by others."""
     served = await tailscale.serve_config()
     check_free(served, route, background=True)
     return served.in_background(route)
 
 
 async def remove(tailscale: Tailscale, route: Route) -> None:
-    """Remove our mount, and nothing else; a log line says when it had to stay."""
+    """Remove our mount, and nothing else; log when that failed."""
     reason = "tailscaled did not answer in time"
     with anyio.move_on_after(REMOVAL):
         try:

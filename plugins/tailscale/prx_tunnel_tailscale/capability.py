@@ -1,4 +1,4 @@
-"""What the tailnet's policy allows this node.
+"""What the tailnet's policy allows on this node.
 
 `tailscale funnel` itself checks only the constant port 443: it announces "Available on the
 internet" for a port that the ingress never serves. So the list is read here.

@@ -39,12 +39,12 @@ class TailscaleConfig(BackendConfig):
     funnel_port: Port = 443
     """The HTTPS port of the public URL; Funnel allows what the node's policy lists."""
     path: str = "/"
-    """Where the local server is mounted; the node strips it from the requests that it passes on."""
+    """The path of the local server; the node removes it from the requests that it forwards."""
     background: bool = False
-    """Have tailscaled keep the route, instead of a program that lives as long as the tunnel."""
+    """Store the route in tailscaled, instead of running a program as long as the tunnel."""
     program: str = "tailscale"
     socket: str | None = None
-    """The socket of a tailscaled of one's own; the system's when not set."""
+    """The socket of your own tailscaled; the system's by default."""
 
     @field_validator("path")
     @classmethod

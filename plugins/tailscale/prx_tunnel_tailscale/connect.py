@@ -1,4 +1,4 @@
-"""Open the tunnel."""
+"""Open the tunnel: prepare the node, open the route."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ VISITOR_HEADERS = VisitorHeaders(
 
 @asynccontextmanager
 async def connect(config: TailscaleConfig, target: Target) -> AsyncIterator[Connection]:
-    """Yield the connection once tailscaled lists the route the way it is wanted."""
+    """Yield the connection once tailscaled lists the route as configured."""
     tailscale = Tailscale.of(config)
     node, route = await prepare(tailscale, config, target)
     for soon in check_key(node, datetime.now(UTC)):

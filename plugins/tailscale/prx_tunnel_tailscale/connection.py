@@ -1,7 +1,7 @@
-"""What tailscaled says of a route that is up.
+"""The state of an open route, according to tailscaled.
 
-A process that runs proves nothing here: it keeps running when the node is stopped, its key has
-expired or an admin took the permission away, and tailscaled goes on listing the route as on.
+A running process proves nothing here: it keeps running when the node is stopped, its key has
+expired or an admin has removed the permission, and tailscaled still lists the route.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ ROUTE = "route"
 NETWORK = "network"
 KEY = "key"
 
-PATIENCE = 7.0  # seconds; core waits for ten, and could then only say that it does not know
+PATIENCE = 7.0  # seconds; core waits for ten, and could then only report `unknown`
 
 SOON = timedelta(days=7)
-"""So long before its end a key is talked about."""
+"""How long before it expires a key is reported."""
 
 # Of tailscaled's warnings, those that concern the way in (health/warnings.go); others tell of
 # updates and of routes of other nodes.
@@ -96,20 +96,20 @@ def check_control(node: Node) -> Check:
     """Whether changes of the tailnet arrive, which is seen minutes before tailscaled warns of it.
 
     Visitors come through the relay: while that is connected the tunnel may well work, and
-    connecting anew would only interrupt them. Without both the node is cut off.
+    reconnecting would only interrupt them. Without both, the node is cut off.
     """
     if node.online:
         return Check(CONTROL, "ok", "connected to the coordination server")
     lost = "no connection to the coordination server"
     if _warnings(node, _NO_WAY_IN):
         return Check(CONTROL, "fail", f"{lost}, nor to a relay: the node is cut off")
-    return Check(CONTROL, "unknown", f"{lost}; tailscaled tries to get it back")
+    return Check(CONTROL, "unknown", f"{lost}; tailscaled is reconnecting")
 
 
 def check_permission(node: Node, route: Route) -> Check:
     missing = capability.missing(node.capabilities, public=route.public)
     if missing is not None:
-        return Check(PERMISSION, "fail", f"the tailnet took the permission {missing!r} away")
+        return Check(PERMISSION, "fail", f"the tailnet has removed the permission {missing!r}")
     if route.public and route.port not in capability.funnel_ports(node.capabilities):
         return Check(PERMISSION, "fail", f"the tailnet no longer allows Funnel on {route.port}")
     return Check(PERMISSION, "ok", f"{route.subcommand} is allowed on port {route.port}")
@@ -124,7 +124,7 @@ def check_entry(served: ServeConfig, route: Route, holds: Callable[[ServeConfig]
 
 
 def check_network(node: Node) -> list[Check]:
-    """Doubt, not failure: tailscaled looks for another way, which a reconnect cannot."""
+    """Unknown, not failed: tailscaled looks for another way; reconnecting would not help."""
     return [Check(NETWORK, "unknown", each) for each in _warnings(node, _NO_WAY_IN + _NO_NEWS)]
 
 

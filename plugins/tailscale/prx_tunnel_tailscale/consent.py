@@ -1,8 +1,8 @@
-"""Where a person enables what is missing: only the running program is told the address.
+"""The link where an admin enables a missing feature: only the running program gets it.
 
 When the tailnet has not enabled HTTPS or Funnel, `tailscale` asks the coordination server, prints
-what it answers, and then either waits for the consent or exits, with code 0. The words are the
-server's; the link stands on a line of its own.
+its answer, and then either waits for the consent or exits, with code 0. The text is the server's;
+the link is on a separate line.
 """
 
 from __future__ import annotations

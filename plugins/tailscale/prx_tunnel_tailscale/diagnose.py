@@ -42,7 +42,7 @@ def _permission(node: Node, config: TailscaleConfig) -> Check:
     public = config.mode == "funnel"
     lacking = lacks(node, public=public)
     if lacking is not None:
-        raise lacking.error("`prx tunnel start` tells the link where an admin enables it")
+        raise lacking.error("`prx tunnel start` shows the link where an admin enables it")
     check_port(node, config.funnel_port, public=public)
     return Check("permission", "ok", f"{config.mode} is allowed on port {config.funnel_port}")
 

@@ -34,7 +34,7 @@ from prx_tunnel_tailscale.reasons import EditRace, explain
 from prx_tunnel_tailscale.route import Route
 from prx_tunnel_tailscale.serveconfig import ServeConfig
 
-ANNOUNCED = 5.0  # seconds; should the announcement be worded anew, we look all the same
+ANNOUNCED = 5.0  # seconds; then the route is looked for even if the wording has changed
 CONFIRMED = 10.0  # seconds
 LOOK_AGAIN = 0.1
 

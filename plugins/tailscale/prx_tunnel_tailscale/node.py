@@ -1,4 +1,4 @@
-"""`tailscale status --json`: what the node says of itself. Nothing here is read from prose."""
+"""`tailscale status --json`: the state of the node. Nothing is read from prose."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _name(dns_name: str, suffix: str) -> str:
     if not host:
         return ""
     try:
-        # As a URL of its own, so that nothing in it can become a port, a path or a user name.
+        # As a whole URL, so that no part of it can become a port, a path or a user name.
         valid = _ONLY_A_HOST.accept(f"https://{host}") == f"https://{host}"
     except ValueError:
         valid = False

@@ -1,4 +1,4 @@
-"""Is the node ready for the route? Asked before anything is run that changes something."""
+"""Whether the node is ready for the route; checked before anything is changed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STATES: dict[str, Problem] = {
 async def prepare(
     tailscale: Tailscale, config: TailscaleConfig, target: Target
 ) -> tuple[Node, Route]:
-    """The node and the route for it, once nothing is in the way; TunnelError says what is."""
+    """The node and its route; raises TunnelError with the problem when the node is not ready."""
     await tailscale.version()
     node = await settled(tailscale, patience=SETTLE)
     check_node(node)
@@ -46,7 +46,7 @@ async def prepare(
 
 
 async def settled(tailscale: Tailscale, *, patience: float) -> Node:
-    """The node, once its state is one that lasts."""
+    """The node, once its state is not a passing one."""
     until = anyio.current_time() + time_left(patience)
     while (node := await tailscale.node()).state in SETTLING:
         if anyio.current_time() >= until:
@@ -56,7 +56,7 @@ async def settled(tailscale: Tailscale, *, patience: float) -> Node:
 
 
 def check_node(node: Node) -> None:
-    """Raise what stands between this node and any route at all."""
+    """Raise the problem that prevents any route on this node."""
     if node.version is not None and node.version < reasons.MINIMUM:
         raise reasons.TOO_OLD.error(f"tailscaled is {node.version}")
     if node.state != RUNNING:
@@ -78,7 +78,7 @@ def _not_running(node: Node) -> Exception:
 
 
 def lacks(node: Node, *, public: bool) -> Problem | None:
-    """What the tailnet has not enabled for this node."""
+    """The feature that the tailnet has not enabled for this node."""
     missing = capability.missing(node.capabilities, public=public)
     if missing is None:
         return None
@@ -86,14 +86,14 @@ def lacks(node: Node, *, public: bool) -> Problem | None:
 
 
 def check_port(node: Node, port: int, *, public: bool) -> None:
-    """Compare with the node's own list: the program announces a port that nobody can reach."""
+    """Compare with the node's own list: the program also announces ports that cannot be reached."""
     allowed = capability.funnel_ports(node.capabilities)
     if public and port not in allowed:
         raise reasons.PORT_NOT_ALLOWED.error(f"{port}; allowed: {allowed}")
 
 
 async def wait_until_free(tailscale: Tailscale, route: Route, *, background: bool) -> None:
-    """Raise when the port is somebody's; a session of ours that just ended is waited for."""
+    """Raise when the port is in use; wait for a session of ours that has just ended."""
     served = await tailscale.serve_config()
     until = anyio.current_time() + time_left(LEAVE)
     while served.foreground_handlers(route.port) and anyio.current_time() < until:

@@ -22,7 +22,7 @@ INSTALL_HINT = "install it from https://tailscale.com/download, or set tunnel.ta
 VERSION_PREFIX = '"majorMinorPatch": "'
 DEADLINE = 10.0  # seconds; the program itself tries for two to reach its daemon
 TRIES = 5
-"""What tailscaled stores has one version: of two who change it at once, one is refused."""
+"""tailscaled's configuration is versioned: of two simultaneous changes, one is refused."""
 _STEP = 0.03  # seconds
 # The program handles only SIGINT (cli/serve_v2.go); every other signal ends it as well, and
 # tailscaled forgets its route at once, whatever ended it.
@@ -95,7 +95,7 @@ class Tailscale:
         return answer
 
     def failure(self, answer: CommandOutput) -> TunnelError:
-        """What a command that failed wanted to say."""
+        """The error for a command that failed."""
         return explain(
             ProgramExited(
                 f"tailscale exited with code {answer.returncode}: {answer.summary}",
@@ -122,5 +122,5 @@ def announces(line: str) -> bool:
 
 
 async def pause(number: int) -> None:
-    """Let the rivals finish before the next try; at random, so that they do not meet again."""
+    """Let the other writer finish before the next try; random, to avoid another collision."""
     await anyio.sleep(random.uniform(_STEP, 2 * _STEP) * number)  # noqa: S311 - guards nothing

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a node, each with its fix, and the sentences that tell of it.
+"""Everything that can be wrong with a node, with the fix and the messages that indicate it.
 
 What `tailscale` says when it refuses is used for reasons only: whether a route is up is read from
 JSON. The sentences are those of 1.52 to 1.102, of the program itself unless noted.
@@ -18,11 +18,11 @@ UPDATE = "update it: https://tailscale.com/download"
 
 
 class EditRace(ConnectError):
-    """Somebody else changed what the node serves at the same moment: tried again at once."""
+    """Another program changed the node's routes at the same moment: retried at once."""
 
 
 class Unreadable(ConnectError):
-    """The program answered something that is not what it answers."""
+    """The program's answer has an unknown format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +48,18 @@ DAEMON_DOWN = Problem(
 DAEMON_LOST = Problem(
     "daemon-lost",
     "tailscaled ended or restarted",
-    "it is tried again as soon as the daemon answers",
+    "prx retries as soon as the daemon answers",
     ConnectError,
 )
 SOCKET_DENIED = Problem(
     "socket-denied",
-    "tailscaled's socket may not be opened by this user",
-    "run as a user who may, or run a tailscaled of your own (see the documentation: rootless)",
+    "this user may not open tailscaled's socket",
+    "run as a user who may, or run your own tailscaled (see the documentation: rootless)",
 )
 SETTLING = Problem(
     "starting",
     "tailscaled is still starting",
-    "it is tried again; if it stays so, look at: tailscale status",
+    "prx retries; if this lasts, see: tailscale status",
     ConnectError,
 )
 LOGGED_OUT = Problem(
@@ -98,9 +98,7 @@ FUNNEL_OFF = Problem(
     'give it the node attribute "funnel" in the policy: '
     "https://login.tailscale.com/admin/acls (see https://tailscale.com/s/no-funnel)",
 )
-ENABLED_NOW = Problem(
-    "enabled-now", "it was enabled this very moment", "it is tried again", ConnectError
-)
+ENABLED_NOW = Problem("enabled-now", "it was enabled just now", "prx retries", ConnectError)
 PORT_NOT_ALLOWED = Problem(
     "port-not-allowed",
     "the tailnet does not allow this port for Funnel",
@@ -131,13 +129,13 @@ SHIELDS_UP = Problem(
 EDIT_RACE = Problem(
     "edit-race",
     "another program changed what the node serves at the same moment",
-    "it is tried again",
+    "prx retries",
     EditRace,
 )
 NOT_SETTLED = Problem(
     "no-netmap",
     "tailscaled has not heard from the tailnet yet",
-    "it is tried again",
+    "prx retries",
     ConnectError,
 )
 TOO_OLD = Problem(
@@ -184,7 +182,7 @@ GONE = "handler does not exist"
 
 
 def find_problem(lines: Iterable[str]) -> tuple[Problem, str] | None:
-    """The problem that the lines tell of, and the line."""
+    """The problem that the lines indicate, and the line."""
     spoken = [(line.strip(), line.lower()) for line in lines]
     for sentence, problem in _SAID:
         for line, lowered in spoken:
@@ -194,7 +192,7 @@ def find_problem(lines: Iterable[str]) -> tuple[Problem, str] | None:
 
 
 def explain(ended: ProgramExited) -> TunnelError:
-    """The error that a person can act on; the program's own when nothing better is known."""
+    """The error with the fix; the program's own when the problem is unknown."""
     found = find_problem(ended.tail)
     if found is None:
         return ended

@@ -1,4 +1,4 @@
-"""What we ask the node for; the URL follows from it, and from nothing that any program prints."""
+"""The route that the node is asked for; the URL follows from it, not from any output."""
 
 from __future__ import annotations
 

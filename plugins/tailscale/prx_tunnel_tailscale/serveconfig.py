@@ -43,7 +43,7 @@ class _Listeners(BaseModel):
             yield f":{port}", "", f"tcp {target}"
 
     def serves(self, route: Route) -> bool:
-        """Whether exactly our handler stands at our place."""
+        """Whether exactly our handler is at our path."""
         web = (self.web or {}).get(route.host_port)
         handler = ((web and web.handlers) or {}).get(route.mount)
         return handler == {"Proxy": route.target}
@@ -75,14 +75,14 @@ class ServeConfig(_Listeners):
         return open_to_all == route.public
 
     def handlers(self, port: int) -> list[str]:
-        """What is on the port, of anyone, for a person."""
+        """Everything that is on the port, for an error message."""
         kept = [_shown(mount, what) for _, mount, what in self.mounts(port)]
         if not kept and self.uses(port):
             kept = ["a listener without handlers"]
         return [*kept, *self.foreground_handlers(port)]
 
     def strangers(self, route: Route) -> list[str]:
-        """What is on the route's port and is not our route kept in the background."""
+        """What is on the route's port besides our route kept in the background."""
         others = [
             _shown(mount, what)
             for host_port, mount, what in self.mounts(route.port)

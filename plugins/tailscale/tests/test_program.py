@@ -95,7 +95,7 @@ async def test_a_diagnosis_of_a_node_that_is_ready(node: StandIn) -> None:
     [
         ({"version": "1.44.0"}, "program", "1.52.0 or newer is required"),
         ({"daemon": "absent"}, "node", "not running"),
-        ({"consent": "wait"}, "permission", "tells the link where an admin enables it"),
+        ({"consent": "wait"}, "permission", "shows the link where an admin enables it"),
     ],
 )
 async def test_a_diagnosis_ends_at_the_first_step_that_fails(

@@ -6,7 +6,7 @@ telegram.py, github.py, slack.py, template.py   one provider each
 registration.py one webhook kept registered: the newest URL, back-off, the state that is shown
 observer.py     beside a tunnel: follows its URLs
 api.py          one request to a provider's API
-verify/         what arrives: is it from whom it says?
+verify/         the signatures of incoming webhooks
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ __all__ = ["prx_tunnel_observers", "webhook_url"]
 
 
 def webhook_url(public_url: str, path: str) -> str:
-    """The address to give to whoever sends webhooks: `path` below the tunnel's public URL."""
+    """The address for the sender of webhooks: `path` below the tunnel's public URL."""
     return join(public_url, path)
 
 
 @hookimpl
 def prx_tunnel_observers() -> Iterable[AnyObserver]:
-    # Here: whoever imports only what verifies needs neither pydantic nor an HTTP client.
+    # Imported here: verification alone needs neither pydantic nor an HTTP client.
     from prx_tunnel_webhooks.config import WebhooksConfig
     from prx_tunnel_webhooks.observer import run
 

@@ -1,4 +1,4 @@
-"""One request to a provider's API: bounded, without redirects, and without a trace in any log."""
+"""One request to a provider's API: bounded, without redirects, never logged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _asking: ContextVar[bool] = ContextVar("prx_tunnel_webhooks_asking", default=Fal
 
 
 class Refusal(Exception):
-    """The provider did not do it; the message is for a person.
+    """The provider refused; the message is for the user.
 
     `retry_after`: seconds that it wants to be left alone.
     """
@@ -76,7 +76,7 @@ class Answer:
         return value
 
     def refusal(self, reason: str = "", *, retry_after: float | None = None) -> Refusal:
-        """What to raise: the status, the provider's own words, and when it may be asked again."""
+        """The error to raise: the status, the provider's message, and when to try again."""
         phrase = HTTPStatus(self.status).phrase if self.status in set(HTTPStatus) else ""
         words = f"{self.host} answered {self.status} {phrase}".strip()
         if 300 <= self.status < 400:
@@ -93,7 +93,7 @@ class Api:
     def __init__(self, client: httpx.AsyncClient, redact: Redactor) -> None:
         self._client = client
         self.redact = redact
-        """Who gets to know another secret adds it."""
+        """Masks further secrets, such as renewed tokens."""
 
     async def ask(
         self,
@@ -187,7 +187,7 @@ def _certificates() -> ssl.SSLContext:
 
 @contextmanager
 def _unlogged() -> Iterator[None]:
-    """For httpx logs each URL, and Telegram's has the token in it. Others' requests stay logged."""
+    """Keep httpx from logging our URLs, for Telegram's contains the token; others are logged."""
     logger = logging.getLogger("httpx")
 
     def is_of_others(_: logging.LogRecord) -> bool:
@@ -201,7 +201,7 @@ def _unlogged() -> Iterator[None]:
 
 
 class _Connections:
-    """What one request opened."""
+    """The connections that one request opened."""
 
     def __init__(self) -> None:
         self._opened: list[Any] = []
@@ -218,7 +218,7 @@ class _Connections:
 
 @asynccontextmanager
 async def _connections_closed() -> AsyncIterator[_Connections]:
-    """For httpcore forgets a connection that is cancelled while TLS is being negotiated."""
+    """Close what httpcore forgets: connections that are cancelled during the TLS handshake."""
     connections = _Connections()
     try:
         yield connections

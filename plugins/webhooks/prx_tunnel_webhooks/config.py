@@ -1,4 +1,4 @@
-"""`[webhooks]`: one table for each webhook, and its `kind` says whose it is."""
+"""`[webhooks]`: one table for each webhook; its `kind` is the provider."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Webhooks of a GitHub repository or organisation: https://docs.github.com/rest/webhooks.
 
-A hook has no name of its own. Ours is the one whose URL has our path; the host is what changes.
+A hook has no name. Ours is the one whose URL has our path; the host is what changes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class AnyGitHubHook(RemovableHook):
     @property
     @abstractmethod
     def owner(self) -> str:
-        """The part of the API's address that says whose hooks these are."""
+        """The part of the API's address that names the owner of the hooks."""
 
     @override
     def provider(self, api: Api) -> Provider:
@@ -139,7 +139,7 @@ def _ours(hooks: list[dict[str, Any]], url: str) -> dict[str, Any] | None:
         hosts = ", ".join(sorted(_host(_url(hook)) for hook in alike))
         raise Refusal(
             f"several webhooks have the path {_path(url)} ({hosts}), and which is ours is not "
-            "known: remove the stale ones, or give this one a path of its own"
+            "known: remove the stale ones, or give this one a separate path"
         )
     return next(iter(same or alike), None)
 

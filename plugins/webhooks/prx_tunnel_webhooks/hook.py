@@ -1,4 +1,4 @@
-"""What every kind of webhook has: where it leads to, and how patient it is."""
+"""The settings of every kind of webhook: its path and its timeout."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Provider(ABC):
 
     @abstractmethod
     async def register(self, url: str) -> None:
-        """Have webhooks sent to the URL from now on, whatever is registered now."""
+        """Register the URL, in place of an earlier one."""
 
     @abstractmethod
     async def remove(self, url: str) -> None:
-        """Have none sent to the URL any more; what somebody else registered since stays."""
+        """Remove the URL; another URL that was registered since then stays."""
 
 
 class Hook(ConfigModel):
@@ -34,7 +34,7 @@ class Hook(ConfigModel):
 
     kind: str
     path: str
-    """Where the agent takes it, below the public URL."""
+    """The path of the agent's endpoint, below the public URL."""
     timeout: Seconds = 10.0
     """Seconds that one attempt may take, all its requests included."""
     backoff_base_ms: Milliseconds = 1000
@@ -42,7 +42,7 @@ class Hook(ConfigModel):
 
     @property
     def removes(self) -> bool:
-        """Whether it is to be removed when the tunnel is closed."""
+        """Whether to remove the webhook when the tunnel is closed."""
         return False
 
     def provider(self, api: Api) -> Provider:
@@ -63,7 +63,7 @@ class Hook(ConfigModel):
 
 
 class RemovableHook(Hook):
-    """A webhook at a provider's API that can be taken away again."""
+    """A webhook at a provider's API that can be removed."""
 
     remove_on_stop: bool = False
 

@@ -1,4 +1,4 @@
-"""Beside a tunnel: each new URL reaches every registration, and none holds another up."""
+"""Passes each new URL of a tunnel to every registration, independently of the others."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _random = random.SystemRandom()
 
 
 class Registration:
-    """Registers what is wanted, one attempt at a time: an older URL can never win over a newer."""
+    """Registers the wanted URL, one attempt at a time: an older URL never replaces a newer one."""
 
     def __init__(self, name: str, hook: Hook, api: Api) -> None:
         self.name = name
@@ -37,11 +37,11 @@ class Registration:
         self._failures = 0
         self._retry_at = 0.0
         self._not_before = 0.0
-        """Until when the provider asked to be left alone, whatever the URL is."""
+        """The time before which the provider asked for no further requests."""
 
     @property
     def state(self) -> str:
-        """`pending`, `registered` or `failed`, and what a person wants to know of it."""
+        """`pending`, `registered` or `failed`, and details for the user."""
         if self._wanted is None:
             return "pending: the tunnel has no URL yet"
         if self._registered == self._wanted:
@@ -52,29 +52,29 @@ class Registration:
         return f"failed: {self._problem}; next try in {left:.0f} s"
 
     def want(self, public_url: str) -> None:
-        """Have the webhook below this URL from now on."""
+        """Register the webhook below this URL."""
         self._wanted = join(public_url, self._hook.path)
         self._news.set()
 
     async def keep(self) -> None:
-        """For ever: register what is wanted, and try again what failed."""
+        """Register the wanted URL and retry failures, for ever."""
         while True:
             await self._attempt(await self._next())
 
     async def remove(self) -> None:
-        """Take it away if that is wished; never raises."""
+        """Remove the webhook if configured; never raises."""
         if not self._hook.removes or self._tried is None:
             return
         try:
             await self._provider.remove(self._tried)
-        except Exception as error:  # noqa: BLE001 - nobody could do anything about it any more
+        except Exception as error:  # noqa: BLE001 - too late to act on it
             logger.warning("webhook %s: not removed: %s", self.name, self._words(error))
         else:
             logger.info("webhook %s: removed", self.name)
 
     @property
     def _due(self) -> float:
-        """When to try what is wanted: a new URL at once, the same one after its delay."""
+        """When to try the wanted URL: a new one at once, the same one after its delay."""
         retry = self._retry_at if self._wanted == self._tried else 0.0
         return max(retry, self._not_before)
 
@@ -92,7 +92,7 @@ class Registration:
     async def _attempt(self, url: str) -> None:
         if url != self._tried:
             self._failures, self._problem = 0, ""
-        # From here on, nobody knows which one the provider has.
+        # From here on, it is unknown which one the provider has.
         self._tried, self._registered = url, None
         try:
             _check_scheme(url)

@@ -1,4 +1,4 @@
-"""Slack's event subscriptions, which stand in the manifest of the app.
+"""Slack's event subscriptions, which are in the manifest of the app.
 
 https://docs.slack.dev/reference/methods/apps.manifest.update
 """
@@ -28,7 +28,7 @@ class SlackHook(Hook):
     token: SecretStr | None = None
     """An app configuration token; it is valid for 12 hours."""
     refresh_token: SecretStr | None = None
-    """The refresh token beside it; it is good for one use, so `token_file` keeps the next."""
+    """Its refresh token, which is valid once; `token_file` keeps the next one."""
     token_file: str | None = None
     events: list[str] | None = None
     """Bot events to subscribe to; when not set, those of the manifest stay."""
@@ -125,7 +125,7 @@ class Expired(Refusal):
 
 
 def _subscribed(manifest: dict[str, Any], url: str, events: list[str] | None) -> dict[str, Any]:
-    """The manifest with our URL; all else in it stays, for an update replaces everything."""
+    """The manifest with our URL and otherwise unchanged, because an update replaces everything."""
     wanted = copy.deepcopy(manifest)
     settings = wanted.setdefault("settings", {})
     subscriptions = settings.setdefault("event_subscriptions", {})

@@ -85,10 +85,10 @@ class Tokens:
         except trust.Untrusted as error:
             logger.warning("the Slack tokens are not read: %s", error)
         except (OSError, ValueError, TypeError, LookupError):
-            return  # none yet, or not ours: begin anew
+            return  # none yet, or not ours: start again
 
     def _write(self) -> None:
-        """Whole or not at all, and for nobody else to read."""
+        """Write the file atomically, readable only by this user."""
         if self._file is None:
             return
         kept = {

@@ -23,7 +23,7 @@ class TelegramHook(RemovableHook):
     max_connections: Annotated[int, Field(ge=1, le=100)] | None = None
     ip_address: str | None = None
     drop_pending_updates: bool = False
-    """Forget what came in before the tunnel was opened; never what came while it reconnected."""
+    """Drop updates from before the tunnel was opened, but not those from a reconnect."""
     api_url: ApiUrl = "https://api.telegram.org"
 
     @field_validator("secret")

@@ -158,7 +158,7 @@ class Template(Provider):
 def fill(
     text: str, values: Mapping[str, str], escape: Callable[[str], str] = lambda value: value
 ) -> str:
-    """Each `{name}` replaced, once; every other brace is left as it is."""
+    """Replace each `{name}` once; other braces are left unchanged."""
     names = "|".join(map(re.escape, values))
     return re.sub(rf"\{{({names})\}}", lambda match: escape(values[match[1]]), text)
 

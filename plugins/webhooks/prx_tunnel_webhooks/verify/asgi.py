@@ -1,4 +1,4 @@
-"""ASGI middleware: only what the provider signed reaches the application."""
+"""ASGI middleware: only requests that the provider signed reach the application."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["App", "Message", "Receive", "Scope", "Send", "VerifiedWebhooks"]
 
 
 class VerifiedWebhooks:
-    """Passes on only what the scheme accepts under the secret; everything else gets 401.
+    """Passes on only requests that the scheme accepts with the secret; others get 401.
 
     `path` and all below it is guarded, for every method, in every spelling, and behind any prefix.
     It is compared before the application's router has read it: a path that routers read differently
@@ -91,7 +91,7 @@ async def _chunks(receive: Receive) -> AsyncGenerator[bytes, None]:
 
 
 def _once(body: bytes, receive: Receive) -> Receive:
-    """The body that was read, then what the server says next."""
+    """The body that was read, then the server's next messages."""
     read = False
 
     async def again() -> Message:

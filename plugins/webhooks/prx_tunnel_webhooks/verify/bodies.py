@@ -1,4 +1,4 @@
-"""The bodies that are being read, limited so that strangers cannot fill the memory with them."""
+"""The bodies that are being read, limited so that unknown senders cannot exhaust the memory."""
 
 from __future__ import annotations
 

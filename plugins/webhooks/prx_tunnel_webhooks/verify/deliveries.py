@@ -1,4 +1,4 @@
-"""What has been delivered already: providers send again what they think was lost."""
+"""The deliveries so far: providers repeat deliveries that they consider lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Known = Literal["new", "under way", "done"]
 
 
 class Deliveries:
-    """The ids of the last deliveries; of `kept` more, the oldest is forgotten."""
+    """The ids of the last `kept` deliveries."""
 
     def __init__(self, kept: int = KEPT) -> None:
         self._kept = kept
@@ -20,7 +20,7 @@ class Deliveries:
         self._done: OrderedDict[str, bool] = OrderedDict()
 
     def begin(self, delivery: str) -> Known:
-        """What is known of it; a new one is under way from now on."""
+        """The state of a delivery; a new one becomes `under way`."""
         if not self._kept:
             return "new"
         with self._turn:
@@ -32,7 +32,7 @@ class Deliveries:
         return "new"
 
     def end(self, delivery: str, *, taken: bool) -> None:
-        """It was taken; or it was not, and is new when the provider tries again."""
+        """Record a delivery as done; one that was not taken is new when the provider repeats it."""
         with self._turn:
             if not taken:
                 self._done.pop(delivery, None)

@@ -1,4 +1,4 @@
-"""Headers as frameworks hand them over, and the one that counts."""
+"""The headers of a request, in each form that frameworks use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 
 
 class Rejected(Exception):
-    """What came is no webhook of the provider's; the message is for the log, not for the sender."""
+    """Not a webhook of the provider; the message is for the log, not for the sender."""
 
 
 class _HasItems(Protocol):

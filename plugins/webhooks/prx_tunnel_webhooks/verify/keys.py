@@ -13,7 +13,7 @@ Secrets: TypeAlias = "Secret | Sequence[Secret]"
 
 
 def texts(secret: Secrets) -> list[str]:
-    """Raises ValueError without a secret: with an empty key, everybody could sign."""
+    """Raises ValueError without a secret: with an empty key, anyone could sign."""
     several = secret if isinstance(secret, list | tuple) else [secret]
     plain = [_plain(each) for each in several]
     if not plain or not all(plain):

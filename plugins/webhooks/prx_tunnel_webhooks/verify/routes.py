@@ -1,4 +1,4 @@
-"""A guard for one route: the framework's router decides, so no spelling of a path leads past it.
+"""A guard for one route: the framework's router selects it, so no spelling of a path bypasses it.
 
 No framework is imported before one of its decorators is used.
 """
@@ -20,7 +20,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 class RouteGuard:
-    """Lets a route handle only what the scheme accepts under the secret.
+    """Lets a route handle only requests that the scheme accepts with the secret.
 
         github = RouteGuard(verify.github, SECRET)
 

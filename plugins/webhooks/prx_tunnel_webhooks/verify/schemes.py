@@ -37,10 +37,10 @@ MOST_CANDIDATES = 16
 
 @dataclass(frozen=True)
 class Delivery:
-    """A webhook that is the provider's."""
+    """A verified webhook."""
 
     id: str
-    """What tells it from every other, and stays the same when the provider sends it again."""
+    """Its id, which stays the same when the provider sends it again."""
 
 
 BodyCheck: TypeAlias = Callable[[bytes], Delivery]
@@ -67,7 +67,7 @@ class HeadersFirst:
 
 
 def check_headers(scheme: Scheme, headers: Headers, secret: Secrets) -> BodyCheck:
-    """The first step, which is all that a stranger's request gets; raises Rejected.
+    """The first step, which alone runs for an unsigned request; raises Rejected.
 
     A scheme that is a plain function has one step only: it needs the body.
     """
@@ -190,14 +190,14 @@ def standard_webhooks(headers: Headers, secret: Secrets) -> BodyCheck:
 
 
 def _bare(signature: str, version: str) -> str:
-    """Without its version: one of another version is none that counts."""
+    """The signature without its version; other versions do not count."""
     if not signature.startswith(version):
         raise Rejected(f"the signature does not begin with {version}")
     return signature.removeprefix(version)
 
 
 def _well_formed(signatures: Sequence[str]) -> list[bytes]:
-    """Of the first few, those that can be a signature at all."""
+    """The first few that have the form of a signature."""
     found = signatures[:MOST_CANDIDATES]
     candidates = [each.encode() for each in found if _SHA256.fullmatch(each)]
     if not candidates:
@@ -206,7 +206,7 @@ def _well_formed(signatures: Sequence[str]) -> list[bytes]:
 
 
 def _compare(candidates: Sequence[bytes], known: Sequence[bytes], content: bytes) -> str:
-    """The signature, in hex, that one of the candidates is; raises Rejected when none is one."""
+    """The valid signature among the candidates, in hex; raises Rejected when there is none."""
     for key in known:
         signature = hmac.new(key, content, hashlib.sha256).hexdigest()
         if _any(hmac.compare_digest(signature.encode(), each) for each in candidates):
@@ -215,7 +215,7 @@ def _compare(candidates: Sequence[bytes], known: Sequence[bytes], content: bytes
 
 
 def _any(results: Iterable[bool]) -> bool:
-    """As `any`, but it looks at all: how long it takes tells nothing."""
+    """Like `any`, but evaluates all, so that the time reveals nothing."""
     return sum(results) > 0
 
 
@@ -230,7 +230,7 @@ def _recent(text: str) -> bytes:
 
 
 def _field(body: bytes, name: str) -> str:
-    """A field of the JSON object that the body is; "" when it is none, or has no such field."""
+    """A field of the body's JSON object; "" when there is none."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):

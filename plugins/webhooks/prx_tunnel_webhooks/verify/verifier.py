@@ -39,7 +39,7 @@ class Handling:
 
 
 class Verifier:
-    """One scheme under one secret; raises ValueError without a secret."""
+    """One scheme with one secret; raises ValueError without a secret."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Verifier:
             raise _refusal(reason) from None
 
     def check_body(self, check: BodyCheck, body: bytes) -> Delivery:
-        """A delivery that is under way from now on; raises Answer for what is none, or known."""
+        """Begin a delivery; raises Answer when it is invalid or known."""
         try:
             delivery = check(body)
         except Rejected as reason:
