@@ -53,7 +53,7 @@ def test_a_network_may_be_written_by_one_of_its_addresses() -> None:
     [
         ({"domain": "https://a.example.com"}, "tunnel.ngrok.domain: a host name only"),
         ({"domain": "a.example.com:443"}, "a host name only"),
-        ({"domain": "*.example.com"}, "a wildcard has no one URL"),
+        ({"domain": "*.example.com"}, "a wildcard has no single URL"),
         ({"domain": "service.internal"}, "cannot be reached from outside"),
         ({"domain": "a b"}, "not a host name"),
         ({"domain": "localhost"}, "not a host name"),

@@ -34,7 +34,7 @@ def test_a_backend_is_offered() -> None:
     ("table", "reason"),
     [
         ({"port": 2222}, "host is missing: without it, port has no meaning"),
-        ({"host": "me@relay.test"}, "tunnel.ssh.host: a plain name or address"),
+        ({"host": "me@relay.test"}, "tunnel.ssh.host: use a plain name or address"),
         ({"host": " "}, "tunnel.ssh.host"),
         ({"host": "-oProxyCommand=x"}, "tunnel.ssh.host: '-oProxyCommand=x' is an option"),
         ({"host": "r.test", "username": "-l"}, "tunnel.ssh.username: '-l' is an option"),

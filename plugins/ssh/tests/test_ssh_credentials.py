@@ -63,7 +63,9 @@ async def test_the_agent_of_the_environment_is_the_default(
         monkeypatch.setenv("SSH_AUTH_SOCK", socket)
         async with connect(config, app.target):
             pass
-        assert "none: set" in (await setup_error(config.model_copy(update={"agent": False})))
+        assert "none is configured: set" in (
+            await setup_error(config.model_copy(update={"agent": False}))
+        )
 
 
 async def test_an_agent_left_behind_in_the_environment_does_no_harm(

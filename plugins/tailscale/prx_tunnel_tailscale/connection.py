@@ -73,7 +73,7 @@ async def check_route(
         except TunnelError as error:
             return [Check(DAEMON, "fail", str(error))]
         return judge(node, served, route, holds)
-    return [Check(DAEMON, "fail", f"tailscaled does not answer within {PATIENCE:.0f} s")]
+    return [Check(DAEMON, "fail", f"tailscaled did not answer within {PATIENCE:.0f} s")]
 
 
 def judge(

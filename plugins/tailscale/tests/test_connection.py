@@ -105,7 +105,7 @@ async def test_a_daemon_that_does_not_answer_fails(
         node.daemon("up")
         monkeypatch.setattr("prx_tunnel_tailscale.connection.PATIENCE", 0.2)
         node.fault(hang=["status"])
-        assert_fails(await connection.check(), "tailscaled", "does not answer within")
+        assert_fails(await connection.check(), "tailscaled", "did not answer")
         node.fault(hang=[])
         monkeypatch.undo()
 
@@ -189,5 +189,5 @@ def test_the_recorded_revocation_is_seen_though_the_entry_stays() -> None:
     assert connection.check_entry(served, route, lambda s: s.in_background(route)).verdict == "ok"
     revoked = Node(state="Running", online=True, capabilities=frozenset({"https", PORTS}))
     assert connection.check_permission(revoked, route) == Check(
-        "permission", "fail", "the tailnet took the permission 'funnel' away"
+        "permission", "fail", "the tailnet has removed the permission 'funnel'"
     )

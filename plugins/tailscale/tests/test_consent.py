@@ -56,7 +56,7 @@ async def test_without_a_link_the_policy_is_named(
 async def test_what_is_granted_at_this_moment_is_tried_again(node: StandIn) -> None:
     node.allow("https")
     node.fault(granted=True)
-    with pytest.raises(ConnectError, match="this very moment"):
+    with pytest.raises(ConnectError, match="enabled just now"):
         async with connect(node.config(), TARGET):
             pass
     assert node.served == {}
