@@ -78,6 +78,15 @@ def test_the_functions_for_driving_a_program_are_listed() -> None:
     assert sorted(listed) == functions
 
 
+def test_the_modules_that_a_plugin_may_import_exist() -> None:
+    section = GUIDE.split("### Versions", 1)[1].split("###", 1)[0]
+    modules = re.findall(r"`([a-z]+)`", section)
+    assert {"errors", "process", "programs"} <= set(modules)
+    for name in modules:
+        home = ROOT / "prx_tunnel_core"
+        assert (home / f"{name}.py").is_file() or (home / name).is_dir(), name
+
+
 @pytest.mark.anyio
 async def test_the_observer_of_the_page_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
