@@ -156,7 +156,7 @@ async def test_another_name_than_was_asked_for_is_told(
     async with connect(standin.config(domain="my.example.com"), target) as connection:
         assert connection.public_url == URL
         assert connection.details["asked for"] == "my.example.com"
-    assert f"asked for my.example.com, ngrok gave {URL}" in caplog.text
+    assert f"requested my.example.com, but ngrok assigned {URL}" in caplog.text
 
 
 async def test_a_tunnel_before_its_session_is_no_connection(

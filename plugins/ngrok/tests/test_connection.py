@@ -170,7 +170,7 @@ async def test_a_visitor_at_a_closed_local_port(standin: StandIn, target: Target
     standin.does(["connect", "visitor"])
     async with connect(standin.config(), target) as connection:
         await until(connection, lambda log: log.unreachable_target)
-        assert "a visitor met a closed local port" in await said(connection)
+        assert "a request found the local port closed" in await said(connection)
         assert (await verdicts(connection))["session"] == "ok"
 
 
