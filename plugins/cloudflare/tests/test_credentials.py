@@ -56,11 +56,11 @@ def test_credentials_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "no tunnel credentials file"),
-        ("[]", "no tunnel credentials file"),
+        ("", "not a tunnel credentials file"),
+        ("[]", "not a tunnel credentials file"),
         ("[" * 100_000, "far too large"),
-        ("[" * 60_000, "no tunnel credentials file"),
-        (json.dumps({"TunnelID": TUNNEL}), "no tunnel credentials file"),
+        ("[" * 60_000, "not a tunnel credentials file"),
+        (json.dumps({"TunnelID": TUNNEL}), "not a tunnel credentials file"),
         (json.dumps({**FILE, "TunnelID": "other"}), "another tunnel"),
     ],
 )
