@@ -181,3 +181,14 @@ def test_a_visitor_at_a_closed_local_port_is_told(log: AgentLog) -> None:
     check = session(log, 1)
     assert check.verdict == "ok"
     assert err in check.detail
+
+
+def test_a_failure_counts_as_a_loss_only_of_what_was_up_and_from_the_first_one(
+    log: AgentLog, clock: Clock
+) -> None:
+    tell(log, "failed to reconnect session", err="dial tcp: i/o timeout")
+    assert log.lost_at is None  # it was never up
+    come_up(log)
+    for clock.now in (1.0, 5.0):
+        tell(log, "failed to reconnect session", err="dial tcp: i/o timeout")
+    assert log.lost_at == 1.0
