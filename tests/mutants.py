@@ -44,7 +44,8 @@ TARGET = 0.9
 CLOSEST = 8  # files in the first step
 # Seconds for each step. A test that hangs fails much sooner, by pytest-timeout.
 FIRST, SUBJECT, REST = 600.0, 1800.0, 1800.0
-KILLED_BY = re.compile(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", re.MULTILINE)
+KILLED_BY = re.compile(r"^(?:FAILED|ERROR) ((?:tests|plugins)/.*)$", re.MULTILINE)
+FAILED = ("-m", "heavy or not heavy", "--last-failed", "--last-failed-no-failures", "none")
 
 
 class Tree:
@@ -147,11 +148,11 @@ def outcome_of(tree: Tree, mutant: Mutant, *, rest: bool) -> str:
     ]
     for arguments, limit in filter(None, steps):
         tree.write(mutant, wrong)
-        by = tree.killer(*arguments, limit=limit)
+        by = tree.killer("--cache-clear", *arguments, limit=limit)
         # On a busy machine, a test may fail by itself: it has to fail again, and not without it.
-        again = bool(by) and ("::" not in by or bool(tree.killer(by, limit=limit)))
+        again = bool(by) and bool(tree.killer(*FAILED, limit=limit))
         tree.write(mutant, right)
-        if again and ("::" not in by or not tree.killer(by, limit=limit)):
+        if again and not tree.killer(*FAILED, limit=limit):
             return by
     return ""
 
