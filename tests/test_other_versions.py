@@ -11,8 +11,8 @@ import pytest
 from prx_tunnel_core import Failed, TunnelError, _hosting
 from prx_tunnel_core._control import protocol
 from prx_tunnel_core._hosting import host_tunnel
-from support.memory import FakeProber, Memory
-from support.virtual import no_plugins
+from support.memory import Memory
+from support.virtual import isolate_hosts, no_plugins
 
 STATUS = {
     "name": "default", "state": "connected", "pid": 7, "public_url": "https://a.example.com",
@@ -39,13 +39,13 @@ async def test_an_answer_that_is_not_understood_is_a_failure_and_opens_no_second
         return answer
 
     monkeypatch.setattr(_hosting, "ask", ask)
+    isolate_hosts(monkeypatch)
     unused = Memory()
-    options: dict[str, Any] = {"plugins": no_plugins(), "prober": FakeProber()}
     config = {"backend": "memory"}
-    running = host_tunnel(config, backend=Memory().backend(), **options)
+    running = host_tunnel(config, backend=Memory().backend(), plugins=no_plugins())
     async with running as ours:
         await ours.first_outcome()
-        async with host_tunnel(config, backend=unused.backend(), **options) as tunnel:
+        async with host_tunnel(config, backend=unused.backend(), plugins=no_plugins()) as tunnel:
             with anyio.fail_after(20), pytest.raises(TunnelError, match="another version of prx"):
                 await tunnel.first_outcome()
             assert tunnel.attached

@@ -26,9 +26,9 @@ class Silent:
 
 
 @pytest.mark.parametrize(
-    ("patience", "taken"), [(math.inf, 2.0), (60.0, 2.0), (4.1, 2.0), (3.0, 1.5)]
+    ("patience", "taken"), [(math.inf, 2.0), (60.0, 2.0), (4.0, 1.8), (3.0, 1.35)]
 )
-def test_it_is_up_after_two_seconds_or_half_of_its_time(patience: float, taken: float) -> None:
+def test_it_is_up_after_two_seconds_or_half_of_the_time_left(patience: float, taken: float) -> None:
     table = {"command": "bore local {port}", "public_url": "https://a.example.com"}
     config = validate(CustomConfig, table, path="tunnel.custom")
     process = cast("TunnelProcess", Silent())
