@@ -1,4 +1,4 @@
-"""The public URL that some servers print into the SSH session: pinggy, localhost.run, serveo…"""
+"""Finds the public URL that services like pinggy or localhost.run print into the session."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ logger = get_logger("prx_tunnel_ssh")
 
 
 class Announcement(asyncssh.SSHClientSession[bytes]):
-    """Reads the server's output as long as the session lives, so that it never stalls.
+    """Reads the server's output for the whole session, so that it never stalls.
 
-    Only the first match counts: later output may contain text of visitors.
+    Only the first match is used, because later output may contain text from visitors.
     """
 
     def __init__(self, pattern: Pattern) -> None:
@@ -39,7 +39,7 @@ class Announcement(asyncssh.SSHClientSession[bytes]):
         *lines, rest = (self._partial + data).split(b"\n")
         for line in lines:
             self._read(line)
-        # Some servers leave the cursor behind the URL, or never end a line.
+        # Some servers do not end the line of the URL.
         self._look(rest)
         self._partial = rest[-LONGEST_LINE:]
 
@@ -67,7 +67,7 @@ class Announcement(asyncssh.SSHClientSession[bytes]):
         self._look(raw, complete=True)
 
     def _look(self, raw: bytes, *, complete: bool = False) -> None:
-        """Search the line; a URL at the end of an incomplete one may go on, so it has to wait."""
+        """Search the line; a match at the end of an incomplete line may still grow, so it waits."""
         if self.url.done():
             return
         text = _clean(raw)
@@ -87,7 +87,7 @@ def _clean(raw: bytes) -> str:
 async def wait_for_url(
     announcement: Announcement, lost: asyncio.Future[str], *, pattern: str
 ) -> str:
-    """The announced URL; raises ConnectError, with the last lines, when there is none in time."""
+    """Wait for the announced URL; raises ConnectError, with the last lines, if there is none."""
     waiting = {announcement.url, announcement.ended, lost}
     with anyio.move_on_after(time_left()):
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

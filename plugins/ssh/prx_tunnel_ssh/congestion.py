@@ -1,4 +1,4 @@
-"""Back-pressure of an SSH connection as a whole."""
+"""Back-pressure for a whole SSH connection."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from asyncssh.connection import SSHConnection
 
 
 class Waiting(Protocol):
-    """What writes into a channel, and waits for room."""
+    """A writer to a channel that waits until the SSH connection can send again."""
 
     def read_on(self) -> None: ...
 
 
 class Congestion:
-    """Whether the socket of an SSH connection is full.
+    """Whether the send buffer of an SSH connection is full.
 
-    asyncssh writes as much as the windows of the channels allow, and those the other side chooses:
-    one that grants much and reads nothing would have all of it buffered here.
+    asyncssh writes as much as the windows of the channels allow. The peer chooses these windows: if
+    it granted large ones and read nothing, all data would be buffered in this process.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Congestion:
         await self._clear.wait()
 
     def remember(self, waiting: Waiting) -> None:
-        """Let it read on as soon as there is room again."""
+        """Call its `read_on` as soon as the connection can send again."""
         self._waiting[waiting] = None
 
     def forget(self, waiting: Waiting) -> None:
@@ -45,7 +45,7 @@ class Congestion:
         self._clear.clear()
 
     def resume_writing(self) -> None:
-        """There is room again; or the connection has ended, and nothing need wait for it."""
+        """Wake all waiters: the connection can send again, or has ended."""
         self._clear.set()
         waiting, self._waiting = self._waiting, {}
         for each in waiting:
@@ -53,7 +53,7 @@ class Congestion:
 
 
 def watch(connection: SSHConnection) -> Congestion:
-    """Listen to the transport of a connection; asyncssh leaves these two methods empty."""
+    """Observe the transport of a connection through two methods that asyncssh leaves empty."""
     congestion = Congestion()
     connection.pause_writing = congestion.pause_writing  # type: ignore[method-assign]
     connection.resume_writing = congestion.resume_writing  # type: ignore[method-assign]

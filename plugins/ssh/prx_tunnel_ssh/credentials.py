@@ -1,4 +1,4 @@
-"""How this side proves who it is: a user name, and keys from files or an agent, or a password."""
+"""The client's credentials: the user name, and keys from files or an SSH agent."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from prx_tunnel_ssh.config import SshConfig
 logger = get_logger("prx_tunnel_ssh")
 
 _NAMELESS = "nameless"
-_HOMELESS = "/nonexistent"  # as Debian has it for users without a home directory
+_HOMELESS = "/nonexistent"  # Debian's convention for users without a home directory
 _DEFAULT_FILES = ("~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa")
 
 
 @asynccontextmanager
 async def open_keys(config: SshConfig) -> AsyncIterator[Sequence[asyncssh.SSHKeyPair]]:
-    """The keys to offer, in order; those of an agent work as long as the context is open.
+    """The keys to offer, in order; an agent's keys can be used until the context exits.
 
-    Raises SetupError, naming the key of the configuration, for a configured file or agent that is
-    unusable.
+    Raises SetupError, which names the setting, if a configured file or agent cannot be used.
     """
     async with _agent(config) as from_agent:
         if config.identity_file is not None:
@@ -40,14 +39,14 @@ async def open_keys(config: SshConfig) -> AsyncIterator[Sequence[asyncssh.SSHKey
 
 
 def only_public(config: SshConfig) -> bool:
-    """Whether `identity_file` names a public key, so that the agent has to hold the private one."""
+    """Whether `identity_file` is a public key, whose private key has to be in the agent."""
     return (config.identity_file or "").endswith(".pub")
 
 
 def agent_socket(config: SshConfig) -> str | None:
-    """The path of the agent's socket; None when no agent is to be asked.
+    """The path of the agent's socket; None if no agent is used.
 
-    Raises SetupError when one is wanted and there is none.
+    Raises SetupError if the configuration requires an agent and there is none.
     """
     if isinstance(config.agent, str):
         return expand_home(config.agent, "agent")
@@ -64,7 +63,7 @@ def agent_socket(config: SshConfig) -> str | None:
 
 
 def read_key(config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
-    """The private key of `identity_file`; raises SetupError with the fix."""
+    """Read the private key of `identity_file`; raises SetupError with the fix."""
     path = expand_home(config.identity_file or "", "identity_file")
     try:
         return _load(path)
@@ -80,13 +79,14 @@ def read_key(config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
 
 
 def _load(path: str) -> Sequence[asyncssh.SSHKeyPair]:
-    # By its path, next to which its certificate is: other users cannot replace the checked file.
+    # asyncssh gets the path because it looks for a certificate beside the key. This is safe: other
+    # users cannot replace the file that was checked.
     os.close(trust.open_file(path, private=True))
     return asyncssh.load_keypairs([path])
 
 
 def _default_keys() -> list[asyncssh.SSHKeyPair]:
-    """The keys that OpenSSH offers by default, if they can be read without a passphrase."""
+    """The default keys of OpenSSH that can be read without a passphrase."""
     keys: list[asyncssh.SSHKeyPair] = []
     for name in _DEFAULT_FILES:
         try:
@@ -123,7 +123,7 @@ async def _agent_keys(
         keys: Sequence[asyncssh.SSHKeyPair] = await agent.get_keys()
     except (OSError, ValueError) as error:
         if not _agent_is_wanted(config):
-            return ()  # a leftover in the environment; it was not configured
+            return ()  # SSH_AUTH_SOCK is stale, and the agent is not configured
         raise SetupError(
             f"agent: none answers at {socket} ({error}); start it, or set agent = false"
         ) from None
@@ -149,9 +149,9 @@ def _named(keys: Sequence[asyncssh.SSHKeyPair], config: SshConfig) -> Sequence[a
 
 
 def user_name() -> str:
-    """The name of this process's user, which in a container may be only a number.
+    """The name of the local user, for the login.
 
-    Raises SetupError when there is none to log in with.
+    Raises SetupError if the user has none, as in a container that runs under a numeric user id.
     """
     found = _local_name()
     if found in ("", _NAMELESS):
@@ -163,9 +163,9 @@ def user_name() -> str:
 
 
 def complete_environment() -> None:
-    """Give this process the variables without which asyncssh does not start.
+    """Set the environment variables that asyncssh needs to start.
 
-    It asks for a name and a home directory, also where it uses neither.
+    It looks up the user name and the home directory even if it uses neither.
     """
     if not _local_name():
         os.environ["LOGNAME"] = _NAMELESS

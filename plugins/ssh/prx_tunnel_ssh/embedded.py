@@ -1,6 +1,6 @@
-"""A relay in this process, for a tunnel without a server; only this machine can reach it.
+"""The embedded relay for tunnels without a server, reachable only from this machine.
 
-It is an SSH server on a loopback port, with keys that are made for one connection.
+It is an SSH server on a loopback port, with keys that are generated for each connection.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOTE = "embedded relay: reachable from this machine only"
 _LOOPBACK = "127.0.0.1"
 logger = get_logger("prx_tunnel_ssh")
 
-# So that the URL stays the same when the tunnel reconnects.
+# The last port of each target, so that the URL stays the same when the tunnel reconnects.
 _last_ports: dict[Target, int] = {}
 
 
@@ -48,7 +48,7 @@ class EmbeddedConnection(Connection):
         return [*await self._connection.check(), port]
 
     async def abort(self) -> bool:
-        """The relay's listener and connections are aborted: the tunnel has to notice by itself."""
+        """Abort the relay's listener and connections; the tunnel has to detect the loss itself."""
         self._relay.abort()
         return True
 
@@ -69,7 +69,7 @@ async def open_embedded_tunnel(config: SshConfig, target: Target) -> AsyncIterat
         open_tunnel(_client(config, relay), target, _access(host_key, client_key)) as tunnel,
     ):
         connection = EmbeddedConnection(tunnel, relay)
-        # As a warning only once; each connection has it in its details.
+        # A warning only the first time; every connection has the note in its details.
         level = logging.INFO if target in _last_ports else logging.WARNING
         logger.log(level, "%s (%s)", NOTE, connection.public_url)
         _last_ports[target] = tunnel.port

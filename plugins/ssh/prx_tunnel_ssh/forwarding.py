@@ -1,7 +1,7 @@
-"""The connections through a tunnel, with back-pressure and half-close; none outlives the tunnel.
+"""Forwards connections through a tunnel with back-pressure and half-close, and ends them with it.
 
-asyncssh has a forwarder too. It closes its sockets but never aborts them: a local program that has
-stopped reading would keep its socket, and what was buffered for it, beyond the end of the tunnel.
+asyncssh's own forwarder closes its sockets but never aborts them. If a local program stopped
+reading, its socket and the data buffered for it would outlive the tunnel.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from prx_tunnel_core.backend import Target
 from prx_tunnel_ssh.congestion import Congestion
 
 WINDOW = 128 * 1024
-"""How much the other side of the SSH connection may send ahead on one channel. One that is not read
-from must not cost this process asyncssh's two megabytes."""
+"""Bytes that the peer may send ahead on one channel. With asyncssh's default, every channel that is
+not read could buffer two megabytes in this process."""
 
-# What is kept for an end that is not open yet. Reading is paused meanwhile; only CPython before
-# 3.11.4 reads once after a pause in `connection_made`.
+# Bytes buffered until the other end is open. Reading is paused in the meantime, but CPython before
+# 3.11.4 reads once more after a pause in `connection_made`.
 _MOST_EARLY = 1024 * 1024
 
 
 class Wire(Protocol):
-    """What a socket's transport and an SSH channel have in common."""
+    """The common interface of a socket's transport and an SSH channel."""
 
     def write(self, data: bytes, /) -> None: ...
     def write_eof(self) -> None: ...
@@ -45,15 +45,15 @@ class Wire(Protocol):
 class End(asyncio.Protocol):
     """One of the two ends of a connection: a socket, or a channel of the SSH connection.
 
-    Both speak the same protocol to their owner, so this is also what asyncssh calls a session.
-    What arrives before the other end can take it is kept, in order, and delivered once it can.
+    Both call the same protocol methods, so this class also serves as an asyncssh session. Data that
+    arrives before the other end is open is buffered and delivered in order.
     """
 
     def __init__(self, ends: set[End], congestion: Congestion | None = None) -> None:
-        """`congestion` is that of the SSH connection, for the end that is a channel of it."""
+        """`congestion` belongs to the SSH connection; None for the end that is a socket."""
         self.other: End | None = None
         self.is_open = False
-        """Whether it can be written to."""
+        """Whether this end can be written to."""
         self.at_eof = False
         self._congestion = congestion
         self._is_full = False
@@ -72,11 +72,11 @@ class End(asyncio.Protocol):
     def connection_made(self, transport: Any) -> None:
         self._wire = transport
         self._ends.add(self)
-        if self._aborted:  # the other end has gone while this one was being made
+        if self._aborted:  # the other end was lost while this one was being opened
             self.abort()
 
     def session_started(self) -> None:
-        """The channel is open (asyncssh's protocol)."""
+        """Called by asyncssh when the channel is open."""
         self._opened()
 
     @override
@@ -91,7 +91,7 @@ class End(asyncio.Protocol):
 
     @override
     def eof_received(self) -> bool:
-        """Pass the half-close on; when both halves are closed, so is the connection."""
+        """Forward the half-close, and close the connection once both halves are closed."""
         self.at_eof = True
         if self.other is not None and self.other.is_open:
             self._pass_eof(self.other)
@@ -118,7 +118,7 @@ class End(asyncio.Protocol):
         self.read_on()
 
     def read_on(self) -> None:
-        """Have the other end read, or as soon as this one can be written to again."""
+        """Resume reading at the other end, now or as soon as this end can be written to again."""
         if self._is_full or self.other is None:
             return
         if self._congestion is not None and self._congestion.full:
@@ -150,7 +150,7 @@ class End(asyncio.Protocol):
             self._wire.resume_reading()
 
     def close(self) -> None:
-        """Close once what is buffered, and what arrived early for this end, has been sent."""
+        """Close after sending all buffered and early data."""
         self._closing = True
         if self._wire is not None and self.is_open:
             self._wire.close()
@@ -161,7 +161,7 @@ class End(asyncio.Protocol):
             self._wire.abort()
 
     def _opened(self) -> None:
-        """From now on this end can be written to."""
+        """Mark this end as writable, and deliver early data in both directions."""
         if self._aborted:
             return
         self.is_open = True
@@ -172,7 +172,7 @@ class End(asyncio.Protocol):
             self.close()
 
     def deliver(self) -> None:
-        """Pass on what arrived early, as soon as the other end can take it, and read on."""
+        """If the other end is open, deliver early data to it and resume reading."""
         if self.other is None or not self.other.is_open:
             return
         if self._early:
@@ -201,7 +201,7 @@ class End(asyncio.Protocol):
 
 
 class _Buffer(threading.local):
-    """What a socket's bytes are read into: one for all, as nothing stays in it."""
+    """The buffer for reads of all sockets of a thread; each read is copied out immediately."""
 
     def __init__(self) -> None:
         self.view = memoryview(bytearray(64 * 1024))
@@ -211,7 +211,7 @@ _buffer = _Buffer()
 
 
 class SocketEnd(End, asyncio.BufferedProtocol):
-    """Reads nothing before its channel is open, so that the visitor waits, and not this process."""
+    """Reads nothing before its channel is open, so that data waits in the kernel, not in memory."""
 
     @override
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -225,26 +225,27 @@ class SocketEnd(End, asyncio.BufferedProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         transport.pause_reading()
-        # One who has vanished without a word would otherwise be kept for ever.
+        # Without keepalive, the connection to a vanished peer would stay open for ever.
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._opened()
 
     @override
     def _pause_again(self) -> None:
-        """CPython before 3.11.4 reads on after a pause in `connection_made`, yet calls it paused.
+        """Pause effectively on CPython before 3.11.4.
 
-        Another pause would do nothing then.
+        After a pause in `connection_made`, it keeps reading but considers reading paused, so
+        another pause alone would do nothing.
         """
         self.resume_reading()
         self.pause_reading()
 
 
 class Forwards:
-    """The connections of one tunnel to its target."""
+    """The connections from one tunnel to its target."""
 
     def __init__(self, target: Target) -> None:
         self.congestion: Congestion | None = None
-        """Of the SSH connection through which they come, once there is one."""
+        """The congestion of the SSH connection, once there is one."""
         self._target = target
         self._ends: set[End] = set()
         self._dials: set[asyncio.Task[Any]] = set()
@@ -253,13 +254,13 @@ class Forwards:
         return len(self._ends) + len(self._dials)
 
     async def session(self, _host: str, _port: int) -> End:
-        """The session of a channel that a visitor opened, connected to the target.
+        """Connect to the target and return the session for a channel that a visitor opened.
 
-        asyncssh awaits this in a separate task. Raises ChannelOpenError when the target does not
-        accept, which closes the channel.
+        asyncssh awaits this in a separate task. Raises ChannelOpenError, which closes the channel,
+        when the target does not accept the connection.
         """
         task = asyncio.current_task()
-        assert task is not None  # asyncssh's
+        assert task is not None  # the one of asyncssh
         self._dials.add(task)
         remote, local = End(self._ends, self.congestion), SocketEnd(self._ends)
         remote.join(local)
@@ -274,7 +275,7 @@ class Forwards:
         return remote
 
     async def end(self) -> None:
-        """Abort what still passes through, and wait until it is gone."""
+        """Abort all connections and wait until they have ended."""
         for task in tuple(self._dials):
             task.cancel()
         while len(self):

@@ -1,4 +1,4 @@
-"""Which host keys are trusted, and what to do about an unknown or changed one."""
+"""Trusted host keys, and the errors for unknown and changed ones."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.expansion import expand_home
 from prx_tunnel_ssh.config import ANY_HOST_KEY, SshConfig
 
-# In OpenSSH's order of preference. asyncssh would offer only the algorithms of the keys it trusts:
-# a server whose key is of another kind would be "no common algorithm" instead of "key changed".
+# In OpenSSH's order of preference. asyncssh would offer only the algorithms of trusted keys, and a
+# server with another type of key would fail with "no common algorithm" instead of "key changed".
 _ALGORITHMS = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -25,7 +25,7 @@ _ALGORITHMS = (
 
 @dataclass(frozen=True)
 class KnownHosts:
-    """The known keys of one server; `hosts` is None when its key is not verified."""
+    """The known keys of one server; `hosts` is None if its key is not verified."""
 
     name: str
     path: str
@@ -35,7 +35,7 @@ class KnownHosts:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """The algorithms to offer, those of the trusted keys first; empty: asyncssh's choice."""
+        """The algorithms to offer, those of trusted keys first; empty for asyncssh's defaults."""
         if self.authorities:
             return ()
         trusted = [name.decode() for key in self.keys for name in key.sig_algorithms]
@@ -44,9 +44,9 @@ class KnownHosts:
 
 
 def read_known_hosts(config: SshConfig) -> KnownHosts:
-    """The entries for the server in the configured file; none when the file is missing.
+    """Read the entries for the server; there are none if the file does not exist.
 
-    Raises SetupError for a file that cannot be read or understood.
+    Raises SetupError if the file cannot be read or parsed.
     """
     host = config.host or ""
     name = host if config.port == 22 else f"[{host}]:{config.port}"
@@ -68,7 +68,7 @@ def read_known_hosts(config: SshConfig) -> KnownHosts:
 
 
 def untrusted(known: KnownHosts, port: int, host: str, key: asyncssh.SSHKey) -> SetupError:
-    """The error for a server that showed this key, with the lines that make it trusted."""
+    """The error for a server with this untrusted key, with the line that makes it trusted."""
     line = f"{known.name} {_public_line(key)}"
     kind = _kind(key)
     check = f"ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub"
@@ -95,6 +95,6 @@ def _public_line(key: asyncssh.SSHKey) -> str:
 
 
 def _kind(key: asyncssh.SSHKey) -> str:
-    """The name that ssh-keyscan and the files of a server have for it."""
+    """The key type as in `ssh-keyscan -t` and in the names of a server's key files."""
     algorithm = key.get_algorithm()
     return next((k for k in ("ed25519", "ecdsa", "rsa") if k in algorithm), algorithm)

@@ -1,4 +1,4 @@
-"""One authenticated SSH connection: opened, checked; why it failed, and why it was lost."""
+"""Opens one authenticated SSH connection, and explains why it failed or was lost."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _TOO_MANY_FAILURES = "too many authentication failures"
 
 
 class Peer(asyncssh.SSHClient):
-    """The client side of one connection, called by asyncssh."""
+    """asyncssh's callbacks for one client connection."""
 
     def __init__(self) -> None:
         self.shown_key: asyncssh.SSHKey | None = None
-        """The key of a server that is not trusted."""
+        """The host key of the server, if it is not trusted."""
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        """Why the connection has ended, once it has."""
+        """The reason why the connection ended, once it has."""
         self.congestion: Congestion | None = None
 
     @override
@@ -62,7 +62,7 @@ class Peer(asyncssh.SSHClient):
 
 @dataclass(frozen=True)
 class Access:
-    """How the server is verified, and how this side authenticates."""
+    """The known host keys of the server, and the keys of this client."""
 
     known: KnownHosts
     keys: Sequence[asyncssh.SSHKeyPair]
@@ -78,10 +78,10 @@ class Transport:
 async def open_transport(
     config: SshConfig, access: Access | None = None
 ) -> AsyncIterator[Transport]:
-    """Connect, verify the server, authenticate; disconnect when the context is left.
+    """Connect, verify the server and authenticate; disconnect on exit.
 
     `access` replaces the keys and known hosts of the configuration. Raises SetupError for errors
-    that the user has to fix, ConnectError for transient ones.
+    that the user has to fix, and ConnectError for transient ones.
     """
     quiet_asyncssh()
     peer = Peer()
@@ -108,7 +108,7 @@ async def _connect(config: SshConfig, access: Access, peer: Peer) -> asyncssh.SS
             f"tunnel.ssh.host: {config.host} was not found ({error.strerror}); "
             "check its spelling, and the name servers of this machine"
         ) from None
-    except UnicodeError:  # of the codec that readies a name for the resolver
+    except UnicodeError:  # the IDNA codec rejects the name
         raise SetupError(
             f"tunnel.ssh.host: {config.host} is not a valid host name; correct it"
         ) from None
@@ -121,11 +121,11 @@ async def _connect(config: SshConfig, access: Access, peer: Peer) -> asyncssh.SS
 
 
 async def round_trip(connection: SSHConnection, *, timeout: float) -> float | None:
-    """Seconds until the other side answered a keepalive, or None when it did not within `timeout`.
+    """The seconds until the peer answered a keepalive; None after `timeout` seconds.
 
     Every implementation answers, if only with a failure (RFC 4254, section 4). asyncssh has no
-    public function for a request with an answer; its own keepalives do not report theirs. The test
-    of this function fails when a new version renames or replaces the private one.
+    public function for a request with a reply, and its own keepalives do not report the reply. The
+    test of this function fails if a new version renames or replaces the private one.
     """
     start = time.monotonic()
     with move_on_after(timeout):
@@ -135,7 +135,7 @@ async def round_trip(connection: SSHConnection, *, timeout: float) -> float | No
 
 
 def quiet_asyncssh() -> None:
-    """Keep asyncssh's notes on each connection out of the host's log, unless it asked for them."""
+    """Hide asyncssh's messages about each connection, unless the host has set its log level."""
     logger = get_logger("asyncssh")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
@@ -143,8 +143,8 @@ def quiet_asyncssh() -> None:
 
 def _options(config: SshConfig, access: Access, peer: Peer) -> dict[str, Any]:
     password = None if config.password is None else config.password.get_secret_value()
-    # asyncssh gives up after count_max + 1 silent intervals: with shorter ones, that is within
-    # keepalive_interval * keepalive_count.
+    # asyncssh gives up after count_max + 1 silent intervals. The interval is shortened so that this
+    # takes keepalive_interval * keepalive_count seconds.
     interval = config.keepalive_interval * config.keepalive_count / (config.keepalive_count + 1)
     return {
         "host": config.host,
@@ -155,11 +155,11 @@ def _options(config: SshConfig, access: Access, peer: Peer) -> dict[str, Any]:
         "known_hosts": access.known.hosts,
         "server_host_key_algs": access.known.algorithms,
         "client_factory": lambda: peer,
-        # First, as a packet costs a fifth of what it does with asyncssh's own first choice.
+        # Preferred: a packet costs a fifth of the time of asyncssh's own first choice.
         "encryption_algs": "^aes256-gcm@openssh.com,aes128-gcm@openssh.com",
         "keepalive_interval": interval,
         "keepalive_count_max": config.keepalive_count,
-        # Only what this table says: no ~/.ssh/config, no agent by default.
+        # Only this configuration applies: no ~/.ssh/config, and no agent by default.
         "config": None,
         "agent_path": None,
         "gss_host": None,
@@ -171,9 +171,9 @@ def _options(config: SshConfig, access: Access, peer: Peer) -> dict[str, Any]:
 async def _connect_or_undo(
     connecting: Awaitable[asyncssh.SSHClientConnection],
 ) -> asyncssh.SSHClientConnection:
-    """Connect in a separate task, and disconnect again when cancelled at its last step.
+    """Connect in a separate task, and disconnect if it completes despite the cancellation.
 
-    The coroutine cannot clean up by itself: a cancel scope interrupts each of its awaits again.
+    The coroutine cannot clean up by itself, because a cancel scope interrupts each of its awaits.
     """
     task = asyncio.ensure_future(connecting)
     try:
@@ -206,7 +206,7 @@ def _why_lost(error: Exception | None) -> str:
 
 
 def _explain(error: Exception, config: SshConfig, access: Access, peer: Peer) -> TunnelError:
-    """The error with an explanation: SetupError when the user has to fix something."""
+    """The error to raise: SetupError if the user has to fix something, else ConnectError."""
     secrets = [] if config.password is None else [config.password.get_secret_value()]
     text = Redactor(secrets)(one_line(_words(error)))
     server = f"{config.host}:{config.port}"
@@ -229,7 +229,7 @@ def _explain(error: Exception, config: SshConfig, access: Access, peer: Peer) ->
 
 
 def _words(error: Exception) -> str:
-    """Asyncio's errors of a connection show the call that failed, not what happened."""
+    """The error's text; for an OSError without the failed call, which asyncio puts in front."""
     if isinstance(error, OSError) and (error.errno or 0) > 0:
         return os.strerror(error.errno or 0)
     return str(error)
@@ -253,6 +253,6 @@ def _refused(config: SshConfig, keys: Sequence[asyncssh.SSHKeyPair]) -> SetupErr
 
 
 def _fingerprint(key: asyncssh.SSHKeyPair) -> str:
-    """As `ssh-keygen -l` shows it."""
+    """The fingerprint in the format of `ssh-keygen -l`."""
     digest = hashlib.sha256(key.public_data).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
