@@ -77,7 +77,7 @@ class Announcement(asyncssh.SSHClientSession[bytes]):
         try:
             self.url.set_result(ANY_URL.accept(found.group(1)))
         except ValueError as error:
-            logger.warning("url_pattern matched what is no public URL (%s): %s", error, text)
+            logger.warning("url_pattern matched, but not a public URL (%s): %s", error, text)
 
 
 def _clean(raw: bytes) -> str:

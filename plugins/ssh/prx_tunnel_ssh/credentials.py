@@ -75,7 +75,7 @@ def read_key(config: SshConfig) -> Sequence[asyncssh.SSHKeyPair]:
                 f"identity_file: {path} is encrypted: add it to the agent (ssh-add {path}) and "
                 f"set identity_file to {path}.pub"
             ) from None
-        raise SetupError(f"identity_file: {path} is no private key: {error}") from None
+        raise SetupError(f"identity_file: {path} is not a private key: {error}") from None
 
 
 def _load(path: str) -> Sequence[asyncssh.SSHKeyPair]:
@@ -138,7 +138,7 @@ def _named(keys: Sequence[asyncssh.SSHKeyPair], config: SshConfig) -> Sequence[a
     except OSError as error:
         raise SetupError(f"identity_file: cannot read {path}: {error.strerror}") from None
     except asyncssh.KeyImportError as error:
-        raise SetupError(f"identity_file: {path} is no public key: {error}") from None
+        raise SetupError(f"identity_file: {path} is not a public key: {error}") from None
     named = [key for key in keys if key.public_data == wanted]
     if not named:
         raise SetupError(

@@ -114,7 +114,7 @@ async def test_identity_files_of_no_use(tmp_path: Path) -> None:
     text.chmod(0o600)
     encrypted = make_key(tmp_path / "encrypted", passphrase="long enough")
     assert "No such file" in await error_for(tmp_path / "missing")
-    assert "is no private key" in await error_for(text)
+    assert "is not a private key" in await error_for(text)
     assert f"ssh-add {encrypted}" in await error_for(encrypted)
 
 
