@@ -261,10 +261,18 @@ def validate(model: type[ConfigT], table: Mapping[str, Any], *, path: str) -> Co
         details = error.errors(include_input=False, include_url=False)
     del table  # or a traceback with local variables would show its secrets
     # Outside of `except`, because the original as the context would hold the table and its secrets.
-    reasons = [_explain(each, model, path) for each in details[:MOST_REASONS]]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for each in details[:MOST_REASONS]:
+        key, reason = _explain(each, model, path)
+        # Only a union has several reasons for one key: what it would have taken instead.
+        unknown = reason if each["type"] == "extra_forbidden" else ""
+        found = reasons.setdefault((key, unknown), [])
+        if reason not in found:
+            found.append(reason)
+    lines = [f"{key}: {', or '.join(found)}" for (key, _), found in reasons.items()]
     if len(details) > MOST_REASONS:
-        reasons.append(f"{path}: and {len(details) - MOST_REASONS} more")
-    raise ConfigError("\n".join(dict.fromkeys(reasons)))
+        lines.append(f"{path}: and {len(details) - MOST_REASONS} more")
+    raise ConfigError("\n".join(lines))
 
 
 MOST_REASONS = 20  # in one message
@@ -274,14 +282,20 @@ LONGEST_REASON = 1000  # characters
 _TYPE_LABEL = re.compile(r"str|int|float|bool|none|.*[\[(].*")
 
 
-def _explain(detail: ErrorDetails, model: type[ConfigModel], path: str) -> str:
+_TABLE_WANTED = ("model_type", "dict_type")
+
+
+def _explain(detail: ErrorDetails, model: type[ConfigModel], path: str) -> tuple[str, str]:
+    """The path of the key, and what is wrong with it."""
     location = [shown_key(str(part)) for part in detail["loc"]]
     if detail["type"] == "extra_forbidden":
         owner = _model_at(model, location[:-1])
-        return f"{'.'.join([path, *location[:-1]])}: {_unknown_key(location[-1], owner)}"
+        return ".".join([path, *location[:-1]]), _unknown_key(location[-1], owner)
     key = ".".join([path, *(part for part in location if not _TYPE_LABEL.fullmatch(part))])
+    if detail["type"] in _TABLE_WANTED:
+        return key, f"it is not a table; write [{key}]"
     reason = detail["msg"].removeprefix("Value error, ")[:LONGEST_REASON]
-    return f"{key}: {reason[0].lower()}{reason[1:]}"
+    return key, f"{reason[0].lower()}{reason[1:]}"
 
 
 def _model_at(model: type[ConfigModel], location: list[str]) -> type[ConfigModel]:

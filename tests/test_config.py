@@ -294,6 +294,23 @@ def test_every_reason_is_told_once_and_names_its_key() -> None:
     ]
 
 
+def test_what_a_key_may_be_instead_is_told_on_one_line() -> None:
+    expected = "input should be a valid string, or input should be a valid list"
+    assert reason(Example, either=3) == f"tunnel.example.either: {expected}"
+    unknown = reason(Example, one=1, two=2).splitlines()
+    assert [line.partition(";")[0] for line in unknown] == [
+        "tunnel.example: unknown key 'one'",
+        "tunnel.example: unknown key 'two'",
+    ]
+
+
+def test_a_value_in_place_of_a_table_is_told_in_words_of_toml() -> None:
+    assert reason(Example, inner=3, env="x").splitlines() == [
+        "tunnel.example.env: it is not a table; write [tunnel.example.env]",
+        "tunnel.example.inner: it is not a table; write [tunnel.example.inner]",
+    ]
+
+
 def test_the_tables_of_other_backends_are_kept_and_not_looked_at() -> None:
     config = tunnel(backend="custom", ngrok={"nonsense": 1}, custom={"command": "x"})
     assert config.table("custom") == {"command": "x"}
