@@ -334,6 +334,13 @@ def test_a_command_that_is_none(prx: Prx, command: str, reason: str) -> None:
     assert reason in done.stderr
 
 
+def test_an_empty_command_is_explained_where_it_was_given(prx: Prx) -> None:
+    ending = "is empty; name a program, or"
+    assert f"gateway.command {ending} remove the key\n" in run_with(prx, "command = ''").stderr
+    prx.config.write_text("")
+    assert f"COMMAND {ending} leave it out\n" in prx("start", "--", "").stderr
+
+
 def test_the_command_line_beats_the_configuration(prx: Prx) -> None:
     prx.config.write_text("[gateway]\ncommand = 'false'\n")
     done = prx("start", "--", "/bin/echo", "--name", "--", "x")

@@ -78,13 +78,13 @@ def _command(given: list[str], config: Config) -> tuple[str, ...]:
     command = given or config.gateway.command
     if command is None:
         return ()
-    where = "COMMAND" if given else "gateway.command"
+    where, mend = ("COMMAND", "leave it out") if given else ("gateway.command", "remove the key")
     try:
         words = tuple(shlex.split(command) if isinstance(command, str) else command)
     except ValueError as error:
         raise ConfigError(f"{where}: {str(error).lower()}; check the quotation marks") from None
     if not words or not words[0]:
-        raise ConfigError(f"{where} is empty; name a program or remove the key")
+        raise ConfigError(f"{where} is empty; name a program, or {mend}")
     if any("\x00" in word for word in words):
         raise ConfigError(f"{where}: an argument contains a NUL character; remove it")
     return words
