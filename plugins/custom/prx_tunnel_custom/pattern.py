@@ -17,7 +17,8 @@ from prx_tunnel_core.programs import compile_pattern
 # Each search takes time in proportion to the line; a line of 64 KiB could hold 30 000 matches.
 CANDIDATES = 20
 
-_IN_NO_URL = re.compile(r'[\\^|{}<>"`]|\.[*+]')
+# A bracket in a URL belongs to an IPv6 address, which has a colon.
+_IN_NO_URL = re.compile(r'[\\^|{}<>"`]|\.[*+]|\[[^\]:]*\]')
 
 
 class Pattern(Protocol):

@@ -171,6 +171,7 @@ def test_an_expression_that_matches_nothing_at_all_is_refused(pattern: str) -> N
         ("bore.*", "put parentheses around the URL"),
         ("^bore", "put parentheses around the URL"),
         ("(?:bore)", "put parentheses around the part"),
+        ("https://[a-z-]+", "without a group it is plain text"),
         ("listening at", r"write: listening at (\S+)"),
         ("url: ", r"write: url: (\S+)"),
     ],
@@ -179,6 +180,10 @@ def test_text_that_could_never_match_is_refused_with_what_was_meant(
     pattern: str, said: str
 ) -> None:
     assert said in refused(pattern)
+
+
+def test_the_brackets_of_an_address_are_no_expression() -> None:
+    assert find("up at http://[2001:db8::1]:80", "[2001:db8::1]") == "http://[2001:db8::1]"
 
 
 @pytest.mark.parametrize("pattern", [".", "(.+)", "()", " ", "qz", "http", "INF", r"(\d)"])
