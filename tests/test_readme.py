@@ -16,7 +16,7 @@ from prx_tunnel_core import _configfile
 from prx_tunnel_core._cli.parser import build
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core._plugins.names import BACKENDS, OBSERVERS
-from prx_tunnel_core.config import TunnelConfig, validate
+from prx_tunnel_core.config import ReconnectConfig, TunnelConfig, validate
 from support.readme import CHINESE, README, ROOT, blocks, console_blocks
 
 HOSTS = [code for code in blocks("python") if "print(" in code]
@@ -65,6 +65,18 @@ def test_the_configuration_table_tells_the_real_defaults(page: str) -> None:
             settings = getattr(settings, table)
         shown = ast.literal_eval({"true": "True", "false": "False"}.get(default, default))
         assert getattr(settings, name) == shown, key
+
+
+@PAGES
+@pytest.mark.parametrize(
+    ("model", "table"), [(TunnelConfig, ""), (ReconnectConfig, "reconnect.")], ids=["", "reconnect"]
+)
+def test_the_configuration_table_has_every_key(
+    page: str, model: type[BaseModel], table: str
+) -> None:
+    keys = {f"{table}{key}" for key in model.model_fields} - {"reconnect"}
+    (rows,) = re.findall(r"^\| `backend` \|.*?\n\n", page, re.DOTALL | re.MULTILINE)
+    assert {key for key in keys if not re.search(rf"`{re.escape(key)}[` ]", rows)} == set()
 
 
 @PAGES

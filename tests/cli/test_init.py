@@ -13,7 +13,7 @@ from prx_tunnel_core._cli.init import sample
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core._plugins.names import BACKENDS
 from prx_tunnel_core.backend import Backend
-from prx_tunnel_core.config import TunnelConfig, validate
+from prx_tunnel_core.config import ReconnectConfig, TunnelConfig, validate
 from support.command import Prx
 
 
@@ -93,6 +93,7 @@ def test_the_keys_that_are_shown_as_comments_have_their_defaults() -> None:
     tunnel = validate(TunnelConfig, document, path="tunnel")
     assert tunnel == TunnelConfig(backend="ssh")
     assert set(document) | {"local_host", "allow_sensitive_port"} == set(TunnelConfig.model_fields)
+    assert set(document["reconnect"]) == set(ReconnectConfig.model_fields)
 
 
 @pytest.mark.parametrize("name", BACKENDS)
