@@ -147,14 +147,14 @@ def test_each_operation_is_in_the_table_of_commands(page: str) -> None:
     assert set(re.findall(r"([a-z]+)`", commands)) == set(OPERATIONS)
 
 
-@pytest.mark.usefixtures("operation_url")
+@pytest.mark.usefixtures("operation_example")
 async def test_an_entry_of_the_table_is_a_whole_operation(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The server, the client, the subcommand and its help derive from it."""
 
     async def prx(*arguments: str) -> tuple[int, str]:
-        code = await anyio.to_thread.run_sync(main, ["tunnel", "url", *arguments])
+        code = await anyio.to_thread.run_sync(main, ["tunnel", "example", *arguments])
         printed = capsys.readouterr()
         return code, printed.out + printed.err
 
@@ -165,18 +165,20 @@ async def test_an_entry_of_the_table_is_a_whole_operation(
     code, printed = await prx("--help")
     assert (code, "\nPrint the URL.\n" in printed) == (0, True)
     not_running, negative = query.exit_codes().splitlines()
-    assert not_running.endswith(", url)")
-    assert negative.endswith(", no URL (url)")
+    assert not_running.endswith(", example)")
+    assert negative.endswith(", no URL (example)")
 
 
 @pytest.fixture
-def operation_url(monkeypatch: pytest.MonkeyPatch) -> None:
+def operation_example(monkeypatch: pytest.MonkeyPatch) -> None:
     async def handler(served: ServedTunnel) -> tuple[int, str, dict[str, object]]:
         assert served.tunnel.info is not None
         url = served.tunnel.info.public_url
         return 0, f"{url}\n", {"url": url}
 
-    monkeypatch.setitem(OPERATIONS, "url", Operation(handler, "print the URL", negative="no URL"))
+    monkeypatch.setitem(
+        OPERATIONS, "example", Operation(handler, "print the URL", negative="no URL")
+    )
 
 
 async def test_asking_for_what_does_not_run(tmp_path: Path) -> None:

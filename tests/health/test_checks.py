@@ -133,14 +133,14 @@ async def test_a_new_one_is_a_row(
     monkeypatch: pytest.MonkeyPatch, counts: bool, verdict: Verdict, whole: str
 ) -> None:
     async def look(examined: Examined) -> Check:
-        return Check("clock", verdict, f"of {examined.target.port}")
+        return Check("example", verdict, f"of {examined.target.port}")
 
-    row = HealthCheck(name="clock", look=look, counts=counts)
+    row = HealthCheck(name="example", look=look, counts=counts)
     monkeypatch.setattr(checks, "CHECKS", (*CHECKS, row))
     health = await examine(subject(Check("edge", "ok")))
-    assert health.checks[-1] == Check("clock", verdict, "of 3000")
+    assert health.checks[-1] == Check("example", verdict, "of 3000")
     assert health.verdict == whole
-    assert reasons(health) == ("clock: of 3000" if whole == "unhealthy" else "")
+    assert reasons(health) == ("example: of 3000" if whole == "unhealthy" else "")
 
 
 def made(**verdicts: Verdict) -> TunnelHealth:
