@@ -117,7 +117,7 @@ OPERATIONS = {
     ),
     "health": Operation(
         _health,
-        "check the tunnel now: process, provider, local port, public URL",
+        "check the tunnel now, from the program to the public URL",
         negative="unhealthy",
     ),
     "stop": Operation(
