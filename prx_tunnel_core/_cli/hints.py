@@ -57,6 +57,8 @@ def _top(word: str, following: str, top: Collection[str], below: Collection[str]
 
 def _below(word: str, top: Collection[str], below: Collection[str]) -> str:
     """The suggestion for an unknown word after `tunnel`."""
+    if word == "help":
+        return "prx tunnel --help"
     if meant := closest(word, below):
         return f"prx tunnel {meant}"
     return f"prx {word}" if word in top else _backend(word)

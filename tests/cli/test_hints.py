@@ -22,6 +22,7 @@ from support.command import Prx
         ("cloudflared", "prx tunnel start --backend cloudflare"),
         ("tunnel ngrok", "prx tunnel start --backend ngrok"),
         ("help", "prx --help"),
+        ("tunnel help", "prx tunnel --help"),
         ("version", "prx --version"),
         ("--verison", "prx --version"),
         ("-v", "prx --version"),
