@@ -6,8 +6,9 @@ Each mutant meets
 
 1. the files of default tests that are closest to it: they import the module, are named after it, or
    speak of the function or the list that was changed,
-2. all tests of the same subject, heavy ones too,
-3. with `--rest`, all other tests of the default run.
+2. the other default tests of the same subject,
+3. the heavy tests of the closest files,
+4. with `--rest`, all other tests of the default run.
 
 It is killed by the first test that fails, when that fails again and not without the mutant. Prints
 what has killed each, then the survivors; exits with 1 when fewer than 90 % were killed.
@@ -43,7 +44,7 @@ WORKERS = 2
 TARGET = 0.9
 CLOSEST = 8  # files in the first step
 # Seconds for each step. A test that hangs fails much sooner, by pytest-timeout.
-FIRST, SUBJECT, REST = 600.0, 1800.0, 1800.0
+FIRST, SUBJECT, HEAVY, REST = 300.0, 600.0, 300.0, 1800.0
 KILLED_BY = re.compile(r"^(?:FAILED|ERROR) ((?:tests|plugins)/.*)$", re.MULTILINE)
 FAILED = ("-m", "heavy or not heavy", "--last-failed", "--last-failed-no-failures", "none")
 
@@ -140,10 +141,12 @@ def outcome_of(tree: Tree, mutant: Mutant, *, rest: bool) -> str:
     """What has killed it; empty when it survives."""
     right, wrong = mutant.source(tree.folder, changed=False), mutant.source(tree.folder)
     closest = closest_to(mutant, tree.folder)
-    subject = [path for path in subject_of(mutant, tree.folder) if path not in closest]
+    subject = subject_of(mutant, tree.folder)
+    others = [*closest[CLOSEST:], *(path for path in subject if path not in closest)]
     steps = [
         (["-m", "not heavy", *closest[:CLOSEST]], FIRST) if closest else None,
-        (["-m", "heavy or not heavy", *closest, *subject], SUBJECT) if closest or subject else None,
+        (["-m", "not heavy", *others], SUBJECT) if others else None,
+        (["-m", "heavy", *closest[:CLOSEST]], HEAVY) if closest else None,
         (["-m", "not heavy"], REST) if rest else None,
     ]
     for arguments, limit in filter(None, steps):
@@ -195,14 +198,16 @@ def tests_of(mutant: Mutant, root: Path) -> list[str]:
 
 
 def subject_of(mutant: Mutant, root: Path = ROOT) -> list[str]:
-    """The tests of a plugin, or those of core whose file or folder is named after the package."""
+    """The tests of a plugin, or those of core whose file or folder is named after the package.
+
+    The snapshot of the public API is about every module of core.
+    """
     parts = Path(mutant.module).parts
     if parts[0] == "plugins":
         return tests_of(mutant, root)
     name = Path(parts[1]).stem.strip("_")
-    return [
-        path for path in tests_of(mutant, root) if f"/{name}/" in path or f"/test_{name}" in path
-    ]
+    named = (f"/{name}/", f"/test_{name}", "/test_public_api.")
+    return [path for path in tests_of(mutant, root) if any(each in path for each in named)]
 
 
 if __name__ == "__main__":

@@ -3,8 +3,13 @@
 Ours rather than a library's: `mutmut` changes functions only, so no list or bound of a module, and
 `cosmic-ray` removes neither statements nor entries; both run the same tests for every change.
 
-No change is made to types, to what runs on another system only, and to prose. A text with a space
-in it is taken for prose: a test that compares every wording would only keep it from getting better.
+No change is made where none can be noticed, or should be:
+
+- types (annotations, `cast()`, the name of a `TypeVar`), and what runs on another system only,
+- prose, which is any text with a space in it, and an argument that is nothing else (`help="…"`):
+  a test that compares every wording would only keep it from getting better,
+- an argument that is the library's default anyway (`_DEFAULTS`), and the order of two arguments
+  where it does not matter (`compare_digest()`).
 """
 
 from __future__ import annotations
@@ -28,6 +33,12 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
 }  # fmt: skip
 _OPPOSITES = {"min": "max", "max": "min", "any": "all", "all": "any"}
+_IN_ANY_ORDER = {*_OPPOSITES, "compare_digest"}
+_DEFAULTS = {
+    ("run", "backend", "asyncio"),  # anyio
+    ("run", "check", False),  # subprocess; ruff wants it written
+}
+_TYPING = {"cast", "TypeVar", "ParamSpec", "NewType", "TypedDict"}
 _SYSTEMS = {"darwin", "win32", "linux"}
 
 
@@ -179,6 +190,10 @@ class _Walk:
             return
         for changed in _changes(node):
             self.found.append((node, changed))
+        if isinstance(node, ast.Call) and _name_of(node) in _TYPING:  # a type, then values
+            for each in node.args[1:] if _name_of(node) == "cast" else ():
+                self._expression(each)
+            return
         self._children(node)
         for test in _tests_in(node):
             self._negate(test)
@@ -233,7 +248,7 @@ def _constant(node: ast.Constant) -> Iterator[str]:
         case float(value):
             yield str(value * 2 or 1.0)
             yield str(value / 2 or 0.1)
-        case str(value) if value and not any(each.isspace() for each in value):
+        case str(value) if value and not _is_prose(value):
             yield repr(value + "x")
         case bytes(value) if value and not any(each in b" \n" for each in value):
             yield repr(value + b"x")
@@ -282,16 +297,29 @@ def _mapping(node: ast.Dict) -> Iterator[ast.expr]:
 
 
 def _call(node: ast.Call) -> Iterator[ast.expr]:
-    is_opposite = isinstance(node.func, ast.Name) and node.func.id in _OPPOSITES  # in any order
+    name = _name_of(node)
+    if name in _TYPING:
+        return
     starred = any(isinstance(each, ast.Starred) for each in node.args)
-    if len(node.args) > 1 and not starred and not is_opposite:
+    if len(node.args) > 1 and not starred and name not in _IN_ANY_ORDER:
         first, second, *rest = node.args
         yield ast.Call(node.func, [second, first, *rest], node.keywords)
-    for number in range(len(node.keywords)):
+    for number, keyword in enumerate(node.keywords):
+        value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
+        if _is_prose(value) or (name, keyword.arg, value) in _DEFAULTS:
+            continue
         rest_of = [each for other, each in enumerate(node.keywords) if other != number]
         yield ast.Call(node.func, node.args, rest_of)
-    if isinstance(node.func, ast.Name) and node.func.id in _OPPOSITES:
-        yield ast.Call(ast.Name(_OPPOSITES[node.func.id]), node.args, node.keywords)
+    if isinstance(node.func, ast.Name) and name in _OPPOSITES:
+        yield ast.Call(ast.Name(_OPPOSITES[name]), node.args, node.keywords)
+
+
+def _name_of(node: ast.Call) -> str:
+    return ast.unparse(node.func).rsplit(".", 1)[-1]
+
+
+def _is_prose(value: object) -> bool:
+    return isinstance(value, str) and any(each.isspace() for each in value)
 
 
 def _conditional(node: ast.IfExp) -> Iterator[ast.expr]:
