@@ -249,11 +249,14 @@ async def test_the_configuration_file_has_to_ask_for_a_tunnel(
         file.write_text(text)
         caplog.clear()
         caplog.set_level("INFO")
-        async with lifespan(**options(provider))(None) as state:
+        async with lifespan(name="own", **options(provider))(None) as state:
             tunnel = state["tunnel"]
             if status is Connected:
                 await tunnel.first_outcome()
             assert isinstance(tunnel.status, status)
+            assert tunnel.name == "own"
+            if status is Failed:
+                assert said in tunnel.status.message
             assert said in caplog.text
     assert provider.attempts == 1
 

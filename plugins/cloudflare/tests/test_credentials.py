@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from prx_tunnel_cloudflare.config import CloudflareConfig
+from prx_tunnel_cloudflare.credentials import check_token
 
 from prx_tunnel_core.config import validate
 from prx_tunnel_core.errors import SetupError
@@ -83,6 +85,40 @@ def test_what_is_no_file_does_not_block(tmp_path: Path) -> None:
     ):
         with pytest.raises(SetupError, match=words):
             read(token_file=str(tmp_path / name)).load_credentials()
+
+
+TOKEN = {"a": "account", "t": TUNNEL, "s": "canary-secret"}
+
+
+def encoded(content: object) -> str:
+    return base64.b64encode(json.dumps(content).encode()).decode()
+
+
+def test_the_three_parts_of_a_token_are_texts() -> None:
+    check_token(encoded(TOKEN))
+    check_token(f" {encoded(TOKEN)}\n")
+
+
+@pytest.mark.parametrize("part", TOKEN)
+@pytest.mark.parametrize("value", [None, "", 1, True, ["x"], {"x": 1}])
+def test_each_part_of_a_token_has_to_be_a_text(part: str, value: object) -> None:
+    with pytest.raises(ValueError, match="lacks the account, the tunnel or the secret"):
+        check_token(encoded({**TOKEN, part: value}))
+
+
+@pytest.mark.parametrize("content", [[], "ats", 5, None, {}])
+def test_a_token_that_has_no_parts(content: object) -> None:
+    with pytest.raises(ValueError, match="lacks the account, the tunnel or the secret"):
+        check_token(encoded(content))
+
+
+def test_a_token_file_may_have_sixty_four_kibibytes(tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(encoded(TOKEN).ljust(64 * 1024))
+    assert read(token_file=str(path)).load_credentials().hidden[1] == "canary-secret"
+    path.write_text(encoded(TOKEN).ljust(64 * 1024 + 1))
+    with pytest.raises(SetupError, match="far too large"):
+        read(token_file=str(path)).load_credentials()
 
 
 def test_a_token_file_with_something_else(tmp_path: Path) -> None:

@@ -72,6 +72,29 @@ def test_options_about_forwarding(options: str, allowed: bool) -> None:
     assert entry.forwarding is allowed
 
 
+@pytest.mark.parametrize(
+    ("value", "matched"),
+    [
+        ('a\\"b', 'a"b'),
+        ('\\"', '"'),
+        ('\\"\\"', '""'),
+        ("a\\b", "a\\b"),
+        ("x,a b", "a b"),
+    ],
+)
+def test_a_quote_in_a_quoted_value_is_written_with_a_backslash(value: str, matched: str) -> None:
+    entry = only(f'from="{value}"')
+    assert isinstance(entry, Entry)
+    (pattern,) = entry.sources
+    assert pattern.matches(matched, "", None)
+    assert not pattern.matches(f"{matched}x", "", None)
+
+
+@pytest.mark.parametrize("options", ['from="a', 'from="a\\"', 'from="a"b', 'from="a"\\"'])
+def test_a_quoted_value_ends_at_its_quote(options: str) -> None:
+    assert isinstance(only(options), BadLine)
+
+
 def test_a_line_of_authorized_keys_may_have_sixteen_kibibytes() -> None:
     room = 16 * 1024 - len(f'command="" {LINE}')
     assert isinstance(only(f'command="{"x" * room}"'), Entry)

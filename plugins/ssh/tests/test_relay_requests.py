@@ -50,6 +50,16 @@ async def site() -> AsyncIterator[int]:
     await web.end()
 
 
+async def test_the_relay_is_no_proxy(relay: StandaloneRelay, app: App) -> None:
+    async with relay.here(*SITE) as program, open_site(relay, app.target) as connection:
+        host = host_of(connection)
+        sent = f"CONNECT {host}:80 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+        answer = await speak(await site_port(program), sent)
+    assert answer.startswith(b"HTTP/1.1 405 ")
+    assert answer.endswith(b"this is no proxy\n")
+    assert app.requests == []
+
+
 async def test_a_request_cannot_hide_in_the_body_of_another(
     relay: StandaloneRelay, app: App
 ) -> None:

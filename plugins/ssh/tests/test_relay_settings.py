@@ -34,6 +34,12 @@ def test_a_chosen_port_is_the_same_for_the_same_owner() -> None:
     assert list(Ports().candidates(0, "SHA256:me")) == [0]
 
 
+@pytest.mark.parametrize(("many", "tries"), [(1, 1), (63, 63), (64, 64), (65, 64)])
+def test_at_most_sixty_four_ports_are_tried(many: int, tries: int) -> None:
+    ports = parse_ports(f"0,20000-{20_000 + many - 1}")
+    assert len(set(ports.candidates(0, "SHA256:me"))) == tries
+
+
 def test_a_name_belongs_to_a_key() -> None:
     plain = site_name(b"key", "localhost")
     assert plain == site_name(b"key", "") == site_name(b"key", "0.0.0.0")

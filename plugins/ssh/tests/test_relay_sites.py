@@ -62,6 +62,40 @@ async def test_requests_arrive_as_they_were_sent(relay: StandaloneRelay, app: Ap
     assert b"X-Secret" not in head
 
 
+# RFC 9110, section 7.6.1.
+@pytest.mark.parametrize(
+    ("header", "times"),
+    [
+        ("Keep-Alive: timeout=5", 0),
+        ("Proxy-Connection: keep-alive", 0),
+        ("TE: trailers", 0),
+        ("Connection: X-Other", 0),
+        ("Upgrade: h2c", 1),  # which the relay asks of the program for itself
+    ],
+)
+async def test_a_header_of_one_connection_is_not_passed_on(
+    relay: StandaloneRelay, app: App, header: str, times: int
+) -> None:
+    async with relay.here(*SITE) as program, open_site(relay, app.target) as connection:
+        more = f"{header}\r\nX-Last: 1\r\n{CLOSE}"
+        await speak(await site_port(program), request(host_of(connection), more, b"{}"))
+    (head,) = app.requests
+    assert b"\r\nX-Last: 1\r\n" in head
+    assert head.count(header.encode()) == times
+    assert head.count(b"\r\nConnection: ") == 1
+
+
+async def test_what_frames_and_routes_a_request_cannot_be_removed_by_its_sender(
+    relay: StandaloneRelay, app: App
+) -> None:
+    async with relay.here(*SITE) as program, open_site(relay, app.target) as connection:
+        more = "Connection: close, Host, Content-Length\r\n"
+        await speak(await site_port(program), request(host_of(connection), more, b"{}"))
+    (head,) = app.requests
+    assert b"\r\nHost: " + host_of(connection).encode() in head
+    assert b"\r\nContent-Length: 2\r\n" in head
+
+
 async def test_each_request_goes_where_its_own_host_says(relay: StandaloneRelay, app: App) -> None:
     """A proxy in front uses one connection for the visitors of many tunnels."""
     other = App()

@@ -80,6 +80,21 @@ async def test_every_fault_is_told_and_it_recovers(
         await shows(state, "bot", "registered https://a.example.com/hook")
 
 
+@pytest.mark.parametrize("surplus", [0, 1, 1000])
+async def test_a_reason_has_at_most_four_hundred_characters(
+    telegram: TelegramServer, caplog: pytest.LogCaptureFixture, surplus: int
+) -> None:
+    begin = "127.0.0.1 answered 400 Bad Request: "
+    telegram.fault = says(400, {"ok": False, "description": "y" * (400 - len(begin) + surplus)})
+    async with observed(bot(telegram)) as (tunnel, state):
+        tunnel.connect("https://a.example.com")
+        told = await shows(state, "bot", "failed: ")
+    (logged,) = {each for each in caplog.messages if each.startswith("webhook bot: ")}
+    reason = logged.removeprefix("webhook bot: ")
+    assert (len(reason), reason[-1]) == (400, "y")
+    assert reason in told
+
+
 async def test_a_provider_that_is_slow_is_given_up_and_asked_again(
     telegram: TelegramServer,
 ) -> None:
