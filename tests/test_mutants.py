@@ -24,6 +24,7 @@ CHANGES = {
     "x = not a": {"x = (a)"},
     "x = f(a, b, k=c)": {"x = (f(b, a, k=c))", "x = (f(a, b))"},
     "x = f(help='two words', k=c)": {"x = (f(help='two words'))"},
+    "x = f(metavar='N')": set(),
     "x = hmac.compare_digest(a, b)": set(),
     "anyio.run(a, backend='asyncio')": {"pass", "anyio.run(a, backend='asynciox')"},
     "x = cast('T', 2)": {"x = cast('T', 3)"},
@@ -41,6 +42,7 @@ CHANGES = {
     },
     "x: Literal['a', 'b'] = a": set(),
     "'''A docstring.'''": set(),
+    "__all__ = ['a', 'b']": set(),
     "if TYPE_CHECKING:\n    f(1)": set(),
     "if sys.platform == 'win32':\n    f(1)": set(),
 }

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,24 @@ def test_s05_a_folder_of_another_user(folder: Path, above: int) -> None:
 
 
 @as_root
+@pytest.mark.parametrize("flag", ["O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK"])
+def test_a_file_is_opened_so_that_a_device_does_no_harm(
+    file: Path, monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    """No program inherits it, a terminal does not become ours, a FIFO waits for no writer."""
+    opened, open_ = list[int](), os.open
+
+    def noted(path: str, flags: int, *more: Any, **options: Any) -> int:
+        if path == str(file):
+            opened.append(flags)
+        return open_(path, flags, *more, **options)
+
+    monkeypatch.setattr(os, "open", noted)
+    os.close(trust.open_file(str(file)))
+    assert opened
+    assert all(flags & getattr(os, flag) for flags in opened)
+
+
 def test_o07_a_home_is_not_taken_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = pwd.struct_passwd(("bob", "x", STRANGER, STRANGER, "", str(folder), "/bin/sh"))
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: account)

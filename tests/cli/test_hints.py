@@ -59,7 +59,7 @@ def test_t05_the_value_of_an_unknown_option_is_not_repeated(prx: Prx) -> None:
 
 
 def test_t05_what_resembles_nothing_is_explained_by_the_usage(prx: Prx) -> None:
-    for typed in (["begin"], ["tunnel", "xyzzy"], ["tunnel"], []):
+    for typed in (["begin"], ["tunnel", "xyzzy"], ["--xyzzy"], ["tunnel"], []):
         done = prx(*typed)
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith("usage: prx")

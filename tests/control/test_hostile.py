@@ -153,6 +153,25 @@ async def test_h09_another_user_is_not_heard(
         assert type(tunnel.status).__name__ == "Connected"
 
 
+@pytest.mark.parametrize("error", [BlockingIOError, ConnectionAbortedError])
+async def test_h11_a_client_that_is_gone_when_it_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[OSError]
+) -> None:
+    accept, raised = socket.socket.accept, list[OSError]()
+
+    def gone_at_first(listener: socket.socket) -> tuple[socket.socket, object]:
+        if not raised:
+            raised.append(error())
+            raise raised[0]
+        return accept(listener)
+
+    monkeypatch.setattr(socket.socket, "accept", gone_at_first)
+    async with served():
+        assert (await call("status")).code == 0
+    assert raised
+    assert "cannot accept" not in caplog.text
+
+
 async def test_h11_when_all_places_work_another_connection_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -130,6 +132,17 @@ async def test_a_firewall_that_drops_is_waited_for_once(
     fix = f"allow outgoing connections to port {port}"
     detail = f"127.0.0.1:{port}: no answer within 0.2 s; {fix}"
     assert only(checks, f"outbound {port}") == ("fail", detail)
+
+
+async def test_a_time_out_of_the_kernel_is_told_as_its_own(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(*_: object) -> None:
+        raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+
+    monkeypatch.setattr(anyio, "connect_tcp", connect)
+    _, detail = only(await found(file, servers=lambda _: ["127.0.0.1:80"]), "outbound 80")
+    assert detail.startswith("127.0.0.1:80: Connection timed out; ")
 
 
 async def test_behind_a_proxy_only_the_program_knows(

@@ -6,10 +6,11 @@ Ours rather than a library's: `mutmut` changes functions only, so no list or bou
 No change is made where none can be noticed, or should be:
 
 - types (annotations, `cast()`, the name of a `TypeVar`), and what runs on another system only,
-- prose, which is any text with a space in it, and an argument that is nothing else (`help="…"`):
-  a test that compares every wording would only keep it from getting better,
+- prose, which is any text with a space in it, and an argument that is nothing else (`help="…"`,
+  `metavar="N"`): a test that compares every wording would only keep it from getting better,
 - an argument that is the library's default anyway (`_DEFAULTS`), and the order of two arguments
-  where it does not matter (`compare_digest()`).
+  where it does not matter (`compare_digest()`),
+- `__all__`: mypy and the snapshot of the public API have every name of it.
 """
 
 from __future__ import annotations
@@ -146,7 +147,9 @@ class _Walk:
     def _body(self, statements: list[ast.stmt]) -> None:
         for each in statements:
             is_docstring = isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant)
-            if is_docstring or (isinstance(each, ast.If) and _is_not_run(each.test)):
+            is_all = isinstance(each, ast.Assign) and ast.unparse(each.targets[0]) == "__all__"
+            is_left_out = isinstance(each, ast.If) and _is_not_run(each.test)
+            if is_docstring or is_all or is_left_out:
                 continue
             self._remove(each)
             if isinstance(each, ast.If):
@@ -166,6 +169,8 @@ class _Walk:
         self.found.append((test, f"(not ({ast.unparse(test)}))"))
 
     def _children(self, node: ast.AST) -> None:
+        if isinstance(node, ast.keyword) and node.arg == "metavar":
+            return
         for name, value in ast.iter_fields(node):
             if name in ("returns", "type_params", "decorator_list"):
                 continue
@@ -306,7 +311,7 @@ def _call(node: ast.Call) -> Iterator[ast.expr]:
         yield ast.Call(node.func, [second, first, *rest], node.keywords)
     for number, keyword in enumerate(node.keywords):
         value = keyword.value.value if isinstance(keyword.value, ast.Constant) else None
-        if _is_prose(value) or (name, keyword.arg, value) in _DEFAULTS:
+        if _is_prose(value) or keyword.arg == "metavar" or (name, keyword.arg, value) in _DEFAULTS:
             continue
         rest_of = [each for other, each in enumerate(node.keywords) if other != number]
         yield ast.Call(node.func, node.args, rest_of)
