@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import subprocess
@@ -153,23 +154,36 @@ async def test_h09_another_user_is_not_heard(
         assert type(tunnel.status).__name__ == "Connected"
 
 
-@pytest.mark.parametrize("error", [BlockingIOError, ConnectionAbortedError])
-async def test_h11_a_client_that_is_gone_when_it_is_accepted(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: type[OSError]
-) -> None:
-    accept, raised = socket.socket.accept, list[OSError]()
+async def accepted_after(
+    errors: list[OSError], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> int:
+    """How often it was logged that a connection cannot be accepted, for so many errors."""
+    accept, left = socket.socket.accept, list(errors)
 
-    def gone_at_first(listener: socket.socket) -> tuple[socket.socket, object]:
-        if not raised:
-            raised.append(error())
-            raise raised[0]
+    def accept_at_last(listener: socket.socket) -> tuple[socket.socket, object]:
+        if left:
+            raise left.pop()
         return accept(listener)
 
-    monkeypatch.setattr(socket.socket, "accept", gone_at_first)
+    monkeypatch.setattr(socket.socket, "accept", accept_at_last)
     async with served():
         assert (await call("status")).code == 0
-    assert raised
-    assert "cannot accept" not in caplog.text
+    assert not left
+    return caplog.text.count("cannot accept a control connection")
+
+
+async def test_h11_clients_that_are_gone_when_they_are_accepted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [BlockingIOError(), ConnectionAbortedError()]
+    assert await accepted_after(errors, monkeypatch, caplog) == 0
+
+
+async def test_i03_a_want_of_descriptors_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [OSError(errno.EMFILE, "Too many open files") for _ in range(3)]
+    assert await accepted_after(errors, monkeypatch, caplog) == 1
 
 
 async def test_h11_when_all_places_work_another_connection_is_closed(
@@ -236,6 +250,25 @@ async def test_h14_another_version_is_not_understood_and_said_so(runtime: Path) 
         assert f"(process {os.getpid()}) runs another version" in reply.text
         with pytest.raises(NoAnswer):
             await ask("stop")
+
+
+@pytest.mark.parametrize("before", [b"", b"prx-tunnel/1 wait\n"])
+async def test_h13_two_seconds_of_silence_are_borne(runtime: Path, before: bytes) -> None:
+    async def say_nothing_more(stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            await stream.receive()
+            if before:
+                await anyio.sleep(1)
+                await stream.send(before)
+            await anyio.sleep(10)
+
+    async with served_by(say_nothing_more, runtime):
+        begun = anyio.current_time()
+        reply = await call("status")
+        passed = anyio.current_time() - begun - bool(before)
+    assert (reply.code, reply.answered) == (4, False)
+    assert reply.text.endswith("does not answer; is it suspended?")
+    assert 2.0 <= passed < 3.5
 
 
 async def test_h21_a_process_that_ends_before_it_answers(runtime: Path) -> None:
