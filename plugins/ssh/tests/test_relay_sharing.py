@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 from prx_tunnel_ssh.relay import listening
-from prx_tunnel_ssh.relay.crowd import BUSY_SECONDS, Crowd
+from prx_tunnel_ssh.relay.crowd import Crowd
 from prx_tunnel_ssh.relay.descriptors import fit
 from prx_tunnel_ssh.relay.limits import Rate
 from prx_tunnel_ssh.relay.listening import Listener
@@ -187,7 +187,80 @@ def test_s03_the_tenant_that_has_the_most_makes_room() -> None:
     assert not crowd.arrive_at(Stranger("e"), "many")
     assert crowd.arrive_at(Stranger("e"), "another")
     assert [stranger.evicted for stranger in (*many, few)] == [False, True, False, False]
-    assert BUSY_SECONDS > 0
+
+
+@pytest.mark.parametrize(("seconds", "enters"), [(4.9, False), (5.0, True)])
+def test_s03_a_visitor_that_was_busy_five_seconds_ago_stays(
+    clock: Clock, seconds: float, enters: bool
+) -> None:
+    crowd = Crowd(Limits(visitors_in_all=4), clock=clock)
+    served = [Stranger(address) for address in "abcd"]
+    for visitor, tenant in zip(served, ["one", "one", "two", "two"], strict=True):
+        assert crowd.arrive_at(visitor, tenant)
+    clock.now = 1.0
+    crowd.touch(served[1])
+    clock.now = seconds
+    assert crowd.arrive_at(Stranger("e"), "one") is enters
+    assert [visitor.evicted for visitor in served] == [enters, False, False, False]
+
+
+@pytest.mark.parametrize(("seconds", "enters"), [(4.9, False), (5.0, True)])
+def test_s03_the_largest_address_waits_five_seconds_for_one_of_its_own(
+    clock: Clock, seconds: float, enters: bool
+) -> None:
+    crowd = Crowd(Limits(visitors_in_all=2), clock=clock)
+    idle = [Stranger("a"), Stranger("b")]
+    assert all(crowd.arrive(visitor) for visitor in idle)
+    clock.now = seconds
+    assert crowd.arrive(Stranger("a")) is enters
+    assert [visitor.evicted for visitor in idle] == [enters, False]
+
+
+@pytest.mark.parametrize(("seconds", "enters"), [(0.9, False), (1.0, True)])
+def test_s02_a_burst_of_an_address_is_one_second_long(
+    clock: Clock, seconds: float, enters: bool
+) -> None:
+    crowd = Crowd(Limits(visitors_per_address=1), clock=clock)
+    first = Stranger("a")
+    assert crowd.arrive(first)
+    clock.now = seconds
+    assert crowd.arrive(Stranger("a")) is enters
+    assert first.evicted is enters
+
+
+@pytest.mark.parametrize("waiting", [2, 3])
+def test_s03_a_quarter_of_the_places_is_for_visitors_without_a_request(
+    clock: Clock, waiting: int
+) -> None:
+    crowd = Crowd(Limits(visitors_in_all=8), clock=clock)
+    idle = [Stranger(str(number)) for number in range(waiting)]
+    served = [Stranger(f"s{number}") for number in range(8 - waiting)]
+    assert all(crowd.arrive(visitor) for visitor in idle)
+    assert all(crowd.arrive_at(visitor, "tenant") for visitor in served)
+    clock.now = 60.0
+    assert crowd.arrive(Stranger("another"))
+    evicted = [sum(visitor.evicted for visitor in each) for each in (idle, served)]
+    assert evicted == ([0, 1] if waiting == 2 else [1, 0])
+
+
+@pytest.mark.parametrize(("seconds", "enters"), [(1.9, False), (2.0, True)])
+def test_s03_a_login_has_two_seconds_before_one_of_an_equal_address(
+    clock: Clock, seconds: float, enters: bool
+) -> None:
+    startups = Startups(Limits(startups=4), chance=lambda: 0.0, clock=clock)
+    guests = [Stranger(address) for address in "aabb"]
+    for guest in guests:
+        startups.enter(guest)
+    clock.now = seconds
+    assert startups.has_room("a") is enters
+    assert [guest.evicted for guest in guests] == [enters, False, False, False]
+
+
+def test_s09_sixty_four_descriptors_are_kept_back() -> None:
+    limits = Limits()
+    needed = limits.connections + limits.startups + limits.visitors_in_all
+    assert fit(limits, needed + 64) == limits
+    assert fit(limits, needed + 63) != limits
 
 
 @pytest.mark.anyio

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from prx_tunnel_ssh.relay.limits import Rate
@@ -46,16 +47,22 @@ class Crowd:
     first, as long as they have more than a quarter of the places.
     """
 
-    def __init__(self, limits: Limits, proxies: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        proxies: Collection[str] = (),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`proxies` are sources that stand for many visitors, and are not limited to one share."""
         self._most = limits.visitors_in_all
         self._proxies = frozenset(proxies)
-        self._wasted = Rate(limits.wasted_per_minute)
+        self._wasted = Rate(limits.wasted_per_minute, clock=clock)
         # All visitors of web sites, by address; the idle ones among them, by address; visitors of
         # web sites and ports that are being served, by tenant.
-        self._of_sites: Pool[Visitor] = Pool(limits.visitors_per_address)
-        self._idle: Pool[Visitor] = Pool(self._most)
-        self._served: Pool[Visitor] = Pool(self._most)
+        self._of_sites: Pool[Visitor] = Pool(limits.visitors_per_address, clock=clock)
+        self._idle: Pool[Visitor] = Pool(self._most, clock=clock)
+        self._served: Pool[Visitor] = Pool(self._most, clock=clock)
 
     def __len__(self) -> int:
         return len(self._idle) + len(self._served)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Callable
 
 from prx_tunnel_ssh.relay.crowd import Visitor
@@ -22,8 +23,14 @@ class Startups:
     OpenSSH drops the newcomer instead, so an attacker that keeps the pool full keeps others out.
     """
 
-    def __init__(self, limits: Limits, chance: Callable[[], float] = random.random) -> None:
-        self._pool: Pool[Visitor] = Pool(limits.startups)
+    def __init__(
+        self,
+        limits: Limits,
+        chance: Callable[[], float] = random.random,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._pool: Pool[Visitor] = Pool(limits.startups, clock=clock)
         self._chance = chance
 
     def __len__(self) -> int:
