@@ -43,6 +43,8 @@ ROOT = Path(__file__).parents[1]
 WORKERS = 2
 TARGET = 0.9
 CLOSEST = 8  # files in the first step
+MANY = 12  # files that have a name such as `write` or `run` in them are not about it
+LONG_WORD, OFTEN = 6, 8  # letters of a module's name, and times that a file has it, to be about it
 # Seconds for each step. A test that hangs fails much sooner, by pytest-timeout.
 FIRST, SUBJECT, HEAVY, REST = 300.0, 600.0, 300.0, 1800.0
 KILLED_BY = re.compile(r"^(?:FAILED|ERROR) ((?:tests|plugins)/.*)$", re.MULTILINE)
@@ -142,11 +144,12 @@ def outcome_of(tree: Tree, mutant: Mutant, *, rest: bool) -> str:
     right, wrong = mutant.source(tree.folder, changed=False), mutant.source(tree.folder)
     closest = closest_to(mutant, tree.folder)
     subject = subject_of(mutant, tree.folder)
-    others = [*closest[CLOSEST:], *(path for path in subject if path not in closest)]
+    tried, near = closest[:CLOSEST], closest[: 2 * CLOSEST]
+    others = [path for path in dict.fromkeys([*subject, *near]) if path not in tried]
     steps = [
-        (["-m", "not heavy", *closest[:CLOSEST]], FIRST) if closest else None,
+        (["-m", "not heavy", *tried], FIRST) if tried else None,
         (["-m", "not heavy", *others], SUBJECT) if others else None,
-        (["-m", "heavy", *closest[:CLOSEST]], HEAVY) if closest else None,
+        (["-m", "heavy", *tried], HEAVY) if tried else None,
         (["-m", "not heavy"], REST) if rest else None,
     ]
     for arguments, limit in filter(None, steps):
@@ -177,14 +180,18 @@ def closest_to(mutant: Mutant, root: Path = ROOT) -> list[str]:
     imported = re.compile(
         rf"\b{re.escape(module)}\b|from {re.escape(package)} import (?:\(\s*)?(?:\w+,\s*)*{stem}\b"
     )
-    inside = mutant.inside(root)
-    name = re.compile(rf"\b{re.escape(inside)}\b") if inside else None
+    word = stem.strip("_").removesuffix("s")
+    texts = {path: (root / path).read_text() for path in tests_of(mutant, root)}
+    name = re.compile(rf"\b{re.escape(mutant.inside(root) or module)}\b")
+    named = {path for path, text in texts.items() if name.search(text)}
+    if len(named) > MANY:
+        named.clear()
     found = []
-    for path in tests_of(mutant, root):
-        text = (root / path).read_text()
+    for path, text in texts.items():
         score = 2 * bool(imported.search(text)) + 2 * (stem.strip("_") in Path(path).stem)
-        if name is not None and name.search(text):
-            score += 3
+        score += len(word) >= LONG_WORD and text.count(word) > OFTEN
+        score += 3 * (path in named)
+        score += sum(folder.strip("_") in path for folder in package.split(".")[1:])
         if score:
             found.append((-score, len(text), path))
     return [path for *_, path in sorted(found)]
