@@ -4,8 +4,8 @@
 
 Each mutant meets
 
-1. the files of default tests that are closest to it: they import the module, are named after it, or
-   speak of the function or the list that was changed,
+1. the default tests of the files that are closest to it: they import the module, are named after it
+   or its folder, or speak of the function or the list that was changed,
 2. the other default tests of the same subject,
 3. the heavy tests of the closest files,
 4. with `--rest`, all other tests of the default run.
@@ -13,14 +13,19 @@ Each mutant meets
 It is killed by the first test that fails, when that fails again and not without the mutant. Prints
 what has killed each, then the survivors; exits with 1 when fewer than 90 % were killed.
 
-What a survivor can mean:
+The same seed makes the same mutants of the same source only. What a survivor can mean:
 
 - A test is missing. Most often of a *list* of which some entries are tried: write a test that walks
-  all of it, from a source other than the list; or of a *bound* that is only met from one side.
-- The change is none: a speed-up is left out (`leave_no_core()`), a default is the library's own, or
-  a second check stands behind the first.
+  all of it, from a source other than the list; or of a *bound* that is only met from one side, or
+  that is compared with itself: write its seconds out, in virtual time where they are many.
+- The change is none: a speed-up is left out (`leave_no_core()`), a counter of which only the growth
+  counts grows by two, a time in the past is another one, a keyword is a library's default, the
+  library accepts what we translate for it (`ws` for `http`), or a second check stands behind the
+  first (`argparse` answers `--help` before a suggestion for it could be made).
+- It changes what a failing test of a plugin's author says, in `prx_tunnel_core.testing`.
 - It is about something that no test can see in reasonable time: seconds that only a hanging kernel
   or a slow disk would take.
+- The test that notices it is in another place: `--rest` finds it.
 """
 
 from __future__ import annotations

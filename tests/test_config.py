@@ -416,3 +416,11 @@ def test_any_table_is_valid_or_a_config_error(table: dict[str, Any]) -> None:
         reasons = []
         assert isinstance(config, BaseModel)
     assert all(line.startswith("tunnel.example") for line in reasons)
+
+
+def test_an_error_of_pydantic_itself_has_no_value_either() -> None:
+    """A model made without `validate()` may end up in a log with its error."""
+    with pytest.raises(ValidationError) as caught:
+        TunnelConfig.model_validate({"local_port": "canary"})
+    assert "local_port" in str(caught.value)
+    assert "canary" not in str(caught.value)

@@ -77,6 +77,15 @@ def test_what_is_closest_imports_the_module_and_speaks_of_the_place() -> None:
     assert "tests/test_text.py" in mutants.subject_of(mutant)
 
 
+def test_what_is_closest_to_a_name_that_many_files_have_is_named_after_its_folder() -> None:
+    module = "prx_tunnel_core/_cli/agent/run.py"
+    lines = (mutants.ROOT / module).read_text().splitlines()
+    (line,) = [at for at, text in enumerate(lines, start=1) if text.startswith("    def write(")]
+    mutant = Mutant(module, line + 1, 0, 0, "")
+    assert mutant.inside(mutants.ROOT) == "write"
+    assert "tests/cli/test_agent.py" in mutants.closest_to(mutant)[: mutants.CLOSEST]
+
+
 def test_the_subject_of_a_plugin_is_all_of_its_tests() -> None:
     mutant = Mutant("plugins/custom/prx_tunnel_custom/config.py", 1, 0, 0, "")
     assert set(mutants.subject_of(mutant)) == {
