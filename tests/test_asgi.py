@@ -255,7 +255,7 @@ async def test_the_configuration_file_has_to_ask_for_a_tunnel(
                 await tunnel.first_outcome()
             assert isinstance(tunnel.status, status)
             assert tunnel.name == "own"
-            if status is Failed:
+            if isinstance(tunnel.status, Failed):
                 assert said in tunnel.status.message
             assert said in caplog.text
     assert provider.attempts == 1
