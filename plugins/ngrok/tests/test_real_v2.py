@@ -166,7 +166,7 @@ async def test_it_is_recognised_and_explained(
     with pytest.raises(SetupError) as caught:
         async with connect(standin.config(authtoken="token-token"), target):
             pass
-    assert f"{wrapper} is ngrok 2.3.41" in str(caught.value)
+    assert f"{wrapper} is the ngrok agent 2.3.41" in str(caught.value)
     assert "install the ngrok agent, version 3" in str(caught.value)
     checks = {check.name: check for check in await diagnose(standin.config())}
     assert checks["program"].verdict == "fail"

@@ -108,11 +108,13 @@ def test_s01_no_spelling_leads_past_a_guard(server: int, name: str) -> None:
 
 @pytest.mark.parametrize("name", APPS)
 def test_what_is_signed_is_handled(server: int, name: str) -> None:
-    signed = sign_github(b"", SECRET) | {"X-GitHub-Delivery": name}
-    lines = "".join(f"{header}: {value}\r\n" for header, value in signed.items())
-    # Servers differ in whether they put their root path in front, or cut it off.
-    targets = {path_in(name), PATH, f"{MOUNT}{path_in(name)}"}
-    answers = [visit(server, target, name, "verified", lines) for target in targets]
+    # Servers differ in whether they put their root path in front, or cut it off. Each request is a
+    # delivery of its own: one that verified, and then met no route, would make the next a repeat.
+    answers = []
+    for target in (path_in(name), PATH, f"{MOUNT}{path_in(name)}"):
+        signed = sign_github(b"", SECRET) | {"X-GitHub-Delivery": f"{name} {target}"}
+        lines = "".join(f"{header}: {value}\r\n" for header, value in signed.items())
+        answers.append(visit(server, target, name, "verified", lines))
     assert any(HANDLED.encode() in answer for answer in answers)
 
 
