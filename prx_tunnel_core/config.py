@@ -32,8 +32,8 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from prx_tunnel_core.errors import ConfigError
-from prx_tunnel_core.expansion import Expanded, WholeVariable, shown_key
-from prx_tunnel_core.text import MASK, SHORTEST_SECRET, sounds_secret
+from prx_tunnel_core.expansion import WholeVariable, shown_key
+from prx_tunnel_core.text import MASK, SHORTEST_SECRET
 
 _BACKEND_NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
@@ -280,8 +280,6 @@ LONGEST_REASON = 1000  # characters
 
 # In an error about a union, pydantic adds the member that it tried: `command.list[str]`.
 _TYPE_LABEL = re.compile(r"str|int|float|bool|none|.*[\[(].*")
-
-
 _TABLE_WANTED = ("model_type", "dict_type")
 
 
@@ -322,47 +320,3 @@ def _unknown_key(key: str, model: type[ConfigModel]) -> str:
 def _hint(key: str, model: type[ConfigModel]) -> str:
     hints = (base.key_hints for base in model.__mro__ if issubclass(base, ConfigModel))
     return next((each[key] for each in hints if key in each), "")
-
-
-def literal_secrets(settings: ConfigModel, table: Mapping[str, Any], *, path: str) -> list[str]:
-    """The paths of keys whose secret is written in the file, instead of as `${NAME}`.
-
-    `table` is the expanded table that `settings` was made from.
-    """
-    found: list[str] = []
-    for name, inner in settings:
-        value, field = table.get(name), type(settings).model_fields.get(name)
-        if isinstance(inner, ConfigModel) and isinstance(value, Mapping):
-            found += literal_secrets(inner, value, path=f"{path}.{name}")
-        elif field is not None and "SecretStr" in str(field.annotation):
-            # A table of variables for a program also holds values that are no secrets.
-            found += [
-                f"{path}.{name}.{key}"
-                for key, item in (value.items() if isinstance(value, Mapping) else ())
-                if sounds_secret(key) and isinstance(item, str) and not isinstance(item, Expanded)
-            ]
-            if isinstance(value, str) and not isinstance(value, Expanded):
-                found.append(f"{path}.{name}")
-    return found
-
-
-def secrets_of(settings: BaseModel) -> list[str]:
-    """Every secret in the settings, in plain text, for `text.Redactor`."""
-    found: list[str] = []
-    for _, value in settings:
-        found += _secrets_in(value)
-    return found
-
-
-def _secrets_in(value: object) -> list[str]:
-    match value:
-        case SecretStr():
-            return [value.get_secret_value()]
-        case BaseModel():
-            return secrets_of(value)
-        case Mapping():
-            return [secret for item in value.values() for secret in _secrets_in(item)]
-        case list() | tuple() | set() | frozenset():
-            return [secret for item in value for secret in _secrets_in(item)]
-        case _:
-            return []

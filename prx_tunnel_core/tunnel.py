@@ -23,13 +23,7 @@ from prx_tunnel_core._supervisor.health_monitor import HealthMonitor
 from prx_tunnel_core._supervisor.observers import Observation
 from prx_tunnel_core._supervisor.run import Run, Seams
 from prx_tunnel_core.backend import Backend, Target
-from prx_tunnel_core.config import (
-    BackendConfig,
-    ConfigLike,
-    TunnelConfig,
-    secrets_of,
-    validate,
-)
+from prx_tunnel_core.config import BackendConfig, ConfigLike, TunnelConfig, validate
 from prx_tunnel_core.errors import TunnelError, unwrap_group
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import (
@@ -43,6 +37,7 @@ from prx_tunnel_core.models import (
     TunnelStatus,
     describe,
 )
+from prx_tunnel_core.secrets import secrets_of
 from prx_tunnel_core.text import Redactor
 
 # A logger for changes of status alone: the command line switches it off and shows them itself.

@@ -19,12 +19,11 @@ from prx_tunnel_core.config import (
     Port,
     ReconnectConfig,
     TunnelConfig,
-    literal_secrets,
-    secrets_of,
     validate,
 )
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import Expanded, WholeVariable
+from prx_tunnel_core.secrets import literal_secrets, secrets_of
 from prx_tunnel_core.text import MASK
 from support.fuzz import fuzz
 

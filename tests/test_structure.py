@@ -38,9 +38,11 @@ def test_no_module_imports_itself_through_others(imports: dict[str, set[str]]) -
         pytest.fail(" <- ".join(error.args[1]))
 
 
-@pytest.mark.xfail(reason="the rooms are merged one by one", strict=True)
 def test_core_has_about_ninety_modules(imports: dict[str, set[str]]) -> None:
-    assert sum(f"{module}.".startswith("prx_tunnel_core.") for module in imports) <= 95
+    """Packages are not counted: their `__init__` describes or re-exports what is in them."""
+    core = {module for module in imports if f"{module}.".startswith("prx_tunnel_core.")}
+    packages = {module.rpartition(".")[0] for module in core}
+    assert len(core - packages) <= 95
 
 
 LOADED_LATE = [

@@ -31,13 +31,13 @@ from prx_tunnel_core.config import (
     GatewayConfig,
     ReconnectConfig,
     TunnelConfig,
-    literal_secrets,
     validate,
 )
 from prx_tunnel_core.errors import ConfigError, ConnectError, PluginError, SetupError
 from prx_tunnel_core.models import TunnelInfo, VisitorHeaders
 from prx_tunnel_core.process import _spawn
 from prx_tunnel_core.process._reaper import guard, tokens
+from prx_tunnel_core.secrets import literal_secrets
 from prx_tunnel_core.text import MASK, Redactor
 from prx_tunnel_core.urls import is_public, normalise
 

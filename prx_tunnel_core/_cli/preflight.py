@@ -10,15 +10,9 @@ from prx_tunnel_core._health.local_port import accepts_now, strangers
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core._plugins.choices import Choice, choices
 from prx_tunnel_core._supervisor.observers import settings_of
-from prx_tunnel_core.config import (
-    BackendConfig,
-    ConfigModel,
-    TunnelConfig,
-    literal_secrets,
-    secrets_of,
-    validate,
-)
+from prx_tunnel_core.config import BackendConfig, ConfigModel, TunnelConfig, validate
 from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.secrets import literal_secrets, secrets_of
 from prx_tunnel_core.text import one_line
 
 LOCAL_PATIENCE = 0.5  # seconds; a connection on loopback takes microseconds

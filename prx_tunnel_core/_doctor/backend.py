@@ -20,10 +20,11 @@ from prx_tunnel_core._health.network import explain, online, resolve
 from prx_tunnel_core._isolation import ForeignError, contain
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core.backend import Backend
-from prx_tunnel_core.config import BackendConfig, literal_secrets, secrets_of, validate
+from prx_tunnel_core.config import BackendConfig, validate
 from prx_tunnel_core.errors import SetupError
 from prx_tunnel_core.models import Check
 from prx_tunnel_core.process import find_program
+from prx_tunnel_core.secrets import literal_secrets, secrets_of
 from prx_tunnel_core.text import Redactor
 
 PATIENCE = 10.0  # seconds for each call of the plugin, and for each connection

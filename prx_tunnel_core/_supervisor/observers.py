@@ -18,11 +18,12 @@ from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core._plugins.loading import LoadedPlugin
 from prx_tunnel_core._supervisor.broadcast import StatusBroadcast, Watch
 from prx_tunnel_core.backend import Observer, TunnelView
-from prx_tunnel_core.config import ConfigModel, secrets_of, validate
+from prx_tunnel_core.config import ConfigModel, validate
 from prx_tunnel_core.errors import unwrap_group
 from prx_tunnel_core.expansion import expand
 from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import TunnelHealth, TunnelStatus
+from prx_tunnel_core.secrets import secrets_of
 from prx_tunnel_core.text import Redactor
 
 logger = get_logger("prx_tunnel_core")

@@ -13,9 +13,10 @@ import pytest
 
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core.backend import Backend, Connection, Target
-from prx_tunnel_core.config import BackendConfig, secrets_of, validate
+from prx_tunnel_core.config import BackendConfig, validate
 from prx_tunnel_core.errors import unwrap_group
 from prx_tunnel_core.process import _process
+from prx_tunnel_core.secrets import secrets_of
 from prx_tunnel_core.testing._stand_in import StandIn, Step
 
 GRACE = 0.1  # seconds for a program that ignores TERM, whatever the grace of its backend

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from prx_tunnel_cloudflare.config import CloudflareConfig
 
-from prx_tunnel_core.config import secrets_of, validate
+from prx_tunnel_core.config import validate
 from prx_tunnel_core.errors import ConfigError
+from prx_tunnel_core.secrets import secrets_of
 
 TUNNEL = "6ff42ae2-765d-4adf-8112-31c55c1551ef"
 LOCAL = {"credentials_file": "~/t.json", "tunnel_id": TUNNEL, "hostname": "app.example.com"}

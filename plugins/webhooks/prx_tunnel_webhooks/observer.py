@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import anyio
 
 from prx_tunnel_core.backend import TunnelView
-from prx_tunnel_core.config import secrets_of
 from prx_tunnel_core.errors import unwrap_group
+from prx_tunnel_core.secrets import secrets_of
 from prx_tunnel_core.text import Redactor
 from prx_tunnel_webhooks.api import open_api
 from prx_tunnel_webhooks.config import WebhooksConfig

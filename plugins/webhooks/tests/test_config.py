@@ -9,8 +9,9 @@ from prx_tunnel_webhooks import prx_tunnel_observers, webhook_url
 from prx_tunnel_webhooks.config import WebhooksConfig
 
 from prx_tunnel_core import ConfigError, Observer, PluginRegistry
-from prx_tunnel_core.config import literal_secrets, secrets_of, validate
+from prx_tunnel_core.config import validate
 from prx_tunnel_core.expansion import expand
+from prx_tunnel_core.secrets import literal_secrets, secrets_of
 
 TELEGRAM = {
     "kind": "telegram",
