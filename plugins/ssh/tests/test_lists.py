@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 
 import asyncssh
 import pytest
+from asyncssh.encryption import get_encryption_algs
+from asyncssh.kex import get_kex_algs
+from asyncssh.mac import get_mac_algs
+from asyncssh.public_key import get_public_key_algs
 from prx_tunnel_ssh import prx_tunnel_backends
 from prx_tunnel_ssh.config import SshConfig
 from prx_tunnel_ssh.credentials import open_keys
 from prx_tunnel_ssh.hostkeys import read_known_hosts
+from prx_tunnel_ssh.relay.algorithms import accepts_signature, agreed_on, weakness
 from prx_tunnel_ssh.relay.authorized import BadLine, Entry, parse
 from prx_tunnel_ssh.relay.log import line
+from prx_tunnel_ssh.relay.notice import Notice
 from prx_tunnel_ssh.relay.settings import Limits, Site
 
 from prx_tunnel_core.backend import Backend
@@ -212,3 +219,94 @@ def test_what_the_relay_bears_by_default() -> None:
         "channel_seconds": 10.0,
     }
     assert Site("a.example", "https://{name}.a.example").ports == {80, 443}
+
+
+# The defaults of OpenSSH 10 (ssh_config(5)), in its order, without what is under finite fields,
+# with SHA-1, of less than 128 bits (UMAC-64), or not in asyncssh (UMAC, certificates).
+AGREED = {
+    "kex_algs": (
+        "mlkem768x25519-sha256 sntrup761x25519-sha512 sntrup761x25519-sha512@openssh.com "
+        "curve25519-sha256 curve25519-sha256@libssh.org ecdh-sha2-nistp256 ecdh-sha2-nistp384 "
+        "ecdh-sha2-nistp521"
+    ),
+    "encryption_algs": (
+        "chacha20-poly1305@openssh.com aes256-gcm@openssh.com aes128-gcm@openssh.com aes256-ctr "
+        "aes192-ctr aes128-ctr"
+    ),
+    "mac_algs": (
+        "hmac-sha2-256-etm@openssh.com hmac-sha2-512-etm@openssh.com hmac-sha2-256 hmac-sha2-512"
+    ),
+    "signature_algs": (
+        "ssh-ed25519 sk-ssh-ed25519@openssh.com ecdsa-sha2-nistp256 ecdsa-sha2-nistp384 "
+        "ecdsa-sha2-nistp521 sk-ecdsa-sha2-nistp256@openssh.com rsa-sha2-512 rsa-sha2-256"
+    ),
+    "compression_algs": "none",
+}
+
+
+def test_all_algorithms_that_the_relay_agrees_on() -> None:
+    known = {
+        name.decode()
+        for names in (get_kex_algs(), get_encryption_algs(), get_mac_algs(), get_public_key_algs())
+        for name in names
+    }
+    for kind, names in agreed_on().items():
+        expected = [name for name in AGREED[kind].split() if name in known or name == "none"]
+        assert names == expected, kind
+    assert agreed_on().keys() == AGREED.keys()
+
+
+@pytest.mark.parametrize("algorithm", AGREED["signature_algs"].split())
+def test_each_signature_that_proves_a_key(algorithm: str) -> None:
+    assert accepts_signature(algorithm.encode())
+    assert not accepts_signature(f"{algorithm}x".encode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "reason"),
+    [
+        ("ssh-ed25519", {}, None),
+        ("ecdsa-sha2-nistp256", {}, None),
+        ("ecdsa-sha2-nistp384", {}, None),
+        ("ecdsa-sha2-nistp521", {}, None),
+        ("ssh-rsa", {"key_size": 2048}, None),
+        ("ssh-rsa", {"key_size": 2040}, "2040 bits is too short; it needs 2048 or more"),
+        ("ssh-dss", {}, "ssh-dss keys are not accepted"),
+    ],
+)
+def test_each_kind_of_a_key(kind: str, options: dict[str, Any], reason: str | None) -> None:
+    said = weakness(asyncssh.generate_private_key(kind, **options))
+    assert said is None if reason is None else reason in (said or "")
+
+
+class Session:
+    """Takes what is printed, `unread` bytes of which the guest has not read."""
+
+    def __init__(self, unread: int = 0) -> None:
+        self.unread = unread
+        self.printed: list[bytes] = []
+
+    def get_write_buffer_size(self) -> int:
+        return self.unread
+
+    def write(self, data: bytes) -> None:
+        self.printed.append(data)
+
+
+def test_at_most_sixty_four_urls_are_kept_for_a_session() -> None:
+    notice, session = Notice(["first"]), Session()
+    for number in range(70):
+        notice.announce(str(number))
+    notice.connection_made(cast("Any", session))
+    notice.session_started()
+    assert session.printed == [b"first\r\n", *(b"%d\r\n" % number for number in range(63))]
+    notice.announce("at once")
+    assert session.printed[-1] == b"at once\r\n"
+
+
+@pytest.mark.parametrize(("unread", "printed"), [(16 * 1024 - 1, 1), (16 * 1024, 0)])
+def test_a_guest_that_does_not_read_is_told_no_more(unread: int, printed: int) -> None:
+    notice, session = Notice(["url"]), Session(unread)
+    notice.connection_made(cast("Any", session))
+    notice.session_started()
+    assert len(session.printed) == printed

@@ -149,3 +149,15 @@ def test_s13_weak_keys_are_refused_in_every_place(
     path.chmod(0o600)
     with pytest.raises(SetupError, match=reason):
         read_host_key(path, Log())
+
+
+@pytest.mark.parametrize(("surplus", "expected"), [(0, True), (1, False)])
+def test_a_file_of_keys_may_have_four_mebibytes(
+    tmp_path: Path, surplus: int, expected: bool
+) -> None:
+    text = f"{LINE}\n".ljust(4 * 1024 * 1024 + surplus)
+    if expected:
+        assert admitted(tmp_path, text)
+    else:
+        with pytest.raises(SetupError, match="is larger than 4194304 bytes"):
+            admitted(tmp_path, text)
