@@ -161,9 +161,10 @@ def outcome_of(tree: Tree, mutant: Mutant, *, rest: bool) -> str:
         tree.write(mutant, wrong)
         by = tree.killer("--cache-clear", *arguments, limit=limit)
         # On a busy machine, a test may fail by itself: it has to fail again, and not without it.
-        again = bool(by) and bool(tree.killer(*FAILED, limit=limit))
+        file = [by.partition("::")[0]] if "::" in by else []
+        again = bool(by) and bool(tree.killer(*FAILED, *file, limit=limit))
         tree.write(mutant, right)
-        if again and not tree.killer(*FAILED, limit=limit):
+        if again and not tree.killer(*FAILED, *file, limit=limit):
             return by
     return ""
 
