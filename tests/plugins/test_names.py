@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prx_tunnel_core._plugins.names import missing_backend
+from prx_tunnel_core._plugins.names import check_backend_tables, missing_backend
+from prx_tunnel_core.errors import ConfigError
 
 
 @pytest.mark.parametrize("mistyped", ["cloudflared", "cloudfare", "Cloudflare", "cloud-flare"])
@@ -34,3 +35,10 @@ def test_n12_an_abbreviation(short: str, meant: str) -> None:
 
 def test_n12_a_backend_of_a_third_party_is_meant_too() -> None:
     assert "did you mean 'bore'?" in missing_backend("bor", ["bore"])
+
+
+@pytest.mark.parametrize("key", ["reconect", "reconnects", "local_prot"])
+def test_a_table_that_resembles_a_key_is_left_to_the_validation_of_the_keys(key: str) -> None:
+    check_backend_tables({key: {}}, "ssh")
+    with pytest.raises(ConfigError, match=r"unknown table \[tunnel\.elsewhere\]"):
+        check_backend_tables({"elsewhere": {}}, "ssh")
