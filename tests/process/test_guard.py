@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from prx_tunnel_core.process._reaper import guard, guard_main, procfs
+from prx_tunnel_core.process._reaper import guard, guard_main, procfs, tokens
 from support.proc import PROGRAMS, alive, gone, heard, host, pids_of, program
 
 WITHIN = 2.0
@@ -113,3 +114,22 @@ def test_the_guard_is_not_told_of_what_is_gone() -> None:
 def test_the_script_is_there() -> None:
     assert os.path.samefile(guard.SCRIPT, guard_main.__file__)
     assert program()[0] == sys.executable
+
+
+def test_a_suspended_program_is_woken_to_end_by_itself(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, signal, sys\n"
+        "def end(*_): pathlib.Path(sys.argv[1]).write_text('by itself'); sys.exit()\n"
+        "signal.signal(signal.SIGTERM, end)\n"
+        "print('ready', flush=True)\n"
+        "signal.pause()\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "ended")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        os.kill(process.pid, signal.SIGSTOP)
+        started = procfs.start_time(process.pid)
+        guard_main.end({-process.pid: started}, tokens.new_token().encode())
+        assert process.wait(5) == 0
+    assert (tmp_path / "ended").read_text() == "by itself"
