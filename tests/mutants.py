@@ -21,8 +21,8 @@ The same seed makes the same mutants of the same source only. What a survivor ca
 - The change is none: a speed-up is left out (`leave_no_core()`), a counter of which only the growth
   counts grows by two, a time in the past is another one, a keyword is a library's default, the
   library accepts what we translate for it (`ws` for `http`), asyncio tells of no task that was
-  cancelled, or a second check stands behind the
-  first (`argparse` answers `--help` before a suggestion for it could be made).
+  cancelled, or a second check stands behind the first (`argparse` answers `--help` before a
+  suggestion for it could be made).
 - It changes what a failing test of a plugin's author says, in `prx_tunnel_core.testing`.
 - It is about something that no test can see in reasonable time: seconds that only a hanging kernel
   or a slow disk would take.
