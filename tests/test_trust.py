@@ -95,7 +95,6 @@ def test_s05_a_folder_of_another_user(folder: Path, above: int) -> None:
     assert follow_advice(inner / "file") == ["chown"]
 
 
-@as_root
 @pytest.mark.parametrize("flag", ["O_CLOEXEC", "O_NOCTTY", "O_NONBLOCK"])
 def test_a_file_is_opened_so_that_a_device_does_no_harm(
     file: Path, monkeypatch: pytest.MonkeyPatch, flag: str
@@ -114,6 +113,7 @@ def test_a_file_is_opened_so_that_a_device_does_no_harm(
     assert all(flags & getattr(os, flag) for flags in opened)
 
 
+@as_root
 def test_o07_a_home_is_not_taken_away(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     account = pwd.struct_passwd(("bob", "x", STRANGER, STRANGER, "", str(folder), "/bin/sh"))
     monkeypatch.setattr(pwd, "getpwuid", lambda uid: account)
