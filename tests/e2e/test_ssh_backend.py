@@ -152,7 +152,7 @@ async def test_the_tunnel_comes_back_after_its_server_was_killed(setup: Setup, h
 
 
 async def test_a_frozen_server_is_noticed_and_left(outside: Setup, home: Path) -> None:
-    await notices_a_frozen_server(outside.table, outside.far_end)
+    await notices_a_frozen_server(outside.table, outside.far_end, reason="did not answer in time")
 
 
 async def test_a_frozen_server_is_noticed_without_health_checks(setup: Setup, home: Path) -> None:
