@@ -256,7 +256,3 @@ def _fix(path: Path, error: OSError) -> str:
             return f"let its owner read it: chmod u+r {quoted}"
         return f"let this user read it: sudo chown $(id -u) {quoted}"
     return "check the path"
-
-
-def readable_by_others(path: Path) -> bool:
-    return trust.readable_by_others(str(path))

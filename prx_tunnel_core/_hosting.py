@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Unpack
 
 import anyio
 
+from prx_tunnel_core import _health
 from prx_tunnel_core._control.async_client import NoAnswer, NotRunning, ask
 from prx_tunnel_core._control.name_lock import AlreadyRunning, NameLock
 from prx_tunnel_core._control.server import serve
@@ -103,11 +104,11 @@ class HostTunnel:
         if self._own is not None:
             return await self._own.health_check()
         if not self.attached:
-            return _unhealthy(f"the tunnel is not connected ({state_of(self.status)})")
+            return _health.not_connected(state_of(self.status))
         try:
             return await ask_other("health", self.name, health_from_json)
         except TunnelError as error:
-            return _unhealthy(str(error))
+            return TunnelHealth("unhealthy", (Check("process", "fail", str(error)),))
 
     async def first_outcome(self) -> None:
         """Return once it is connected; raises TunnelError when it failed or was stopped.
@@ -277,7 +278,3 @@ class _OwnTunnel(Tunnel):
     async def stop(self) -> None:
         self.stop_asked.set()
         await super().stop()
-
-
-def _unhealthy(reason: str) -> TunnelHealth:
-    return TunnelHealth("unhealthy", (Check("process", "fail", reason),))

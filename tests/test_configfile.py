@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from prx_tunnel_core._configfile import LARGEST_FILE, find, load, readable_by_others
+from prx_tunnel_core import trust
+from prx_tunnel_core._configfile import LARGEST_FILE, find, load
 from prx_tunnel_core.errors import ConfigError
 from prx_tunnel_core.expansion import Expanded
 from support import acl
@@ -364,7 +365,7 @@ def test_what_is_no_file_is_a_config_error(
 @pytest.mark.parametrize(("mode", "readable"), [(0o600, False), (0o640, True), (0o604, True)])
 def test_who_else_may_read_it_is_known(file: Path, mode: int, readable: bool) -> None:
     write(file, "").chmod(mode)
-    assert readable_by_others(file) is readable
+    assert trust.readable_by_others(str(file)) is readable
 
 
 # --- where it is -------------------------------------------------------------------------------

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from prx_tunnel_core._configfile import Config, readable_by_others
+from prx_tunnel_core import trust
+from prx_tunnel_core._configfile import Config
 from prx_tunnel_core._health.local_port import accepts_now, strangers
 from prx_tunnel_core._plugins import PluginRegistry
 from prx_tunnel_core._plugins.choices import Choice, choices
@@ -74,7 +75,7 @@ def _about_secrets(
     ]
     for key in literal:
         yield f"{key} is stored in the file in plain text; use ${{NAME}} and set that variable"
-    if literal and config.path is not None and readable_by_others(config.path):
+    if literal and config.path is not None and trust.readable_by_others(str(config.path)):
         yield f"other users can read the secrets in {config.path}; run: chmod go-r {config.path}"
 
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import anyio
 
-from prx_tunnel_core._configfile import Config, readable_by_others
+from prx_tunnel_core import trust
+from prx_tunnel_core._configfile import Config
 from prx_tunnel_core._health import require_check
 from prx_tunnel_core._health.network import explain, online, resolve
 from prx_tunnel_core._isolation import ForeignError, contain
@@ -54,7 +55,7 @@ def _secrets(config: Config, literal: list[str]) -> Iterator[Check]:
     if not literal or config.path is None:
         return
     keys = ", ".join(literal)
-    if readable_by_others(config.path):
+    if trust.readable_by_others(str(config.path)):
         fix = f"run: chmod go-r {config.path}"
         yield Check("secrets", "fail", f"others can read {keys} in the file; {fix}")
     else:

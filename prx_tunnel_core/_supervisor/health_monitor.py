@@ -15,10 +15,7 @@ from prx_tunnel_core._supervisor.connection import OpenConnection
 from prx_tunnel_core._supervisor.observers import Observation
 from prx_tunnel_core.backend import Backend, Target
 from prx_tunnel_core.config import TunnelConfig
-from prx_tunnel_core.logs import get_logger
 from prx_tunnel_core.models import TunnelHealth, state_of
-
-logger = get_logger("prx_tunnel_core")
 
 RECOVERY = 90.0  # seconds that a program may take to come back by itself
 PROBE_TIMEOUT = 10.0  # seconds for each probe from outside
