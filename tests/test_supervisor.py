@@ -316,7 +316,7 @@ async def test_stop_wins_over_a_failure_in_the_same_moment() -> None:
 
 
 @virtual
-async def test_start_after_stop_waits_for_the_old_connection_to_be_gone() -> None:
+async def test_g11_a_start_after_a_stop_waits_for_the_old_connection_to_be_gone() -> None:
     memory = Memory(teardown=3)
     async with in_memory(memory) as tunnel, anyio.create_task_group() as tasks:
         await tunnel.start()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from support.command import Prx
 from support.proc import nothing_left
 
 
@@ -19,3 +21,10 @@ def anyio_backend() -> str:
 def leaves_nothing() -> Iterator[None]:
     with nothing_left():
         yield
+
+
+@pytest.fixture
+def prx(tmp_path: Path) -> Iterator[Prx]:
+    runner = Prx(tmp_path)
+    yield runner
+    runner.close()

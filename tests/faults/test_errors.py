@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -29,13 +28,6 @@ pytestmark = pytest.mark.anyio
 
 LOUD = {"play": ["c04-unauthorized-secret-http2-text", 0]}
 AT_FIRST = {"play": ["c05-register-error-permanent-quic", 0]}
-
-
-@pytest.fixture
-def prx(tmp_path: Path) -> Iterator[Prx]:
-    made = Prx(tmp_path)
-    yield made
-    made.close()
 
 
 def test_g12_a_second_start_is_refused_whatever_its_settings(prx: Prx) -> None:

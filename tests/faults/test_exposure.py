@@ -8,7 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,6 @@ from support.virtual import IsolatedTunnel
 pytestmark = pytest.mark.anyio
 
 NGROK_TESTS = str(Path(__file__).parents[2] / "plugins" / "ngrok" / "tests")
-
-
-@pytest.fixture
-def prx(tmp_path: Path) -> Iterator[Prx]:
-    runner = Prx(tmp_path)
-    yield runner
-    runner.close()
 
 
 CATALOGUE = {22, 2375, 2379, 3306, 3389, 4040, 5432, 5900, 6379, 6443, 8001, 9200, 9229, 10250,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -131,13 +130,6 @@ async def test_f17_nobody_probes_what_is_not_connected() -> None:
         assert prober.asked == 0
         await anyio.sleep(12)
         assert prober.asked == 1
-
-
-@pytest.fixture
-def prx(tmp_path: Path) -> Iterator[Prx]:
-    made = Prx(tmp_path)
-    yield made
-    made.close()
 
 
 def test_f19_health_on_the_command_line_is_fresh_and_its_exit_code_tells(prx: Prx) -> None:

@@ -20,13 +20,6 @@ from support.programs import needs_program
 
 
 @pytest.fixture
-def prx(tmp_path: Path) -> Iterator[Prx]:
-    runner = Prx(tmp_path)
-    yield runner
-    runner.close()
-
-
-@pytest.fixture
 def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "runtime"
     directory.mkdir(0o700)

@@ -8,7 +8,7 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -83,13 +83,6 @@ async def drop(tunnel: Tunnel, memory: Memory, times: int) -> None:
     for _ in range(times):
         memory.connection.drop("gone")
         await reached(statuses, Connected)
-
-
-@pytest.fixture
-def prx(tmp_path: Path) -> Iterator[Prx]:
-    runner = Prx(tmp_path)
-    yield runner
-    runner.close()
 
 
 @pytest.mark.parametrize("mode", [[], ["--detach"]])

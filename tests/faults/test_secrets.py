@@ -31,13 +31,6 @@ pytestmark = pytest.mark.anyio
 CANARY = "canary-0123456789"
 
 
-@pytest.fixture
-def prx(tmp_path: Path) -> Iterator[Prx]:
-    runner = Prx(tmp_path)
-    yield runner
-    runner.close()
-
-
 AS_NOBODY = """
 import os, sys
 os.setgroups([]); os.setgid(65534); os.setuid(65534)

@@ -227,18 +227,6 @@ async def test_g10_a_hundred_starts_are_one_in_every_state() -> None:
 
 
 @virtual
-async def test_g11_a_start_after_a_stop_waits_for_the_old_to_be_gone() -> None:
-    memory = Memory(teardown=3)
-    async with in_memory(memory) as tunnel, anyio.create_task_group() as tasks:
-        await tunnel.start()
-        tasks.start_soon(tunnel.stop)
-        await settle()
-        await tunnel.start()
-        assert memory.most_open == 1
-        assert memory.times[1] - memory.times[0] == pytest.approx(3)
-
-
-@virtual
 async def test_g13_a_start_that_is_given_up_stops_or_leaves_it_to_others() -> None:
     memory = Memory(delay=5)
     async with in_memory(memory) as tunnel, anyio.create_task_group() as tasks:
