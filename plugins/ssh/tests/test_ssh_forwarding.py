@@ -144,7 +144,8 @@ async def test_cancellation_at_any_moment_leaves_nothing(app: App, native: bool)
     while not connected:
         connected = await (_cancelled_task if native else _cancelled_scope)(config, app, turns)
         assert asyncio.all_tasks() <= tasks, f"after {turns} turns"
-        # A worker thread may just be reading a file; what leaks stays open and runs into this.
+        # asyncio resolves addresses in a thread, which has a descriptor open for a moment; what
+        # leaks stays open and runs into this.
         with anyio.fail_after(5):
             while len(os.listdir("/proc/self/fd")) > files:
                 await asyncio.sleep(0)
